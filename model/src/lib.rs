@@ -1,0 +1,51 @@
+//! The nouns of Annals. No file, no clock, no thread: values and the rules they keep.
+//!
+//! ```text
+//!   tenant ── site ── signal  (kind, time, allow-listed fields)      schema.rs, signal.rs
+//!      └──── series ─ sample  (label set of a kind; time, value)     labels.rs, sample.rs
+//!                                                                    matcher.rs picks series
+//!   plan: tiers, late window, rights                                 plan.rs
+//!   block: what the manifest knows of one                            block.rs
+//!   SeriesSource: the one door through which queries see data        source.rs
+//! ```
+//!
+//! ```
+//! use annals_model::{LabelSet, Matcher, MatchOp, Timestamp, TimeRange};
+//!
+//! let series = LabelSet::from_pairs([("__name__", "up"), ("job", "web")])?;
+//! assert!(Matcher::new("job", MatchOp::Regex, "w.*")?.matches(series.get("job")));
+//!
+//! // Ranges are left-open: the start is outside, the end is inside.
+//! let range = TimeRange::new(Timestamp(0), Timestamp(60_000));
+//! assert!(!range.contains(Timestamp(0)) && range.contains(Timestamp(60_000)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod block;
+pub mod bytes;
+mod id;
+mod labels;
+mod matcher;
+mod plan;
+mod sample;
+pub mod schema;
+mod signal;
+mod source;
+mod time;
+mod verdict;
+
+pub use block::{BlockContent, BlockId, BlockMeta, Lsn, LsnRange};
+pub use id::{BatchId, InvalidName, NameFault, SiteName, TenantId, TenantNumber};
+pub use labels::{
+    InvalidLabels, LABEL_NAME_BYTES_MAX, LABEL_SET_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LabelSet,
+    METRIC_NAME,
+};
+pub use matcher::{InvalidMatcher, MatchOp, Matcher, REGEX_BYTES_MAX};
+pub use plan::{Keep, Limits, Plan, Resolution, Rights, Tier};
+pub use sample::{STALE_NAN_BITS, SampleBatch, SeriesKind, is_stale, merge_values};
+pub use signal::{FieldValue, Pseudonym, Signal, SignalBatch, SignalRow, SignalValue};
+pub use source::{
+    Budget, Coverage, LimitExceeded, Missing, QueryLimits, Samples, SelectedSeries, SeriesSource, SourceError,
+};
+pub use time::{DAY_MS, Day, HOUR_MS, MINUTE_MS, TimeRange, Timestamp};
+pub use verdict::{FieldRef, Refusal, RefusalReason, Verdict};

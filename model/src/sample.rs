@@ -1,0 +1,110 @@
+//! Samples, the kinds of series that hold them, and the law by which two of one instant merge.
+
+use crate::{BatchId, LabelSet, SiteName, Timestamp};
+
+/// The bits of the NaN that marks a series as ended, as in Prometheus.
+pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// Whether a value is the stale marker.
+#[must_use]
+pub fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE_NAN_BITS
+}
+
+/// What a series' values mean. Fixed per (tenant, metric name) by the first write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SeriesKind {
+    /// A level; the later write of one instant wins.
+    Gauge,
+    /// A cumulative count that may reset; the later write of one instant wins.
+    Counter,
+    /// The sum over one cell of events, stamped at the cell's end; writes of one instant add up.
+    Delta,
+}
+
+impl SeriesKind {
+    /// The number that stands for the kind on disk. 3 is kept for histograms.
+    #[must_use]
+    pub fn tag(self) -> u8 {
+        match self {
+            SeriesKind::Gauge => 0,
+            SeriesKind::Counter => 1,
+            SeriesKind::Delta => 2,
+        }
+    }
+
+    /// The kind of a number read from disk.
+    #[must_use]
+    pub fn from_tag(tag: u8) -> Option<SeriesKind> {
+        [SeriesKind::Gauge, SeriesKind::Counter, SeriesKind::Delta].into_iter().find(|kind| kind.tag() == tag)
+    }
+
+    /// The kind's name, as in the CLI and in metadata.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            SeriesKind::Gauge => "gauge",
+            SeriesKind::Counter => "counter",
+            SeriesKind::Delta => "delta",
+        }
+    }
+}
+
+/// Two values of one series and one instant become one: deltas add, otherwise the later write wins.
+///
+/// Whole numbers below 2^53 add exactly; no cell of events gets near that.
+#[must_use]
+pub fn merge_values(kind: SeriesKind, earlier: f64, later: f64) -> f64 {
+    match kind {
+        SeriesKind::Delta => earlier + later,
+        SeriesKind::Gauge | SeriesKind::Counter => later,
+    }
+}
+
+/// Samples to be written, acknowledged as a whole.
+///
+/// Each distinct series is named once and then referred to by its index, so that labels are checked and
+/// looked up once per batch.
+///
+/// ```
+/// use annals_model::{BatchId, LabelSet, SampleBatch, SeriesKind, SiteName, Timestamp};
+/// let mut batch = SampleBatch::new(BatchId([7; 16]), SiteName::new("host-1")?);
+/// let up = batch.series(LabelSet::from_pairs([("__name__", "up")])?, SeriesKind::Gauge);
+/// batch.push(up, Timestamp(1_700_000_000_000), 1.0);
+/// assert_eq!(batch.samples.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SampleBatch {
+    /// Names the batch within (tenant, site): writing it again counts nothing twice.
+    pub id: BatchId,
+    /// Where the batch comes from.
+    pub site: SiteName,
+    /// The series that samples refer to.
+    pub series: Vec<(LabelSet, SeriesKind)>,
+    /// Index into `series`, time, value.
+    pub samples: Vec<(u32, Timestamp, f64)>,
+}
+
+impl SampleBatch {
+    /// A batch without samples.
+    #[must_use]
+    pub fn new(id: BatchId, site: SiteName) -> SampleBatch {
+        SampleBatch { id, site, series: Vec::new(), samples: Vec::new() }
+    }
+
+    /// Adds a series and returns the index by which samples refer to it.
+    ///
+    /// # Panics
+    /// Where a batch would hold 2^32 series, far above every batch limit.
+    pub fn series(&mut self, labels: LabelSet, kind: SeriesKind) -> u32 {
+        let index = u32::try_from(self.series.len()).expect("fewer than 2^32 series in a batch");
+        self.series.push((labels, kind));
+        index
+    }
+
+    /// Adds a sample of the series with that index.
+    pub fn push(&mut self, series: u32, time: Timestamp, value: f64) {
+        self.samples.push((series, time, value));
+    }
+}

@@ -1,0 +1,259 @@
+//! The one door through which queries see data.
+//!
+//! A [`SeriesSource`] finds series; a [`SelectedSeries`] decodes one of them at a time, from any thread, into
+//! columns that the caller reuses. What is missing is said beside what is there, never left out in silence.
+//!
+//! ```text
+//!   evaluator ── select(matchers, range, budget) ──► SelectedSeries: labels and kinds, in label order
+//!             ── read(index, &mut Samples) ────────► timestamps ascending, values; missing parts named
+//! ```
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::{LabelSet, Matcher, SeriesKind, TimeRange, Timestamp};
+
+/// Where series come from: a tenant's blocks and head, or a test's vectors.
+pub trait SeriesSource: Send + Sync {
+    /// The series that satisfy all matchers and may have samples in the range, in label order.
+    fn select<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError>;
+
+    /// The names of all labels of series that satisfy the matchers, ascending.
+    fn label_names(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Vec<String>, SourceError> {
+        let selected = self.select(matchers, range, budget)?;
+        let mut names: Vec<String> = (0..selected.len())
+            .flat_map(|index| {
+                selected.labels(index).iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+            })
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// The values of one label among series that satisfy the matchers, ascending.
+    fn label_values(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Vec<String>, SourceError> {
+        let selected = self.select(matchers, range, budget)?;
+        let mut values: Vec<String> = (0..selected.len())
+            .map(|index| selected.labels(index).get(name).to_owned())
+            .filter(|value| !value.is_empty())
+            .collect();
+        values.sort_unstable();
+        values.dedup();
+        Ok(values)
+    }
+}
+
+/// Series that were found, not yet decoded.
+pub trait SelectedSeries: Send + Sync {
+    /// How many.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The labels of one, `index` below [`SelectedSeries::len`].
+    fn labels(&self, index: usize) -> &LabelSet;
+
+    /// The kind of one, `index` below [`SelectedSeries::len`].
+    fn kind(&self, index: usize) -> SeriesKind;
+
+    /// Replaces `into` by the series' samples in the selected range: merged, ascending, one per stamp.
+    fn read(&self, index: usize, budget: &Budget, into: &mut Samples) -> Result<(), SourceError>;
+
+    /// What the selection covers as a whole.
+    fn coverage(&self) -> &Coverage;
+}
+
+/// Samples of one series in columns, reused from read to read.
+#[derive(Debug, Clone, Default)]
+pub struct Samples {
+    /// Milliseconds, strictly ascending.
+    pub timestamps: Vec<i64>,
+    /// One per timestamp.
+    pub values: Vec<f64>,
+    /// What could not be read.
+    pub missing: Vec<Missing>,
+}
+
+impl Samples {
+    /// Empties the columns and keeps their memory.
+    pub fn clear(&mut self) {
+        self.timestamps.clear();
+        self.values.clear();
+        self.missing.clear();
+    }
+}
+
+/// A part of the data that should be there and cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The stamps concerned.
+    pub range: TimeRange,
+    /// Why, naming file and place.
+    pub why: String,
+}
+
+/// What a selection covers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Samples up to this stamp have expired and are not part of any answer.
+    pub expired_through: Option<Timestamp>,
+    /// Whole blocks or log records that cannot be served.
+    pub missing: Vec<Missing>,
+}
+
+/// The most a query may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// Series that it selects, over all selectors.
+    pub series_max: u64,
+    /// Samples that it decodes, over all selectors.
+    pub samples_max: u64,
+    /// Bytes of columns and results that it holds.
+    pub memory_bytes_max: u64,
+    /// Points per resulting series.
+    pub steps_max: u64,
+}
+
+impl Default for QueryLimits {
+    fn default() -> QueryLimits {
+        QueryLimits {
+            series_max: 300_000,
+            samples_max: 50_000_000,
+            memory_bytes_max: 256 << 20,
+            steps_max: 30_000,
+        }
+    }
+}
+
+/// What a running query has used, shared by its threads.
+#[derive(Debug, Default)]
+pub struct Budget {
+    limits: QueryLimits,
+    series: AtomicU64,
+    samples: AtomicU64,
+    memory_bytes: AtomicU64,
+    cancelled: AtomicBool,
+}
+
+/// A query crossed a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimitExceeded {
+    /// A named limit.
+    #[error("the query needs {asked} {what}, over the limit of {limit}; narrow its matchers or its range")]
+    Over {
+        /// What is limited.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+        /// What was asked for when it was crossed.
+        asked: u64,
+    },
+    /// Someone called [`Budget::cancel`].
+    #[error("the query was cancelled")]
+    Cancelled,
+}
+
+impl Budget {
+    /// A budget of which nothing is used.
+    #[must_use]
+    pub fn new(limits: QueryLimits) -> Budget {
+        Budget { limits, ..Budget::default() }
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> QueryLimits {
+        self.limits
+    }
+
+    /// Makes every later charge fail.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Charges series that a selector found.
+    pub fn charge_series(&self, count: u64) -> Result<(), LimitExceeded> {
+        self.charge(&self.series, "series", self.limits.series_max, count)
+    }
+
+    /// Charges samples, before they are decoded.
+    pub fn charge_samples(&self, count: u64) -> Result<(), LimitExceeded> {
+        self.charge(&self.samples, "samples", self.limits.samples_max, count)
+    }
+
+    /// Charges memory, before it is allocated.
+    pub fn charge_memory(&self, bytes: u64) -> Result<(), LimitExceeded> {
+        self.charge(&self.memory_bytes, "bytes of memory", self.limits.memory_bytes_max, bytes)
+    }
+
+    /// Gives memory back.
+    pub fn release_memory(&self, bytes: u64) {
+        self.memory_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Samples charged so far.
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.samples.load(Ordering::Relaxed)
+    }
+
+    fn charge(
+        &self,
+        used: &AtomicU64,
+        what: &'static str,
+        limit: u64,
+        count: u64,
+    ) -> Result<(), LimitExceeded> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(LimitExceeded::Cancelled);
+        }
+        let asked = used.fetch_add(count, Ordering::Relaxed).saturating_add(count);
+        if asked > limit { Err(LimitExceeded::Over { what, limit, asked }) } else { Ok(()) }
+    }
+}
+
+/// Why a source cannot answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// The query is over a limit or was cancelled.
+    #[error(transparent)]
+    Limit(#[from] LimitExceeded),
+    /// The data cannot be reached at all.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crossed_limit_names_itself_its_value_and_what_was_asked() {
+        let budget = Budget::new(QueryLimits { series_max: 10, ..QueryLimits::default() });
+        assert_eq!(budget.charge_series(10), Ok(()));
+        let error = budget.charge_series(5).expect_err("over");
+        assert_eq!(error, LimitExceeded::Over { what: "series", limit: 10, asked: 15 });
+        assert!(error.to_string().contains("15 series, over the limit of 10"));
+        budget.cancel();
+        assert_eq!(budget.charge_samples(1), Err(LimitExceeded::Cancelled));
+    }
+}

@@ -1,0 +1,26 @@
+//! The outside world, handed in: files in the words of durability, clock, entropy.
+//!
+//! Nothing else in Annals touches `std::fs`, reads a clock or draws a random number.
+//!
+//! ```text
+//!   Vfs ──── RealVfs   the operating system                          real.rs
+//!      └──── SimVfs    a disk in memory that loses what was not      sim.rs
+//!                      synced, fills up, and fails on demand
+//!   publish            write + sync + rename + sync directory        publish.rs
+//!   Clock, Entropy     SystemClock, SystemEntropy; SimClock, SimEntropy
+//! ```
+//!
+//! What is durable when: bytes of a file after its [`File::sync`]; a file's name after [`Vfs::sync_dir`] of its
+//! directory. Both are needed, in that order, before anything may rely on the file.
+
+mod clock;
+mod publish;
+mod real;
+mod sim;
+mod traits;
+
+pub use clock::{Clock, Entropy, SimClock, SimEntropy, SystemClock, SystemEntropy};
+pub use publish::publish;
+pub use real::RealVfs;
+pub use sim::SimVfs;
+pub use traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};

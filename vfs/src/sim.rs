@@ -1,0 +1,5 @@
+//! A disk in memory: under construction.
+
+/// A simulated disk.
+#[derive(Debug, Default)]
+pub struct SimVfs;

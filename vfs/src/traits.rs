@@ -1,0 +1,144 @@
+//! The operations that Annals needs of a file system, and no others, so that each can be simulated.
+
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file system. Paths are used as given; links are never followed at their last component.
+pub trait Vfs: Send + Sync + 'static {
+    /// Creates a file that must not exist, for writing and reading, private to its owner.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Opens a regular file for reading. Anything else at that path is refused.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
+
+    /// Maps a whole regular file that will never change again: published files only.
+    fn map_sealed(&self, path: &Path) -> io::Result<Sealed>;
+
+    /// Gives a file another name. A file that has the new name already is an error, never replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file's name. Mappings and open files stay readable.
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+
+    /// Creates a directory whose parent exists. An error where it exists already.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// What a directory holds, by ascending name.
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+
+    /// Takes the lock file at `path` for this process, creating it where needed, and writes `holder` into it.
+    fn lock(&self, path: &Path, holder: &str) -> Result<LockGuard, LockError>;
+
+    /// Whether some process holds the lock file at `path` now.
+    fn is_locked(&self, path: &Path) -> io::Result<bool>;
+}
+
+/// An open file. Offsets are explicit; nothing appends.
+pub trait File: Send + Sync {
+    /// Reads at an offset until `into` is full or the file ends; returns how many bytes were read.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all of `bytes` at an offset. After an error, what the file holds there is unknown.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the file at least `length` bytes long by writing zeros, so that later writes need no new space.
+    fn allocate(&self, length: u64) -> io::Result<()>;
+
+    /// Makes all written bytes and the length durable. After an error the file must not be used again: a later
+    /// success would prove nothing.
+    fn sync(&self) -> io::Result<()>;
+
+    /// The file's length in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Whether the file holds no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// An entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// Its name, with what is not UTF-8 replaced: such a name is never one of ours.
+    pub name: String,
+    /// What it is.
+    pub kind: DirEntryKind,
+}
+
+/// What a directory entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DirEntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A link, pipe, device or socket: never one of ours.
+    Other,
+}
+
+/// The bytes of a published file, mapped or held. Cheap to clone; they live until the last clone goes.
+#[derive(Clone)]
+pub struct Sealed(Arc<dyn Deref<Target = [u8]> + Send + Sync>);
+
+impl Sealed {
+    /// Wraps what derefs to the bytes: a mapping, a vector.
+    pub fn new(bytes: impl Deref<Target = [u8]> + Send + Sync + 'static) -> Sealed {
+        Sealed(Arc::new(bytes))
+    }
+}
+
+impl Deref for Sealed {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealed({} bytes)", self.len())
+    }
+}
+
+/// A held lock; it is released when this is dropped or the process ends, however it ends.
+pub struct LockGuard(
+    #[expect(dead_code, reason = "held for its drop")] pub(crate) Box<dyn std::any::Any + Send + Sync>,
+);
+
+impl fmt::Debug for LockGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LockGuard")
+    }
+}
+
+/// Why a lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process, or this one, holds it.
+    #[error("{} is held by {holder}", path.display())]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// What the holder wrote about itself.
+        holder: String,
+    },
+    /// The lock file cannot be used.
+    #[error("cannot lock {}: {source}", path.display())]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
