@@ -1,6 +1,8 @@
 //! Time and randomness as values.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -45,13 +47,23 @@ impl Clock for SystemClock {
     }
 }
 
-/// The operating system's random generator.
+/// The operating system's random generator, opened once.
 #[derive(Debug, Default)]
-pub struct SystemEntropy;
+pub struct SystemEntropy {
+    source: OnceLock<File>,
+}
 
 impl Entropy for SystemEntropy {
     fn fill(&self, into: &mut [u8]) -> io::Result<()> {
-        std::fs::File::open("/dev/urandom")?.read_exact(into)
+        let mut source = match self.source.get() {
+            Some(source) => source,
+            // Two threads may both open it; one handle is kept.
+            None => {
+                let opened = File::open("/dev/urandom")?;
+                self.source.get_or_init(|| opened)
+            }
+        };
+        source.read_exact(into)
     }
 }
 
@@ -135,6 +147,15 @@ mod tests {
         b.fill(&mut y).expect("cannot fail");
         assert_eq!(x, y);
         assert_ne!(x, [0; 21]);
+    }
+
+    #[test]
+    fn keys_differ_from_fill_to_fill() {
+        let entropy = SystemEntropy::default();
+        let (mut x, mut y) = ([0; 32], [0; 32]);
+        entropy.fill(&mut x).expect("there is a source");
+        entropy.fill(&mut y).expect("there is a source");
+        assert!(x != y && x != [0; 32]);
     }
 
     #[test]

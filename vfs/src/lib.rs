@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   Vfs ──── RealVfs   the operating system                          real.rs
-//!      └──── SimVfs    a disk in memory that loses what was not      sim.rs
+//!      └──── SimVfs    a disk in memory that loses what was not      sim/
 //!                      synced, fills up, and fails on demand
 //!   publish            write + sync + rename + sync directory        publish.rs
 //!   Clock, Entropy     SystemClock, SystemEntropy; SimClock, SimEntropy
@@ -22,5 +22,5 @@ mod traits;
 pub use clock::{Clock, Entropy, SimClock, SimEntropy, SystemClock, SystemEntropy};
 pub use publish::publish;
 pub use real::RealVfs;
-pub use sim::SimVfs;
+pub use sim::{SimCall, SimCalls, SimCrash, SimCut, SimError, SimFailedSync, SimFault, SimOp, SimVfs};
 pub use traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};

@@ -18,12 +18,11 @@ pub fn publish(
     bytes: &[u8],
 ) -> io::Result<()> {
     let draft = temporary.join(name);
-    let written = vfs.create(&draft).and_then(|file| {
-        file.write_at(bytes, 0)?;
-        file.sync()
-    });
-    if let Err(error) = written {
+    // Where this fails, a file of that name is not ours to remove.
+    let file = vfs.create(&draft)?;
+    if let Err(error) = file.write_at(bytes, 0).and_then(|()| file.sync()) {
         // Best effort: what stays in the temporary directory is removed at the next open.
+        drop(file);
         let _ = vfs.unlink(&draft);
         return Err(error);
     }

@@ -2,8 +2,9 @@
 
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};
 
@@ -11,6 +12,9 @@ use crate::traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, 
 const HOLDER_BYTES_MAX: u64 = 256;
 /// How much is zero-filled by one write.
 const ZEROS_BYTES: usize = 1 << 20;
+/// How often a lock is tried, and how far apart: long against asking for a lock, short against starting up.
+const LOCK_TRIES: u32 = 20;
+const LOCK_TRY_EVERY: Duration = Duration::from_millis(5);
 
 /// Files of the machine that this runs on.
 #[derive(Debug, Default, Clone, Copy)]
@@ -59,6 +63,10 @@ impl Vfs for RealVfs {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        // Opening anything else may wait for ever, or sync what is not meant.
+        if !fs::metadata(path)?.is_dir() {
+            return Err(ErrorKind::NotADirectory.into());
+        }
         fs::File::open(path)?.sync_all()
     }
 
@@ -83,30 +91,23 @@ impl Vfs for RealVfs {
 
     fn lock(&self, path: &Path, holder: &str) -> Result<LockGuard, LockError> {
         let io_error = |source| LockError::Io { path: path.to_owned(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(io_error)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = Vec::new();
-                file.take(HOLDER_BYTES_MAX).read_to_end(&mut text).map_err(io_error)?;
-                let holder = String::from_utf8_lossy(&text).trim().to_owned();
-                return Err(LockError::Held { path: path.to_owned(), holder });
-            }
-            Err(TryLockError::Error(source)) => return Err(io_error(source)),
+        let file = open_lock_file(path).map_err(io_error)?;
+        if !try_lock_patiently(&file).map_err(io_error)? {
+            let mut text = Vec::new();
+            file.take(HOLDER_BYTES_MAX).read_to_end(&mut text).map_err(io_error)?;
+            let holder = match String::from_utf8_lossy(&text).trim() {
+                // It has the lock and has not written yet.
+                "" => "a process that has not named itself".to_owned(),
+                named => named.to_owned(),
+            };
+            return Err(LockError::Held { path: path.to_owned(), holder });
         }
         file.set_len(0).and_then(|()| (&file).write_all(holder.as_bytes())).map_err(io_error)?;
         Ok(LockGuard(Box::new(file)))
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
-        let file = match fs::File::open(path) {
+        let file = match open_regular(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
@@ -160,18 +161,48 @@ impl File for RealFile {
 
 /// Opens without following a link at the end of the path, and refuses all but regular files.
 fn open_regular(path: &Path) -> io::Result<fs::File> {
-    // Looked at before opening: opening a pipe would wait for its writer.
+    open_checked(path, OpenOptions::new().read(true))
+}
+
+/// Opens a lock file, creating it where nothing has its name. A link there is refused: its target would be
+/// overwritten.
+fn open_lock_file(path: &Path) -> io::Result<fs::File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match options.clone().create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => open_checked(path, &options),
+        opened => opened,
+    }
+}
+
+fn open_checked(path: &Path, options: &OpenOptions) -> io::Result<fs::File> {
+    // Looked at before opening: opening a pipe would wait for its other end.
     let before = fs::symlink_metadata(path)?;
     if !before.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
     }
-    let file = fs::File::open(path)?;
-    use std::os::unix::fs::MetadataExt;
+    let file = options.open(path)?;
     let opened = file.metadata()?;
     if (opened.dev(), opened.ino()) != (before.dev(), before.ino()) {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
+        return Err(io::Error::new(ErrorKind::InvalidInput, "the file was replaced while it was opened"));
     }
     Ok(file)
+}
+
+/// Takes the lock, or says that another has it.
+///
+/// Who only asks ([`Vfs::is_locked`]) takes a shared lock for an instant; some tries tell it from a holder, who
+/// keeps the lock for good. A lock that is taken is exclusive either way.
+fn try_lock_patiently(file: &fs::File) -> io::Result<bool> {
+    for tries_left in (0..LOCK_TRIES).rev() {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if tries_left > 0 => std::thread::sleep(LOCK_TRY_EVERY),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 #[expect(unsafe_code, reason = "the one place where files are mapped")]
@@ -180,4 +211,104 @@ fn map(file: &fs::File) -> io::Result<Sealed> {
     // unlink, which leaves existing mappings valid. The root's lock keeps other writers out.
     let mapping = unsafe { memmap2::Mmap::map(file)? };
     Ok(Sealed::new(mapping))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// A file, an empty directory, a link to the file, a pipe.
+    fn zoo() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        fs::write(dir.path().join("file"), b"bytes").expect("written");
+        fs::create_dir(dir.path().join("dir")).expect("created");
+        std::os::unix::fs::symlink("file", dir.path().join("link")).expect("linked");
+        let made = Command::new("mkfifo").arg(dir.path().join("pipe")).status().expect("mkfifo runs");
+        assert!(made.success());
+        dir
+    }
+
+    #[test]
+    fn links_pipes_and_directories_are_refused_as_files() {
+        let dir = zoo();
+        assert!(RealVfs.open(&dir.path().join("file")).is_ok());
+        for name in ["dir", "link", "pipe"] {
+            let path = dir.path().join(name);
+            assert_eq!(
+                RealVfs.open(&path).err().map(|error| error.kind()),
+                Some(ErrorKind::InvalidInput),
+                "{name}"
+            );
+            assert!(RealVfs.map_sealed(&path).is_err(), "{name}");
+            assert!(RealVfs.create(&path).is_err(), "{name}");
+            assert!(RealVfs.lock(&path, "me").is_err(), "{name}");
+            assert!(RealVfs.is_locked(&path).is_err(), "{name}");
+        }
+        assert!(RealVfs.sync_dir(&dir.path().join("pipe")).is_err());
+        assert_eq!(fs::read(dir.path().join("file")).expect("still there"), b"bytes");
+        let kinds: Vec<_> = RealVfs.list(dir.path()).expect("listed").into_iter().map(|e| e.kind).collect();
+        use DirEntryKind::{Directory, File, Other};
+        assert_eq!(kinds, [Directory, File, Other, Other]);
+    }
+
+    #[test]
+    fn a_rename_replaces_nothing_not_even_a_dangling_link() {
+        let dir = zoo();
+        fs::write(dir.path().join("new"), b"new").expect("written");
+        fs::remove_file(dir.path().join("file")).expect("removed");
+        for name in ["dir", "link", "pipe", "new"] {
+            let renamed = RealVfs.rename(&dir.path().join("new"), &dir.path().join(name));
+            assert_eq!(renamed.map_err(|error| error.kind()), Err(ErrorKind::AlreadyExists), "{name}");
+        }
+        RealVfs.rename(&dir.path().join("new"), &dir.path().join("free")).expect("the name is free");
+    }
+
+    #[test]
+    fn a_lock_excludes_names_its_holder_and_ends_with_its_guard() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("LOCK");
+        assert!(!RealVfs.is_locked(&path).expect("no file, no lock"));
+        let guard = RealVfs.lock(&path, "a holder with a long name").expect("free");
+        drop(guard);
+        let guard = RealVfs.lock(&path, "me, pid 7").expect("free");
+        assert!(RealVfs.is_locked(&path).expect("asked"));
+        let refused = RealVfs.lock(&path, "you").expect_err("held");
+        assert!(matches!(&refused, LockError::Held { holder, .. } if holder == "me, pid 7"), "{refused}");
+        drop(guard);
+        assert!(!RealVfs.is_locked(&path).expect("asked"));
+        RealVfs.lock(&path, "you").expect("free again");
+    }
+
+    #[test]
+    fn who_only_asks_does_not_keep_the_lock_from_its_taker() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("LOCK");
+        drop(RealVfs.lock(&path, "first").expect("free"));
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let _ = RealVfs.is_locked(&path);
+                }
+            });
+            let taken = (0..200).all(|_| RealVfs.lock(&path, "taker").is_ok());
+            done.store(true, Ordering::Relaxed);
+            assert!(taken);
+        });
+    }
+
+    #[test]
+    fn a_mapping_outlives_the_name() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("x");
+        RealVfs.create(&path).and_then(|file| file.write_at(b"bytes", 0)).expect("written");
+        let sealed = RealVfs.map_sealed(&path).expect("mapped");
+        RealVfs.unlink(&path).expect("unlinked");
+        assert_eq!(&*sealed, b"bytes");
+        assert_eq!(RealVfs.create(&path).and_then(|file| file.len()).expect("created"), 0);
+        assert!(RealVfs.map_sealed(&path).expect("an empty file maps").is_empty());
+    }
 }

@@ -1,5 +1,0 @@
-//! A disk in memory: under construction.
-
-/// A simulated disk.
-#[derive(Debug, Default)]
-pub struct SimVfs;

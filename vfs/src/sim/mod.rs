@@ -1,0 +1,427 @@
+//! A disk in memory that keeps what was promised and no more.
+//!
+//! ```text
+//!   SimVfs    the handle: Vfs, faults, cuts, and what tests look at    mod.rs
+//!   Disk      files and directories, as they look and as they last     disk.rs
+//!   SimCut    what a power cut leaves                                  cut.rs
+//!   SimFault  what goes wrong and when; crash points; the trace        fault.rs
+//!   SimFile   open files and held locks                                handle.rs
+//!   Content   bytes in shared pages                                    content.rs
+//! ```
+//!
+//! A test of crash safety is a loop over the mutating calls of a piece of work:
+//!
+//! ```
+//! use std::path::Path;
+//! use annals_vfs::{SimCut, SimVfs, Vfs, publish};
+//!
+//! let work = |vfs: &SimVfs| publish(vfs, Path::new("/tmp"), Path::new("/b"), "x", b"bytes");
+//! let empty = SimVfs::new();
+//! empty.make_dirs(["/tmp", "/b"]);
+//! let clean = empty.snapshot();
+//! work(&clean)?;
+//! for call in 0..clean.calls() {
+//!     let vfs = empty.snapshot();
+//!     vfs.set_crash_at(call);
+//!     assert!(work(&vfs).is_err());
+//!     vfs.power_cut(SimCut::Nothing);
+//!     assert!(!vfs.exists("/b/x") || vfs.read_file("/b/x")? == b"bytes");
+//! }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A file may be read while it is unsynced; what it takes to last is [`File::sync`] and, for its name,
+//! [`Vfs::sync_dir`]. Nothing here sleeps, reads a clock or touches the machine's files.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};
+use content::Content;
+use disk::{Change, DirState, Disk, FileState, INODE_BYTES, Inode, InodeId, NameChange};
+use handle::{SimFile, SimLock, write};
+
+mod content;
+mod cut;
+mod disk;
+mod fault;
+mod handle;
+#[cfg(test)]
+mod tests;
+
+pub use cut::SimCut;
+pub use fault::{SimCall, SimCalls, SimCrash, SimError, SimFault, SimOp};
+
+/// What a failed sync does to what the file looks like. Either way its unsynced bytes are lost for good and a
+/// later sync of the file succeeds without having written them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SimFailedSync {
+    /// Reads go on to see the unsynced bytes, until a cut (as ext4 and XFS).
+    #[default]
+    KeepsBytes,
+    /// Reads see the last durable bytes again (as Btrfs).
+    RevertsBytes,
+}
+
+/// A simulated disk. Clones are handles of the same disk; [`SimVfs::snapshot`] copies it.
+///
+/// Paths start at `/`, which always exists.
+#[derive(Clone)]
+pub struct SimVfs {
+    disk: Arc<Mutex<Disk>>,
+}
+
+impl Default for SimVfs {
+    fn default() -> SimVfs {
+        SimVfs::new()
+    }
+}
+
+impl fmt::Debug for SimVfs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimVfs").field("calls", &self.calls()).finish_non_exhaustive()
+    }
+}
+
+// What a test does to a disk.
+impl SimVfs {
+    /// An empty disk without faults and without end.
+    #[must_use]
+    pub fn new() -> SimVfs {
+        SimVfs { disk: Arc::new(Mutex::new(Disk::new())) }
+    }
+
+    /// A copy of the disk as it is now, pending changes included, as if moved into another machine: no handle,
+    /// lock, fault, crash point or record of calls goes with it. Costs little: bytes are shared until written.
+    #[must_use]
+    pub fn snapshot(&self) -> SimVfs {
+        SimVfs { disk: Arc::new(Mutex::new(self.disk.lock().copy())) }
+    }
+
+    /// Cuts the power and switches on again. Handles and locks of before are dead; a crash point is gone; faults
+    /// stay.
+    pub fn power_cut(&self, policy: SimCut) {
+        cut::cut(&mut self.disk.lock(), policy);
+    }
+
+    /// The process ends and another starts: files look as before, and what was pending stays so. Handles and
+    /// locks of before are dead; a crash point is gone; faults stay.
+    pub fn process_crash(&self) {
+        self.disk.lock().restart();
+    }
+
+    /// Stops the machine at a mutating call, counted from now: `0` is the next. That call does nothing; it and
+    /// all later calls fail with [`SimCrash`] until [`SimVfs::power_cut`] or [`SimVfs::process_crash`].
+    pub fn set_crash_at(&self, call: u64) {
+        self.disk.lock().gate.set_crash(call, false);
+    }
+
+    /// As [`SimVfs::set_crash_at`], but the machine stops within the call: half of a write or allocation is done,
+    /// any other call is done whole without its caller being told.
+    pub fn set_crash_within(&self, call: u64) {
+        self.disk.lock().gate.set_crash(call, true);
+    }
+
+    /// Whether a crash point was reached and the machine stands still.
+    #[must_use]
+    pub fn crashed(&self) -> bool {
+        self.disk.lock().gate.stopped()
+    }
+
+    /// Lets a later call fail.
+    pub fn fail(&self, fault: SimFault) {
+        self.disk.lock().gate.add_fault(fault);
+    }
+
+    /// Takes back all faults, those that strike for ever and those that did not strike yet.
+    pub fn clear_faults(&self) {
+        self.disk.lock().gate.clear_faults();
+    }
+
+    /// Chooses what failed syncs do to what their file looks like.
+    pub fn set_failed_sync(&self, effect: SimFailedSync) {
+        self.disk.lock().revert_on_failed_sync = effect == SimFailedSync::RevertsBytes;
+    }
+
+    /// Limits the disk to that many bytes, 256 for each file and directory included; `u64::MAX` is no limit.
+    /// What no longer fits is refused with ENOSPC; a write gets down what fits. Unlinking frees space once no
+    /// handle is left.
+    pub fn set_space(&self, bytes: u64) {
+        self.disk.lock().space_bytes = (bytes != u64::MAX).then_some(bytes);
+    }
+
+    /// Flips bits of one byte at rest. Mappings of before do not change.
+    pub fn corrupt(&self, path: impl AsRef<Path>, offset: u64, mask: u8) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        let inode = disk.find_file(path.as_ref())?;
+        let file = disk.file_mut(inode);
+        file.durable.flip(offset, mask);
+        if file.volatile.flip(offset, mask) {
+            Ok(())
+        } else {
+            Err(io::Error::new(ErrorKind::InvalidInput, "the file is not that long"))
+        }
+    }
+
+    /// How many mutating calls were made, whatever came of them.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.disk.lock().gate.mutating_calls()
+    }
+
+    /// The newest mutating calls, oldest first, at most 65,536.
+    #[must_use]
+    pub fn trace(&self) -> Vec<SimCall> {
+        self.disk.lock().gate.trace()
+    }
+
+    /// The same, and forgets them.
+    pub fn take_trace(&self) -> Vec<SimCall> {
+        self.disk.lock().gate.take_trace()
+    }
+}
+
+// What a test looks at and puts in place: no calls of the file system, so they neither count nor fail.
+impl SimVfs {
+    /// The bytes of a file as reads see them.
+    pub fn read_file(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+        let disk = self.disk.lock();
+        let inode = disk.find_file(path.as_ref())?;
+        Ok(disk.file(inode).volatile.to_vec())
+    }
+
+    /// Puts a durable file in place of whatever file has that name. Its directory must exist.
+    pub fn write_file(&self, path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
+        let mut content = Content::default();
+        Content::end_of(0, bytes.len())?;
+        content.write(bytes, 0);
+        let mut disk = self.disk.lock();
+        let at = disk.find_parent(path.as_ref())?;
+        if let Some(inode) = disk.entry(&at) {
+            if matches!(disk.inode(inode), Inode::Directory(_)) {
+                return Err(ErrorKind::IsADirectory.into());
+            }
+            disk.change_names(NameChange::Remove { at: at.clone(), inode });
+        }
+        let dir = at.0;
+        let state = FileState { volatile: content.clone(), durable: content, ..FileState::default() };
+        disk.add(at, Inode::File(state));
+        disk.sync_dir(dir);
+        Ok(())
+    }
+
+    /// Creates directories and those above them where they are missing, durably.
+    ///
+    /// # Panics
+    /// Where a name on the way is a file's.
+    pub fn make_dirs<P: AsRef<Path>>(&self, paths: impl IntoIterator<Item = P>) {
+        let mut disk = self.disk.lock();
+        for path in paths {
+            let mut above: Vec<&Path> = path.as_ref().ancestors().collect();
+            above.reverse();
+            for path in above {
+                if disk.find(path).is_err() {
+                    let at = disk.find_parent(path).expect("names on the way are directories");
+                    let dir = at.0;
+                    disk.add(at, Inode::Directory(DirState::default()));
+                    disk.sync_dir(dir);
+                }
+            }
+        }
+    }
+
+    /// Whether a file or directory has that name.
+    #[must_use]
+    pub fn exists(&self, path: impl AsRef<Path>) -> bool {
+        self.disk.lock().find(path.as_ref()).is_ok()
+    }
+
+    /// All files, by ascending path. Directories are not listed.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        self.disk.lock().walk_all(&mut |path, inode| {
+            if matches!(inode, Inode::File(_)) {
+                paths.push(path.to_owned());
+            }
+        });
+        paths.sort();
+        paths
+    }
+
+    fn open_handle(&self, disk: &mut Disk, inode: InodeId, path: &Path, writable: bool) -> Box<dyn File> {
+        disk.file_mut(inode).handles += 1;
+        Box::new(SimFile {
+            disk: Arc::clone(&self.disk),
+            inode,
+            epoch: disk.epoch,
+            path: path.to_owned(),
+            writable,
+        })
+    }
+}
+
+impl Vfs for SimVfs {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let mut disk = self.disk.lock();
+        let inode = disk.gate.enter(SimOp::Create, path, 0).of_whole(|| {
+            let at = disk.find_parent(path)?;
+            if disk.entry(&at).is_some() {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            check_space_for_inode(&disk)?;
+            Ok(disk.add(at, Inode::File(FileState::default())))
+        })?;
+        Ok(self.open_handle(&mut disk, inode, path, true))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
+        let mut disk = self.disk.lock();
+        let inode = disk.gate.enter(SimOp::Open, path, 0).of_whole(|| disk.find_file(path))?;
+        Ok(self.open_handle(&mut disk, inode, path, false))
+    }
+
+    fn map_sealed(&self, path: &Path) -> io::Result<Sealed> {
+        let mut disk = self.disk.lock();
+        disk.gate.enter(SimOp::MapSealed, path, 0).of_whole(|| {
+            let inode = disk.find_file(path)?;
+            let file = disk.file_mut(inode);
+            file.sealed = true;
+            Ok(Sealed::new(file.volatile.to_vec()))
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.gate.enter(SimOp::Rename, to, 0).of_whole(|| {
+            match disk.find(to) {
+                Ok(_) => return Err(ErrorKind::AlreadyExists.into()),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            let inode = disk.find(from)?;
+            let (from_at, to_at) = (disk.find_parent(from)?, disk.find_parent(to)?);
+            if to.starts_with(from) {
+                return Err(io::Error::new(ErrorKind::InvalidInput, "a directory cannot move into itself"));
+            }
+            disk.change_names(NameChange::Rename { from: from_at, to: to_at, inode, loss_synced: false });
+            Ok(())
+        })
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.gate.enter(SimOp::Unlink, path, 0).of_whole(|| {
+            let inode = disk.find(path)?;
+            if matches!(disk.inode(inode), Inode::Directory(_)) {
+                return Err(ErrorKind::IsADirectory.into());
+            }
+            let at = disk.find_parent(path)?;
+            disk.change_names(NameChange::Remove { at, inode });
+            Ok(())
+        })
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.gate.enter(SimOp::CreateDir, path, 0).of_whole(|| {
+            let at = disk.find_parent(path)?;
+            if disk.entry(&at).is_some() {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            check_space_for_inode(&disk)?;
+            disk.add(at, Inode::Directory(DirState::default()));
+            Ok(())
+        })
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.gate.enter(SimOp::RemoveDir, path, 0).of_whole(|| {
+            let inode = disk.find(path)?;
+            if !disk.dir_of(inode)?.volatile.is_empty() {
+                return Err(ErrorKind::DirectoryNotEmpty.into());
+            }
+            let at = disk.find_parent(path)?;
+            disk.change_names(NameChange::Remove { at, inode });
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.gate.enter(SimOp::SyncDir, path, 0).of_whole(|| {
+            let inode = disk.find(path)?;
+            disk.dir_of(inode)?;
+            disk.sync_dir(inode);
+            Ok(())
+        })
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut disk = self.disk.lock();
+        disk.gate.enter(SimOp::List, path, 0).of_whole(|| {
+            let inode = disk.find(path)?;
+            let entries = disk.dir_of(inode)?.volatile.iter();
+            Ok(entries
+                .map(|(name, &inode)| DirEntry {
+                    name: name.clone(),
+                    kind: match disk.inode(inode) {
+                        Inode::File(_) => DirEntryKind::File,
+                        Inode::Directory(_) => DirEntryKind::Directory,
+                    },
+                })
+                .collect())
+        })
+    }
+
+    fn lock(&self, path: &Path, holder: &str) -> Result<LockGuard, LockError> {
+        let io_error = |source| LockError::Io { path: path.to_owned(), source };
+        let mut disk = self.disk.lock();
+        let fate = disk.gate.enter(SimOp::Lock, path, holder.len() as u64);
+        let inode = fate.of_whole(|| {
+            let at = disk.find_parent(path)?;
+            let inode = match disk.entry(&at) {
+                Some(_) => disk.find_file(path)?,
+                None => {
+                    check_space_for_inode(&disk)?;
+                    disk.add(at, Inode::File(FileState::default()))
+                }
+            };
+            if !disk.locks.contains_key(&inode) {
+                disk.change_file(inode, Change::Clear);
+                write(&mut disk, inode, holder.as_bytes(), 0)?;
+            }
+            Ok(inode)
+        });
+        let inode = inode.map_err(io_error)?;
+        match disk.take_lock(inode) {
+            Some(token) => Ok(LockGuard(Box::new(SimLock { disk: Arc::clone(&self.disk), inode, token }))),
+            None => {
+                let text = disk.file(inode).volatile.to_vec();
+                let holder = String::from_utf8_lossy(&text).trim().to_owned();
+                Err(LockError::Held { path: path.to_owned(), holder })
+            }
+        }
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let mut disk = self.disk.lock();
+        disk.gate.enter(SimOp::IsLocked, path, 0).of_whole(|| match disk.find_file(path) {
+            Ok(inode) => Ok(disk.locks.contains_key(&inode)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+fn check_space_for_inode(disk: &Disk) -> io::Result<()> {
+    match disk.free_bytes() {
+        Some(free) if free < INODE_BYTES => Err(SimError::NoSpace.to_io()),
+        _ => Ok(()),
+    }
+}
