@@ -1,0 +1,182 @@
+//! What should happen to a tenant's blocks, as values: decided here, done elsewhere.
+//!
+//! Drops come first, the longest overdue first. Then merges, at most one per day and content:
+//!
+//! ```text
+//!   blocks of one day and content, by LSN:   L2  L1 L1  L0 L0 L0 L0        one level, 4 or more: merge them
+//!                                                       └────┬────┘
+//!   a day that is over, more than one block: L2  L1 L1  L0                 merge to one
+//! ```
+//!
+//! What must hold of a merge: its inputs are neighbours in LSN order, with no other block of that day and content
+//! between them, so that the later write stays the later one. None of them is due, held or set aside. Each sample
+//! is rewritten once per level, and levels grow with the logarithm of a day's blocks. A day that may take old data
+//! for ever is not rewritten for each trickle: what is to be merged in must be a fair part of what is there.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use annals_model::{BlockContent, BlockId, BlockMeta, Day, HOUR_MS, Plan, Timestamp};
+
+use crate::fate::{Rule, Standing, State, fate};
+
+/// Neighbours of one level that are merged.
+const LEVEL_BLOCKS: usize = 4;
+/// The most inputs of one merge: bounds open blocks and the time until the step's effect.
+const INPUTS_MAX: usize = 16;
+/// The most bytes of one merge's inputs: its output is held in memory until it is published.
+const INPUT_BYTES_MAX: u64 = 512 << 20;
+/// How long after its end a day counts as over at the earliest.
+const OVER_MARGIN_MS: i64 = HOUR_MS;
+/// In a day that may grow for ever, the largest block is rewritten once the others have this part of its bytes.
+/// Each rewrite then grows it by a quarter or more, so all rewrites together write five times its last size.
+const TAIL_PART: u64 = 4;
+
+const _: () = assert!(2 <= LEVEL_BLOCKS && LEVEL_BLOCKS <= INPUTS_MAX);
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Take a block out of the manifest and remove its file.
+    Drop {
+        /// Which block.
+        block: BlockId,
+        /// When it should have gone.
+        due: Timestamp,
+        /// Why.
+        rule: Rule,
+    },
+    /// Put one block in place of several.
+    Merge {
+        /// Which blocks, in LSN order: the later write last.
+        inputs: Vec<BlockId>,
+        /// The day of all of them.
+        day: Day,
+        /// What all of them hold.
+        content: BlockContent,
+    },
+}
+
+/// What should happen to a tenant's blocks, in order of urgency. No two steps touch the same block.
+///
+/// To be asked again after a step is done: merges may follow on merges.
+#[must_use]
+pub fn plan(blocks: &[BlockMeta], plan: &Plan, now: Timestamp, standing: &Standing) -> Vec<Step> {
+    let mut groups: BTreeMap<(Day, BlockContent), Vec<&BlockMeta>> = BTreeMap::new();
+    for block in blocks {
+        groups.entry((block.id.day, block.id.content)).or_default().push(block);
+    }
+    let (mut drops, mut merges) = (Vec::new(), Vec::new());
+    for ((day, content), mut group) in groups {
+        group.sort_by_key(|block| (block.lsns.after, block.lsns.through, block.id.sequence));
+        let (rule, due, state) = fate(day, content, plan, now, standing);
+        match (state, due) {
+            (State::Due, due) => {
+                let due = due.unwrap_or(now);
+                drops.extend(group.into_iter().map(|block| Step::Drop { block: block.id, due, rule }));
+            }
+            (State::Held, _) => {}
+            (State::Live, _) => {
+                let growth = Growth::of(day, plan, now);
+                if let Some(inputs) = runs(&group, standing).into_iter().find_map(|run| merge_of(run, growth))
+                {
+                    let inputs = inputs.iter().map(|block| block.id).collect();
+                    merges.push(Step::Merge { inputs, day, content });
+                }
+            }
+        }
+    }
+    drops.sort_by_key(|step| match step {
+        Step::Drop { due, .. } => *due,
+        Step::Merge { .. } => Timestamp::MAX,
+    });
+    // The more blocks, the more each query of that day has to open.
+    merges.sort_by_key(|step| match step {
+        Step::Merge { inputs, .. } => Reverse(inputs.len()),
+        Step::Drop { .. } => Reverse(0),
+    });
+    drops.append(&mut merges);
+    drops
+}
+
+/// What may still come into a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Growth {
+    /// Its data comes in now.
+    Open,
+    /// It is over; old data may come at any time.
+    Over,
+    /// It is over and its late window has passed.
+    Sealed,
+}
+
+impl Growth {
+    fn of(day: Day, plan: &Plan, now: Timestamp) -> Growth {
+        let margin = plan.late_window_ms.unwrap_or(0).max(OVER_MARGIN_MS);
+        if now < day.end().saturating_add(margin) {
+            Growth::Open
+        } else if plan.late_window_ms.is_none() || plan.rights.backfill {
+            Growth::Over
+        } else {
+            Growth::Sealed
+        }
+    }
+}
+
+/// The runs of neighbours among which merging is allowed. Blocks whose records interleave with another's have no
+/// order that a merge could keep; no flush or merge makes such.
+fn runs<'a, 'b>(group: &'b [&'a BlockMeta], standing: &Standing) -> Vec<&'b [&'a BlockMeta]> {
+    let may_merge = |block: &BlockMeta| {
+        !standing.set_aside.contains(&block.id)
+            && group.iter().all(|other| follows(block, other) || follows(other, block))
+    };
+    group.chunk_by(move |a, b| may_merge(a) && may_merge(b)).filter(|run| run.len() > 1).collect()
+}
+
+/// Whether all records of one block come before all of the other's. Blocks that one flush cut apart count as
+/// such: they share no sample.
+fn follows(before: &BlockMeta, after: &BlockMeta) -> bool {
+    before.lsns.through <= after.lsns.after || before.lsns == after.lsns
+}
+
+/// What to merge of a run of at least two neighbours.
+fn merge_of<'a, 'b>(run: &'b [&'a BlockMeta], growth: Growth) -> Option<&'b [&'a BlockMeta]> {
+    if growth != Growth::Open && fits(run) && is_worthwhile(run, growth) {
+        return Some(run);
+    }
+    let of_one_level = run
+        .chunk_by(|a, b| a.level == b.level)
+        .filter(|level| level.len() >= LEVEL_BLOCKS)
+        .find_map(|level| windows_that_fit(level).next());
+    if of_one_level.is_some() || growth == Growth::Open || fits(run) {
+        return of_one_level;
+    }
+    // Too much for one merge: the most blocks for the fewest bytes.
+    windows_that_fit(run)
+        .filter(|window| is_worthwhile(window, growth))
+        .min_by_key(|window| (Reverse(window.len()), bytes(window)))
+}
+
+/// From each block, the longest run that one merge takes.
+fn windows_that_fit<'a, 'b>(run: &'b [&'a BlockMeta]) -> impl Iterator<Item = &'b [&'a BlockMeta]> {
+    (0..run.len()).filter_map(|start| {
+        let from_start = &run[start..];
+        (2..=from_start.len().min(INPUTS_MAX))
+            .map(|count| &from_start[..count])
+            .take_while(|window| fits(window))
+            .last()
+    })
+}
+
+fn fits(run: &[&BlockMeta]) -> bool {
+    run.len() <= INPUTS_MAX && bytes(run) <= INPUT_BYTES_MAX
+}
+
+fn is_worthwhile(run: &[&BlockMeta], growth: Growth) -> bool {
+    let largest = run.iter().map(|block| block.bytes).max().unwrap_or(0);
+    growth == Growth::Sealed || bytes(run) - largest >= largest / TAIL_PART
+}
+
+fn bytes(run: &[&BlockMeta]) -> u64 {
+    run.iter().fold(0, |sum, block| sum.saturating_add(block.bytes))
+}

@@ -1,0 +1,361 @@
+//! Plans as tables, and what holds of every plan.
+
+use std::collections::BTreeSet;
+
+use annals_model::{
+    BlockContent, BlockId, BlockMeta, DAY_MS, Day, HOUR_MS, Keep, Lsn, LsnRange, Plan, Resolution, Tier,
+    Timestamp,
+};
+use proptest::prelude::*;
+
+use crate::{Rule, Standing, State, Step, explain, plan};
+
+const DAY: Day = Day(20_000);
+
+fn built_in(name: &str) -> Plan {
+    Plan::built_in(name).expect("built in")
+}
+
+fn block(content: BlockContent, sequence: u64, level: u8) -> BlockMeta {
+    BlockMeta {
+        id: BlockId { day: DAY, content, sequence },
+        time: DAY.range(),
+        lsns: LsnRange { after: Lsn(10 * sequence), through: Lsn(10 * sequence + 10) },
+        level,
+        series: 1,
+        rows: 10,
+        bytes: 1_000,
+        check: 0,
+    }
+}
+
+fn raw(sequence: u64, level: u8) -> BlockMeta {
+    block(BlockContent::RawMetrics, sequence, level)
+}
+
+/// The sequences of the inputs of each merge, and of each dropped block.
+fn steps(blocks: &[BlockMeta], plan_: &Plan, now: Timestamp, standing: &Standing) -> Vec<Vec<u64>> {
+    plan(blocks, plan_, now, standing)
+        .into_iter()
+        .map(|step| match step {
+            Step::Drop { block, .. } => vec![block.sequence],
+            Step::Merge { inputs, .. } => inputs.iter().map(|id| id.sequence).collect(),
+        })
+        .collect()
+}
+
+#[test]
+fn a_block_goes_at_its_due_instant_and_not_a_millisecond_before() {
+    use BlockContent::{RawMetrics, RawSignals};
+    for (name, content, days) in [
+        ("starter", RawSignals, Some(1)),
+        ("starter", RawMetrics, Some(7)),
+        ("professional", RawSignals, Some(3)),
+        ("professional", RawMetrics, Some(30)),
+        ("enterprise", RawSignals, Some(14)),
+        ("enterprise", RawMetrics, Some(1100)),
+        ("archive", RawSignals, None),
+        ("archive", RawMetrics, None),
+    ] {
+        let (plan_, standing, blocks) = (built_in(name), Standing::default(), [block(content, 1, 0)]);
+        let Some(days) = days else {
+            assert_eq!(plan(&blocks, &plan_, Timestamp::MAX, &standing), [], "{name}");
+            let fate = explain(&blocks, &plan_, Timestamp::MAX, &standing)[0];
+            assert_eq!((fate.due, fate.state), (None, State::Live), "{name}");
+            continue;
+        };
+        let due = DAY.end().saturating_add(days * DAY_MS);
+        let before = due.saturating_add(-1);
+        assert_eq!(plan(&blocks, &plan_, before, &standing), [], "{name} {content:?}");
+        let fate = explain(&blocks, &plan_, before, &standing)[0];
+        assert_eq!(fate.due, Some(due), "{name} {content:?}");
+        assert_eq!(
+            plan(&blocks, &plan_, due, &standing),
+            [Step::Drop { block: blocks[0].id, due, rule: fate.rule }],
+            "{name} {content:?}"
+        );
+        assert_eq!(explain(&blocks, &plan_, due, &standing)[0].state, State::Due);
+    }
+}
+
+#[test]
+fn raw_is_held_hidden_until_the_longest_tier_ends_where_no_rollup_stands_in_for_it() {
+    let (enterprise, blocks) = (built_in("enterprise"), [raw(1, 0), raw(2, 0)]);
+    let hidden_from = DAY.end().saturating_add(90 * DAY_MS);
+    for (now, state) in [
+        (hidden_from.saturating_add(-1), State::Live),
+        (hidden_from, State::Held),
+        (DAY.end().saturating_add(1100 * DAY_MS - 1), State::Held),
+        (DAY.end().saturating_add(1100 * DAY_MS), State::Due),
+    ] {
+        for fate in explain(&blocks, &enterprise, now, &Standing::default()) {
+            assert_eq!(fate.state, state, "{now}");
+            assert_eq!(fate.rule, Rule::UntilRollup { raw: Keep::Days(90), held: Keep::Days(1100) });
+            assert!(fate.rule.to_string().contains("held 1100 days"));
+        }
+    }
+    assert_eq!(plan(&blocks, &enterprise, hidden_from, &Standing::default()), [], "nothing held is merged");
+
+    let mut for_ever = built_in("starter");
+    for_ever.tiers[1] = Tier { resolution: Resolution::Hour, keep: Keep::Forever };
+    let fate = explain(&blocks, &for_ever, Timestamp::MAX, &Standing::default())[0];
+    assert_eq!((fate.due, fate.state), (None, State::Held));
+}
+
+#[test]
+fn what_has_expired_once_goes_even_under_a_longer_plan_or_an_earlier_clock() {
+    let blocks = [raw(1, 0), block(BlockContent::RawSignals, 2, 0)];
+    let now = DAY.end().saturating_add(DAY_MS);
+    let standing = Standing { metrics_floor: DAY.end(), signals_floor: DAY.end(), ..Standing::default() };
+    let dropped: Vec<_> = blocks
+        .iter()
+        .map(|block| Step::Drop { block: block.id, due: now, rule: Rule::ExpiredBefore })
+        .collect();
+    assert_eq!(plan(&blocks, &built_in("archive"), now, &standing), dropped);
+    let below = DAY.end().saturating_add(-DAY_MS);
+    let standing = Standing { metrics_floor: below, signals_floor: below, ..Standing::default() };
+    assert_eq!(plan(&blocks, &built_in("archive"), now, &standing), [], "the day is above the floor");
+    // Held raw waits for its rollup although queries no longer see it.
+    let standing = Standing { metrics_floor: DAY.end(), ..Standing::default() };
+    let fate = explain(&blocks[..1], &built_in("enterprise"), now, &standing)[0];
+    assert_eq!(fate.state, State::Held);
+    assert_eq!(plan(&blocks[..1], &built_in("enterprise"), now, &standing), []);
+}
+
+#[test]
+fn an_open_day_merges_four_of_a_level_and_a_day_that_is_over_merges_to_one() {
+    let open = DAY.end();
+    let over = DAY.end().saturating_add(6 * HOUR_MS);
+    let levels = |levels: &[u8]| -> Vec<BlockMeta> {
+        levels.iter().enumerate().map(|(at, &level)| raw(at as u64, level)).collect()
+    };
+    let none: &[&[u64]] = &[];
+    for (given, now, expected) in [
+        (levels(&[0, 0, 0]), open, none),
+        (levels(&[0, 0, 0, 0]), open, &[&[0, 1, 2, 3]]),
+        (levels(&[1, 1, 0, 0, 0, 0, 0]), open, &[&[2, 3, 4, 5, 6]]),
+        (levels(&[1, 1, 1, 1, 0, 0]), open, &[&[0, 1, 2, 3]]),
+        (levels(&[0, 0, 1, 0, 0]), open, none),
+        (levels(&[0]), over, none),
+        (levels(&[0, 0]), over.saturating_add(-1), none),
+        (levels(&[0, 0]), over, &[&[0, 1]]),
+        (levels(&[2, 1, 0]), over, &[&[0, 1, 2]]),
+        // No more than 16 inputs at once, those of one level first.
+        (levels(&[0; 20]), over, &[&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]]),
+        (levels(&[1, 0, 0, 0, 0]), over, &[&[0, 1, 2, 3, 4]]),
+    ] {
+        let found = steps(&given, &built_in("professional"), now, &Standing::default());
+        assert_eq!(found, expected, "{:?}", given.iter().map(|block| block.level).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn merges_keep_to_one_day_one_content_and_lsn_order_whatever_the_order_given() {
+    let mut blocks = vec![
+        raw(4, 0),
+        block(BlockContent::RawSignals, 5, 0),
+        raw(1, 0),
+        block(BlockContent::RawSignals, 2, 0),
+        raw(3, 0),
+    ];
+    blocks.push(BlockMeta { id: BlockId { day: Day(DAY.0 + 1), ..raw(6, 0).id }, ..raw(6, 0) });
+    let now = Day(DAY.0 + 1).end();
+    let found = steps(&blocks, &built_in("professional"), now, &Standing::default());
+    assert_eq!(found, [vec![1, 3, 4], vec![2, 5]]);
+}
+
+#[test]
+fn nothing_is_merged_across_a_block_that_is_set_aside_or_out_of_order() {
+    let blocks: Vec<_> = (0..5).map(|at| raw(at, 0)).collect();
+    let now = DAY.end().saturating_add(DAY_MS);
+    let standing = Standing { set_aside: BTreeSet::from([blocks[2].id]), ..Standing::default() };
+    assert_eq!(steps(&blocks, &built_in("professional"), now, &standing), [[0, 1]]);
+    let mut blocks = blocks;
+    blocks[2].lsns.after = Lsn(5);
+    assert_eq!(steps(&blocks, &built_in("professional"), now, &Standing::default()), [[3, 4]]);
+    // Two parts of one flush are no disorder.
+    blocks[2].lsns = blocks[1].lsns;
+    assert_eq!(steps(&blocks, &built_in("professional"), now, &Standing::default()), [[0, 1, 2, 3, 4]]);
+}
+
+#[test]
+fn a_large_old_day_is_not_rewritten_for_a_trickle() {
+    let mut blocks = vec![BlockMeta { bytes: 80_000, ..raw(0, 3) }, raw(1, 0), raw(2, 0)];
+    let now = DAY.end().saturating_add(DAY_MS);
+    assert_eq!(steps(&blocks, &built_in("archive"), now, &Standing::default()), [] as [Vec<u64>; 0]);
+    blocks[2].bytes = 19_000;
+    assert_eq!(steps(&blocks, &built_in("archive"), now, &Standing::default()), [[0, 1, 2]]);
+    // Where nothing more can come, one last rewrite it is.
+    blocks[2].bytes = 1;
+    assert_eq!(steps(&blocks, &built_in("professional"), now, &Standing::default()), [[0, 1, 2]]);
+}
+
+#[test]
+fn a_merge_takes_no_more_bytes_than_memory_should_hold() {
+    let now = DAY.end().saturating_add(DAY_MS);
+    let large = |at| BlockMeta { bytes: 200 << 20, ..raw(at, 0) };
+    let blocks: Vec<_> = (0..5).map(large).collect();
+    assert_eq!(steps(&blocks, &built_in("professional"), now, &Standing::default()), [[0, 1]]);
+    let blocks: Vec<_> = (0..3).map(|at| BlockMeta { bytes: 300 << 20, ..raw(at, 0) }).collect();
+    assert_eq!(steps(&blocks, &built_in("professional"), now, &Standing::default()), [] as [Vec<u64>; 0]);
+    let blocks: Vec<_> = (0..3).map(|at| BlockMeta { bytes: u64::MAX, ..raw(at, 0) }).collect();
+    assert_eq!(steps(&blocks, &built_in("professional"), now, &Standing::default()), [] as [Vec<u64>; 0]);
+}
+
+#[test]
+fn the_longest_overdue_goes_first_and_drops_come_before_merges() {
+    let at = |day: i32, sequence| {
+        let block = raw(sequence, 0);
+        BlockMeta { id: BlockId { day: Day(day), ..block.id }, ..block }
+    };
+    let signals = |day: i32, sequence| {
+        let block = block(BlockContent::RawSignals, sequence, 0);
+        BlockMeta { id: BlockId { day: Day(day), ..block.id }, ..block }
+    };
+    let blocks = [at(110, 1), at(110, 2), at(100, 3), at(101, 4), signals(103, 5)];
+    let now = Day(112).end();
+    // Signals of day 103 were due on day 104, metrics of day 100 on day 107.
+    assert_eq!(
+        steps(&blocks, &built_in("starter"), now, &Standing::default()),
+        [vec![5], vec![3], vec![4], vec![1, 2]]
+    );
+}
+
+/// A tenant's blocks of some days under flushes and merges, with the bytes written for them.
+#[derive(Debug, Default)]
+struct Tenant {
+    blocks: Vec<BlockMeta>,
+    sequence: u64,
+    flushed_bytes: u64,
+    merged_bytes: u64,
+}
+
+impl Tenant {
+    fn next_id(&mut self, day: Day, content: BlockContent) -> BlockId {
+        self.sequence += 1;
+        BlockId { day, content, sequence: self.sequence }
+    }
+
+    fn flush(&mut self, day: Day, content: BlockContent, lsn: u64, bytes: u64) {
+        let id = self.next_id(day, content);
+        self.flushed_bytes += bytes;
+        let lsns = LsnRange { after: Lsn(lsn), through: Lsn(lsn + 1) };
+        self.blocks.push(BlockMeta { id, lsns, bytes, ..raw(0, 0) });
+    }
+
+    /// Does a step, and checks what must hold of it.
+    fn apply(&mut self, step: &Step, plan_: &Plan, now: Timestamp) {
+        let (inputs, day, content) = match step {
+            Step::Drop { block, due, .. } => {
+                assert!(*due <= now);
+                self.blocks.retain(|other| other.id != *block);
+                return;
+            }
+            Step::Merge { inputs, day, content } => (inputs, *day, *content),
+        };
+        assert!((2..=16).contains(&inputs.len()));
+        let of = |id: &BlockId| *self.blocks.iter().find(|block| block.id == *id).expect("a live block");
+        let metas: Vec<BlockMeta> = inputs.iter().map(of).collect();
+        assert!(metas.iter().all(|meta| (meta.id.day, meta.id.content) == (day, content)));
+        assert!(metas.windows(2).all(|pair| pair[0].lsns.through <= pair[1].lsns.after));
+        let lsns = LsnRange { after: metas[0].lsns.after, through: metas[metas.len() - 1].lsns.through };
+        for other in &self.blocks {
+            let between = lsns.after <= other.lsns.after && other.lsns.through <= lsns.through;
+            assert!(
+                !between || (other.id.day, other.id.content) != (day, content) || inputs.contains(&other.id),
+                "a merge skips a neighbour"
+            );
+        }
+        for fate in explain(&metas, plan_, now, &Standing::default()) {
+            assert_eq!(fate.state, State::Live);
+        }
+        let bytes = metas.iter().map(|meta| meta.bytes).sum();
+        let level = metas.iter().map(|meta| meta.level).max().unwrap_or(0) + 1;
+        self.merged_bytes += bytes;
+        let id = self.next_id(day, content);
+        self.blocks.retain(|other| !inputs.contains(&other.id));
+        self.blocks.push(BlockMeta { id, lsns, level, bytes, ..raw(0, 0) });
+    }
+
+    /// Plans and does until nothing is left to do; only as many steps per plan as asked.
+    fn settle(&mut self, plan_: &Plan, now: Timestamp, steps_per_plan: usize) {
+        for _ in 0..10_000 {
+            let steps = plan(&self.blocks, plan_, now, &Standing::default());
+            if steps.is_empty() {
+                return;
+            }
+            let mut touched = BTreeSet::new();
+            for step in &steps {
+                let blocks = match step {
+                    Step::Drop { block, .. } => std::slice::from_ref(block),
+                    Step::Merge { inputs, .. } => inputs,
+                };
+                assert!(blocks.iter().all(|id| touched.insert(*id)), "two steps touch one block");
+            }
+            for step in steps.iter().take(steps_per_plan) {
+                self.apply(step, plan_, now);
+            }
+        }
+        panic!("the plan does not converge");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn plans_converge_and_never_merge_what_is_not_adjacent(
+        name in prop::sample::select(&Plan::BUILT_IN[..]),
+        flushes in prop::collection::vec((0..4i32, any::<bool>(), 1..5_000u64, 0..30u32), 1..120),
+        steps_per_plan in 1..4usize,
+        order in any::<u64>(),
+    ) {
+        let plan_ = built_in(name);
+        let mut tenant = Tenant::default();
+        let mut now = DAY.range().start;
+        for (lsn, &(day, is_metrics, bytes, hours)) in flushes.iter().enumerate() {
+            let content = if is_metrics { BlockContent::RawMetrics } else { BlockContent::RawSignals };
+            tenant.flush(Day(DAY.0 + day), content, lsn as u64, bytes);
+            now = now.saturating_add(i64::from(hours) * HOUR_MS / 10);
+            if lsn % 3 == 0 {
+                tenant.settle(&plan_, now, steps_per_plan);
+            }
+        }
+        tenant.settle(&plan_, now, steps_per_plan);
+
+        // The order in which blocks are given changes nothing.
+        let planned = plan(&tenant.blocks, &plan_, now, &Standing::default());
+        let len = tenant.blocks.len().max(1);
+        tenant.blocks.rotate_left((order % len as u64) as usize);
+        prop_assert_eq!(&planned, &plan(&tenant.blocks, &plan_, now, &Standing::default()));
+
+        // Once all days are over and sealed, one block per day and content is left.
+        let over = Day(DAY.0 + 3).end().saturating_add(24 * HOUR_MS).max(now);
+        tenant.settle(&plan_, over, steps_per_plan);
+        if name != "archive" {
+            let left: BTreeSet<_> = tenant.blocks.iter().map(|b| (b.id.day, b.id.content)).collect();
+            prop_assert_eq!(left.len(), tenant.blocks.len());
+        }
+        tenant.settle(&plan_, Timestamp::MAX, 1_000);
+        prop_assert_eq!(name == "archive", !tenant.blocks.is_empty());
+    }
+}
+
+#[test]
+fn write_amplification_is_logarithmic_and_a_day_never_has_many_blocks() {
+    // A backfill of one old day, and the same day while it is open: both flush after flush.
+    for (name, now) in [("archive", DAY.end().saturating_add(DAY_MS)), ("professional", DAY.end())] {
+        let plan_ = built_in(name);
+        let mut tenant = Tenant::default();
+        let mut blocks_max = 0;
+        for lsn in 0..4_096 {
+            tenant.flush(DAY, BlockContent::RawMetrics, lsn, 1_000);
+            tenant.settle(&plan_, now, 1);
+            blocks_max = blocks_max.max(tenant.blocks.len());
+        }
+        let amplification = tenant.merged_bytes / tenant.flushed_bytes;
+        println!("{name}: {amplification} bytes written per byte, at most {blocks_max} blocks");
+        assert!(blocks_max <= 3 * 6 + 1, "{name}: {blocks_max}");
+        assert!(amplification <= 9, "{name}: {amplification}");
+    }
+}
