@@ -1,0 +1,186 @@
+//! Columns of timestamps: each distinct one is stored once per block and shared by the chunks of all series
+//! that were sampled together.
+//!
+//! The section `stamps` holds the columns one after the other, each as a run of `codec/ints.rs`. The section
+//! `columns` says where each is:
+//!
+//! | bytes     | field    | notes                                                             |
+//! |----------:|----------|-------------------------------------------------------------------|
+//! |    varint | `count`  | then for each column:                                             |
+//! |    varint | `stamps` | how many, 1 to [`CHUNK_SAMPLES_MAX`]                              |
+//! |    varint | `first`  | the first stamp, from the day's start: 1 to 86,400,000            |
+//! |    varint | `span`   | from the first to the last                                        |
+//! |    varint | `bytes`  | its size in `stamps`                                              |
+//! | 4 * count | `checks` | the check of each column, with its position as ordinal            |
+//!
+//! Stamps ascend strictly within a column and lie in the block's day.
+
+use std::hash::BuildHasher;
+
+use annals_model::bytes::{Cursor, PutBytes};
+use annals_model::{DAY_MS, Day, TimeRange, Timestamp};
+use hashbrown::HashTable;
+
+use crate::FixedHash;
+use crate::codec::ints::{self, Effort, IntEncoder};
+use crate::container::{Checker, Part, SectionKind};
+use crate::squeeze::Unsqueezer;
+
+/// No chunk holds more samples; a reader allocates for this many at most.
+pub(crate) const CHUNK_SAMPLES_MAX: usize = 1 << 16;
+
+/// What is known of a column without decoding it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) count: usize,
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+    pub(crate) part: Part,
+}
+
+impl Column {
+    /// From just before its first stamp to its last.
+    pub(crate) fn range(&self) -> TimeRange {
+        TimeRange::new(Timestamp(self.first - 1), Timestamp(self.last))
+    }
+
+    /// Decodes the column from its checked bytes.
+    pub(crate) fn decode(
+        &self,
+        bytes: &[u8],
+        unsqueezer: &mut Unsqueezer,
+        stamps: &mut Vec<i64>,
+    ) -> Result<(), &'static str> {
+        let mut cursor = Cursor::new(bytes);
+        let decoded = ints::decode(&mut cursor, self.count, unsqueezer, stamps);
+        let ends = stamps.first().copied().zip(stamps.last().copied());
+        if decoded.is_none() || !cursor.is_empty() {
+            return Err("it is not a column of timestamps");
+        }
+        if ends != Some((self.first, self.last)) {
+            return Err("its ends are not those of the columns section");
+        }
+        Ok(())
+    }
+}
+
+/// Collects columns, each distinct one once.
+pub(crate) struct ColumnWriter {
+    pub(crate) data: Vec<u8>,
+    columns: Vec<Column>,
+    hashes: Vec<u64>,
+    known: HashTable<u32>,
+    unsqueezer: Unsqueezer,
+    decoded: Vec<i64>,
+}
+
+impl ColumnWriter {
+    pub(crate) fn new() -> ColumnWriter {
+        ColumnWriter {
+            data: Vec::new(),
+            columns: Vec::new(),
+            hashes: Vec::new(),
+            known: HashTable::new(),
+            unsqueezer: Unsqueezer::default(),
+            decoded: Vec::new(),
+        }
+    }
+
+    /// The number of the column with these stamps, which ascend, are at least one and few enough for a chunk.
+    pub(crate) fn number(
+        &mut self,
+        stamps: &[i64],
+        ints: &mut IntEncoder,
+        effort: Effort,
+        checker: &Checker,
+    ) -> u32 {
+        let hash = FixedHash::default().hash_one(stamps);
+        let (columns, hashes, data) = (&self.columns, &self.hashes, &self.data);
+        let (unsqueezer, decoded) = (&mut self.unsqueezer, &mut self.decoded);
+        let known = self.known.find(hash, |&number| {
+            let number = number as usize;
+            hashes.get(number) == Some(&hash)
+                && columns.get(number).is_some_and(|column| {
+                    let start = column.part.offset as usize;
+                    let bytes = data.get(start..start + column.part.bytes).unwrap_or_default();
+                    column.count == stamps.len()
+                        && column.decode(bytes, unsqueezer, decoded).is_ok()
+                        && decoded == stamps
+                })
+        });
+        if let Some(&number) = known {
+            return number;
+        }
+        let number = self.columns.len() as u32;
+        let offset = self.data.len();
+        ints.encode(stamps, effort, &mut self.data);
+        let bytes = self.data.get(offset..).unwrap_or_default();
+        let (first, last) = (stamps.first().copied().unwrap_or(0), stamps.last().copied().unwrap_or(0));
+        self.columns.push(Column {
+            count: stamps.len(),
+            first,
+            last,
+            part: Part {
+                kind: SectionKind::Stamps,
+                ordinal: u64::from(number),
+                offset: offset as u64,
+                bytes: bytes.len(),
+                check: checker.part(SectionKind::Stamps, u64::from(number), bytes),
+            },
+        });
+        self.hashes.push(hash);
+        let hashes = &self.hashes;
+        self.known.insert_unique(hash, number, |&number| hashes.get(number as usize).copied().unwrap_or(0));
+        number
+    }
+
+    /// The `columns` section.
+    pub(crate) fn directory(&self, day: Day) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_varint(self.columns.len() as u64);
+        for column in &self.columns {
+            out.put_varint(column.count as u64);
+            out.put_varint((column.first - day.range().start.0) as u64);
+            out.put_varint((column.last - column.first) as u64);
+            out.put_varint(column.part.bytes as u64);
+        }
+        self.columns.iter().for_each(|column| out.put_u32(column.part.check));
+        out
+    }
+}
+
+/// Reads the `columns` section; says what is wrong where it is not one.
+pub(crate) fn parse_columns(bytes: &[u8], day: Day, stamps_bytes: u64) -> Result<Vec<Column>, &'static str> {
+    const SHORT: &str = "it ends within a column";
+    let mut cursor = Cursor::new(bytes);
+    let count = cursor.count(8).ok_or(SHORT)?;
+    let mut columns = Vec::with_capacity(count);
+    let mut offset = 0u64;
+    for ordinal in 0..count as u64 {
+        let stamps = cursor.varint().ok_or(SHORT)?;
+        let first = cursor.varint().ok_or(SHORT)?;
+        let span = cursor.varint().ok_or(SHORT)?;
+        let bytes = cursor.varint().ok_or(SHORT)?;
+        if stamps == 0 || stamps > CHUNK_SAMPLES_MAX as u64 {
+            return Err("a column has more stamps than a chunk may have, or none");
+        }
+        if first == 0 || first.checked_add(span).is_none_or(|last| last > DAY_MS as u64) {
+            return Err("a column lies outside the block's day");
+        }
+        if stamps > span + 1 {
+            return Err("a column has more stamps than milliseconds");
+        }
+        // Both are below a day.
+        let first = day.range().start.0 + first as i64;
+        let part = Part { kind: SectionKind::Stamps, ordinal, offset, bytes: bytes as usize, check: 0 };
+        columns.push(Column { count: stamps as usize, first, last: first + span as i64, part });
+        offset = offset.checked_add(bytes).filter(|&end| end <= stamps_bytes).ok_or("a column too long")?;
+    }
+    for column in &mut columns {
+        column.part.check = cursor.u32().ok_or(SHORT)?;
+    }
+    if offset != stamps_bytes || !cursor.is_empty() {
+        return Err("columns do not fill their section");
+    }
+    Ok(columns)
+}

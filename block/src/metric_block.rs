@@ -1,0 +1,313 @@
+//! Reads a block of metric samples.
+//!
+//! Opening checks header and footer. Index sections are copied out, checked and parsed when first used, and
+//! kept; chunks are copied out, checked and decoded each time, because a mapped page that was dropped is read
+//! again from a disk that may have rotted since. Many threads read one block without locks.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use annals_model::{BlockContent, BlockMeta, LabelSet, Matcher, SeriesKind, TimeRange};
+use annals_vfs::Sealed;
+use roaring::RoaringBitmap;
+
+use crate::codec::values;
+use crate::columns::parse_columns;
+use crate::container::{Container, SectionKind};
+use crate::error::{BlockError, BlockIdentity, CodecUse, Damage, SectionInfo};
+use crate::labels::LabelIndex;
+use crate::scratch::{Scratch, with_scratch};
+use crate::series::{Chunk, SeriesTable};
+use crate::symbols::Symbols;
+
+/// An opened block of metric samples. Series are known by their ordinal, which counts them in label order.
+#[derive(Debug)]
+pub struct MetricBlock {
+    container: Container,
+    series_count: u32,
+    labels: OnceLock<LabelIndex>,
+    series: OnceLock<SeriesTable>,
+}
+
+impl MetricBlock {
+    /// Opens a block from its file's bytes; `name` is the file's, for errors.
+    pub fn open(bytes: Sealed, identity: BlockIdentity, name: &str) -> Result<MetricBlock, BlockError> {
+        let container = Container::open(bytes, identity, BlockContent::RawMetrics, name)?;
+        let series_count = u32::try_from(container.meta().series)
+            .map_err(|_| container.corrupt(SectionKind::Series, None, "more series than can be numbered"))?;
+        Ok(MetricBlock { container, series_count, labels: OnceLock::new(), series: OnceLock::new() })
+    }
+
+    /// What the manifest should know of the block.
+    #[must_use]
+    pub fn meta(&self) -> &BlockMeta {
+        self.container.meta()
+    }
+
+    /// How many series there are.
+    #[must_use]
+    pub fn series_count(&self) -> u32 {
+        self.series_count
+    }
+
+    /// The ordinals of the series that satisfy all matchers; all series where there is none. Expressions run
+    /// once per value of their label, not per series.
+    pub fn find(&self, matchers: &[Matcher]) -> Result<RoaringBitmap, BlockError> {
+        let found = self.label_index()?.find(matchers);
+        found.map_err(|what| self.container.corrupt(SectionKind::Labels, None, what))
+    }
+
+    /// The labels of a series.
+    pub fn labels(&self, ordinal: u32) -> Result<LabelSet, BlockError> {
+        let index = self.label_index()?;
+        let (_, pairs) = self.head(ordinal)?;
+        let pairs: Option<Vec<(&str, &str)>> = pairs.iter().map(|&pair| index.pair(pair)).collect();
+        let labels = pairs.and_then(|pairs| LabelSet::from_sorted(pairs.iter().copied()).ok());
+        labels.ok_or_else(|| {
+            let what = "the labels of a series are not valid";
+            self.container.corrupt(SectionKind::Series, Some(u64::from(ordinal)), what)
+        })
+    }
+
+    /// The kind of a series.
+    pub fn kind(&self, ordinal: u32) -> Result<SeriesKind, BlockError> {
+        self.head(ordinal).map(|(kind, _)| kind)
+    }
+
+    /// The names of all labels, ascending.
+    pub fn label_names(&self) -> Result<Vec<&str>, BlockError> {
+        Ok(self.label_index()?.names())
+    }
+
+    /// The values of a label, ascending.
+    pub fn label_values(&self, name: &str) -> Result<Vec<&str>, BlockError> {
+        Ok(self.label_index()?.values(name))
+    }
+
+    /// Appends the samples of a series in a range, in time order. Stops at the first damaged chunk, of which
+    /// nothing is appended; what came before it stays.
+    pub fn read(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        timestamps: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) -> Result<(), BlockError> {
+        with_scratch(|scratch| {
+            self.chunks(ordinal)?
+                .filter(|chunk| chunk.column.range().overlaps(range))
+                .try_for_each(|chunk| self.read_chunk(&chunk, range, scratch, timestamps, values))
+        })
+    }
+
+    /// Appends what undamaged chunks hold of a series in a range; names each damaged one, with its times
+    /// within the range.
+    pub fn read_lossy(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        timestamps: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+        on_damage: &mut dyn FnMut(TimeRange, BlockError),
+    ) {
+        let chunks = match self.chunks(ordinal) {
+            Ok(chunks) => chunks,
+            Err(error) => return on_damage(self.meta().time.intersect(range), error),
+        };
+        with_scratch(|scratch| {
+            for chunk in chunks.filter(|chunk| chunk.column.range().overlaps(range)) {
+                if let Err(error) = self.read_chunk(&chunk, range, scratch, timestamps, values) {
+                    on_damage(chunk.column.range().intersect(range), error);
+                }
+            }
+        });
+    }
+
+    /// How many samples reading a series in a range decodes: at least as many as there are, known without
+    /// decoding.
+    pub fn samples_in(&self, ordinal: u32, range: TimeRange) -> Result<u64, BlockError> {
+        let chunks = self.chunks(ordinal)?.filter(|chunk| chunk.column.range().overlaps(range));
+        Ok(chunks.map(|chunk| chunk.column.count as u64).sum())
+    }
+
+    /// Checks everything: the whole file, every section, every chunk decoded, every series and posting.
+    #[must_use]
+    pub fn verify(&self) -> Vec<Damage> {
+        let whole = Some(self.meta().time);
+        let mut found: Vec<Damage> =
+            self.container.verify().iter().map(|error| Damage::of(error, None, None)).collect();
+        match self.label_index() {
+            Err(error) => found.push(Damage::of(&error, None, whole)),
+            Ok(labels) => {
+                if let Err(what) = labels.verify() {
+                    let error = self.container.corrupt(SectionKind::Labels, None, what);
+                    found.push(Damage::of(&error, None, whole));
+                }
+            }
+        }
+        let table = match self.series_table() {
+            Err(error) => {
+                found.push(Damage::of(&error, None, whole));
+                return found;
+            }
+            Ok(table) => table,
+        };
+        let (mut samples, mut before) = (0u64, None);
+        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+        for ordinal in 0..self.series_count {
+            match self.labels(ordinal) {
+                Err(error) => found.push(Damage::of(&error, Some(ordinal), whole)),
+                Ok(labels) => {
+                    if before.as_ref().is_some_and(|before| labels <= *before) {
+                        let what = "series are not in label order";
+                        let error =
+                            self.container.corrupt(SectionKind::Series, Some(u64::from(ordinal)), what);
+                        found.push(Damage::of(&error, Some(ordinal), whole));
+                    }
+                    before = Some(labels);
+                }
+            }
+            for chunk in table.chunks(ordinal).into_iter().flatten() {
+                samples += chunk.column.count as u64;
+                timestamps.clear();
+                values.clear();
+                let range = chunk.column.range();
+                let read = with_scratch(|scratch| {
+                    self.read_chunk(&chunk, range, scratch, &mut timestamps, &mut values)
+                });
+                if let Err(error) = read {
+                    found.push(Damage::of(&error, Some(ordinal), Some(range)));
+                } else if timestamps.iter().zip(timestamps.iter().skip(1)).any(|(a, b)| a >= b)
+                    || timestamps.len() != chunk.column.count
+                {
+                    let part = chunk.column.part;
+                    let error =
+                        self.container.corrupt(part.kind, Some(part.ordinal), "timestamps do not ascend");
+                    found.push(Damage::of(&error, Some(ordinal), Some(range)));
+                }
+            }
+        }
+        if samples != self.meta().rows {
+            let error =
+                self.container.corrupt(SectionKind::Series, None, "not as many samples as the footer says");
+            found.push(Damage::of(&error, None, whole));
+        }
+        found
+    }
+
+    /// The sections and their sizes, header and footer included.
+    #[must_use]
+    pub fn sections(&self) -> Vec<SectionInfo> {
+        self.container.sections()
+    }
+
+    /// How many distinct columns of timestamps there are.
+    pub fn column_count(&self) -> Result<u64, BlockError> {
+        Ok(self.series_table()?.columns().len() as u64)
+    }
+
+    /// How many chunks each codec holds, by name.
+    pub fn codecs(&self) -> Result<Vec<CodecUse>, BlockError> {
+        let mut uses: Vec<CodecUse> = Vec::new();
+        for ordinal in 0..self.series_count {
+            for chunk in self.chunks(ordinal)? {
+                let codec = with_scratch(|scratch| {
+                    self.container.copy_part(chunk.part, &mut scratch.copy)?;
+                    Ok(values::codec_name(&scratch.copy).unwrap_or("unknown"))
+                })?;
+                let at = match uses.binary_search_by(|entry| entry.codec.cmp(codec)) {
+                    Ok(at) => at,
+                    Err(at) => {
+                        uses.insert(at, CodecUse { codec, chunks: 0, samples: 0, bytes: 0 });
+                        at
+                    }
+                };
+                if let Some(entry) = uses.get_mut(at) {
+                    entry.chunks += 1;
+                    entry.samples += chunk.column.count as u64;
+                    entry.bytes += chunk.part.bytes as u64;
+                }
+            }
+        }
+        Ok(uses)
+    }
+
+    /// Appends a chunk's samples in a range; on error, nothing.
+    fn read_chunk(
+        &self,
+        chunk: &Chunk,
+        range: TimeRange,
+        scratch: &mut Scratch,
+        timestamps: &mut Vec<i64>,
+        values: &mut Vec<f64>,
+    ) -> Result<(), BlockError> {
+        let Scratch { copy, numbers, stamps, unsqueezer } = scratch;
+        let column = &chunk.column;
+        self.container.copy_part(column.part, copy)?;
+        column
+            .decode(copy, unsqueezer, stamps)
+            .map_err(|what| self.container.corrupt(SectionKind::Stamps, Some(column.part.ordinal), what))?;
+        let positions: Range<usize> = stamps.partition_point(|&stamp| stamp <= range.start.0)
+            ..stamps.partition_point(|&stamp| stamp <= range.end.0);
+        let taken = stamps.get(positions.clone()).unwrap_or_default();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        self.container.copy_part(chunk.part, copy)?;
+        values::decode(copy, column.count, unsqueezer, numbers, positions, values).ok_or_else(|| {
+            let what = "it is not a chunk of values";
+            self.container.corrupt(SectionKind::Values, Some(chunk.part.ordinal), what)
+        })?;
+        timestamps.extend_from_slice(taken);
+        Ok(())
+    }
+
+    fn head(&self, ordinal: u32) -> Result<(SeriesKind, Vec<u32>), BlockError> {
+        self.series_table()?.head(ordinal).ok_or_else(|| self.no_such(ordinal))
+    }
+
+    fn chunks(&self, ordinal: u32) -> Result<impl Iterator<Item = Chunk> + '_, BlockError> {
+        self.series_table()?.chunks(ordinal).ok_or_else(|| self.no_such(ordinal))
+    }
+
+    fn no_such(&self, ordinal: u32) -> BlockError {
+        if ordinal < self.series_count {
+            let what = "a series cannot be read";
+            return self.container.corrupt(SectionKind::Series, Some(u64::from(ordinal)), what);
+        }
+        BlockError::NoSuchSeries { name: self.container.name().clone(), ordinal, count: self.series_count }
+    }
+
+    fn label_index(&self) -> Result<&LabelIndex, BlockError> {
+        if let Some(index) = self.labels.get() {
+            return Ok(index);
+        }
+        let symbols = Symbols::parse(&self.container.section(SectionKind::Symbols)?)
+            .map_err(|what| self.container.corrupt(SectionKind::Symbols, None, what))?;
+        let bytes = self.container.section(SectionKind::Labels)?;
+        let index = LabelIndex::parse(bytes, symbols, self.series_count)
+            .map_err(|what| self.container.corrupt(SectionKind::Labels, None, what))?;
+        // Another thread may have been faster; either result is the same.
+        Ok(self.labels.get_or_init(|| index))
+    }
+
+    fn series_table(&self) -> Result<&SeriesTable, BlockError> {
+        if let Some(table) = self.series.get() {
+            return Ok(table);
+        }
+        let container = &self.container;
+        let day = container.meta().id.day;
+        let stamps_bytes = container.section_bytes(SectionKind::Stamps)?;
+        let columns = parse_columns(&container.section(SectionKind::Columns)?, day, stamps_bytes)
+            .map_err(|what| container.corrupt(SectionKind::Columns, None, what))?;
+        let bytes = container.section(SectionKind::Series)?;
+        let checks = container.section(SectionKind::Checks)?;
+        let values_bytes = container.section_bytes(SectionKind::Values)?;
+        let corrupt = |what| container.corrupt(SectionKind::Series, None, what);
+        let table = SeriesTable::parse(bytes, checks, columns, values_bytes).map_err(corrupt)?;
+        if table.len() as u64 != container.meta().series {
+            return Err(corrupt("not as many series as the footer says"));
+        }
+        Ok(self.series.get_or_init(|| table))
+    }
+}

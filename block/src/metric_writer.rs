@@ -1,0 +1,229 @@
+//! Writes a block of metric samples.
+//!
+//! ```text
+//!   add_series ── cut into chunks ─► stamps ── distinct ─► columns
+//!                                 └► values ── smallest codec ─► chunks
+//!   finish ──── symbols, pairs, postings, series ─► the block
+//! ```
+
+use annals_model::{BlockContent, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp};
+use hashbrown::HashMap;
+
+use crate::FixedHash;
+use crate::codec::ints::Effort;
+use crate::codec::pack::MINI;
+use crate::codec::values::ValueEncoder;
+use crate::columns::{CHUNK_SAMPLES_MAX, ColumnWriter};
+use crate::container::{ContainerWriter, EncodedBlock, SectionKind, Totals};
+use crate::error::{BlockIdentity, WriteError};
+use crate::labels::{PairRuns, encode_labels};
+use crate::series::put_series;
+use crate::symbols::Interner;
+
+/// Samples per chunk straight from the head: decoded in full even for a narrow query, so they are short.
+const FRESH_SAMPLES: usize = 1024;
+/// The most samples per chunk after a merge: longer runs pay for their code tables.
+const MERGED_SAMPLES: usize = 8192;
+/// A table entry takes 5 bytes at least, and offsets in tables are 32 bits.
+const SERIES_MAX: u32 = 1 << 28;
+
+const _: () = assert!(MERGED_SAMPLES <= CHUNK_SAMPLES_MAX && MERGED_SAMPLES.is_multiple_of(MINI));
+
+/// What a block's chunks are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkAge {
+    /// From the head: chunks of 1024, compressed further only where that saves a quarter.
+    Fresh,
+    /// From a merge: chunks of 4096 to 8192 where there are as many samples, as small as they get.
+    Merged,
+}
+
+impl ChunkAge {
+    fn effort(self) -> Effort {
+        match self {
+            ChunkAge::Fresh => Effort::Fast,
+            ChunkAge::Merged => Effort::Small,
+        }
+    }
+
+    /// How long the chunks of a series of `samples` are; the last one takes what is left.
+    fn chunk_samples(self, samples: usize) -> usize {
+        match self {
+            ChunkAge::Fresh => FRESH_SAMPLES,
+            ChunkAge::Merged => {
+                let chunks = samples.div_ceil(MERGED_SAMPLES).max(1);
+                samples.div_ceil(chunks).next_multiple_of(MINI)
+            }
+        }
+    }
+}
+
+/// Writes a block of metric samples, series by series in label order.
+pub struct MetricBlockWriter {
+    container: ContainerWriter,
+    age: ChunkAge,
+    encoder: ValueEncoder,
+    columns: ColumnWriter,
+    values: Vec<u8>,
+    checks: Vec<u8>,
+    symbols: Interner,
+    pairs: HashMap<(u32, u32), u32, FixedHash>,
+    runs: Vec<PairRuns>,
+    series: Vec<Series>,
+    last_labels: Option<LabelSet>,
+    time: Option<(i64, i64)>,
+    rows: u64,
+}
+
+/// A series that was added: its pairs have provisional numbers.
+struct Series {
+    kind: SeriesKind,
+    pairs: Box<[u32]>,
+    /// Column and bytes of each chunk.
+    chunks: Box<[(u32, u32)]>,
+}
+
+impl MetricBlockWriter {
+    /// A block without series.
+    #[must_use]
+    pub fn new(identity: BlockIdentity, lsns: LsnRange, level: u8, age: ChunkAge) -> MetricBlockWriter {
+        MetricBlockWriter {
+            container: ContainerWriter::new(identity, lsns, level),
+            age,
+            encoder: ValueEncoder::new(),
+            columns: ColumnWriter::new(),
+            values: Vec::new(),
+            checks: Vec::new(),
+            symbols: Interner::default(),
+            pairs: HashMap::default(),
+            runs: Vec::new(),
+            series: Vec::new(),
+            last_labels: None,
+            time: None,
+            rows: 0,
+        }
+    }
+
+    /// Adds a series, which must come after all others in label order. Timestamps ascend strictly within the
+    /// block's day. What is refused leaves the block as it was.
+    pub fn add_series(
+        &mut self,
+        labels: &LabelSet,
+        kind: SeriesKind,
+        timestamps: &[i64],
+        values: &[f64],
+    ) -> Result<(), WriteError> {
+        let ordinal = self.check_series(labels, timestamps, values)?;
+        let chunk_samples = self.age.chunk_samples(timestamps.len());
+        let effort = self.age.effort();
+        let mut chunks = Vec::with_capacity(timestamps.len().div_ceil(chunk_samples));
+        for (stamps, values) in timestamps.chunks(chunk_samples).zip(values.chunks(chunk_samples)) {
+            let checker = self.container.checker();
+            let column = self.columns.number(stamps, &mut self.encoder.ints, effort, checker);
+            let start = self.values.len();
+            self.encoder.encode(values, effort, &mut self.values);
+            let bytes = self.values.get(start..).unwrap_or_default();
+            let chunk = (self.checks.len() / 4) as u64;
+            self.checks.extend(checker.part(SectionKind::Values, chunk, bytes).to_le_bytes());
+            // At most 2^16 values of 8 bytes.
+            chunks.push((column, bytes.len() as u32));
+        }
+        let mut pairs = Vec::new();
+        for (name, value) in labels.iter() {
+            let pair = (self.symbols.number(name), self.symbols.number(value));
+            let next = self.pairs.len() as u32;
+            let number = *self.pairs.entry(pair).or_insert(next);
+            if number == next {
+                self.runs.push(PairRuns::default());
+            }
+            if let Some(runs) = self.runs.get_mut(number as usize) {
+                runs.push(ordinal);
+            }
+            pairs.push(number);
+        }
+        self.series.push(Series { kind, pairs: pairs.into(), chunks: chunks.into() });
+        self.last_labels = Some(labels.clone());
+        let (first, last) = (timestamps.first().copied(), timestamps.last().copied());
+        if let (Some(first), Some(last)) = (first, last) {
+            let (least, greatest) = self.time.unwrap_or((first, last));
+            self.time = Some((least.min(first), greatest.max(last)));
+        }
+        self.rows += timestamps.len() as u64;
+        Ok(())
+    }
+
+    /// The block; none where no series was added.
+    pub fn finish(self) -> Result<Option<EncodedBlock>, WriteError> {
+        let Some((first, last)) = self.time else { return Ok(None) };
+        let day = self.container.identity().id.day;
+        let (symbols, ranks) = self.symbols.finish();
+        let rank = |number: u32| ranks.get(number as usize).copied().unwrap_or(0);
+        let mut pairs: Vec<(u32, u32, u32)> =
+            self.pairs.iter().map(|(&(name, value), &number)| (rank(name), rank(value), number)).collect();
+        pairs.sort_unstable();
+        let mut pair_ranks = vec![0u32; pairs.len()];
+        for (rank, &(.., number)) in (0u32..).zip(&pairs) {
+            if let Some(slot) = pair_ranks.get_mut(number as usize) {
+                *slot = rank;
+            }
+        }
+        let postings: Vec<(u32, u32, &PairRuns)> = pairs
+            .iter()
+            .filter_map(|&(name, value, number)| Some((name, value, self.runs.get(number as usize)?)))
+            .collect();
+        let labels = encode_labels(&postings);
+        let mut table = Vec::new();
+        annals_model::bytes::PutBytes::put_varint(&mut table, self.series.len() as u64);
+        let mut numbers = Vec::new();
+        for series in &self.series {
+            numbers.clear();
+            numbers.extend(series.pairs.iter().filter_map(|&number| pair_ranks.get(number as usize)));
+            put_series(series.kind, &numbers, &series.chunks, &mut table);
+        }
+        let fits = |bytes: &[u8]| u32::try_from(bytes.len()).is_ok();
+        if !fits(&table) || !fits(&labels) {
+            return Err(WriteError::TooMany { what: "bytes of labels", max: u64::from(u32::MAX) });
+        }
+        let mut container = self.container;
+        let mut squeezer = self.encoder.ints.squeezer;
+        container.put_data(SectionKind::Stamps, &self.columns.data);
+        container.put_data(SectionKind::Values, &self.values);
+        container.put_index(SectionKind::Columns, &self.columns.directory(day), &mut squeezer);
+        container.put_index(SectionKind::Symbols, &symbols, &mut squeezer);
+        container.put_index(SectionKind::Labels, &labels, &mut squeezer);
+        container.put_index(SectionKind::Series, &table, &mut squeezer);
+        container.put_data(SectionKind::Checks, &self.checks);
+        Ok(Some(container.finish(Totals {
+            time: TimeRange::new(Timestamp(first - 1), Timestamp(last)),
+            series: self.series.len() as u64,
+            rows: self.rows,
+        })))
+    }
+
+    /// Checks a series against the block and itself; returns its ordinal.
+    fn check_series(&self, labels: &LabelSet, timestamps: &[i64], values: &[f64]) -> Result<u32, WriteError> {
+        let id = self.container.identity().id;
+        if id.content != BlockContent::RawMetrics {
+            return Err(WriteError::WrongContent { id, content: id.content });
+        }
+        let ordinal = u32::try_from(self.series.len()).ok().filter(|&ordinal| ordinal < SERIES_MAX);
+        let ordinal = ordinal.ok_or(WriteError::TooMany { what: "series", max: u64::from(SERIES_MAX) })?;
+        if self.last_labels.as_ref().is_some_and(|last| labels <= last) {
+            return Err(WriteError::SeriesOrder { ordinal });
+        }
+        if timestamps.len() != values.len() || timestamps.is_empty() {
+            let (timestamps, values) = (timestamps.len(), values.len());
+            return Err(WriteError::Lengths { ordinal, timestamps, values });
+        }
+        let unordered = timestamps.iter().zip(timestamps.iter().skip(1)).position(|(a, b)| a >= b);
+        if let Some(before) = unordered {
+            return Err(WriteError::TimeOrder { ordinal, position: before + 1 });
+        }
+        let range = id.day.range();
+        let mut ends = timestamps.first().into_iter().chain(timestamps.last());
+        if let Some(&timestamp) = ends.find(|&&stamp| !range.contains(Timestamp(stamp))) {
+            return Err(WriteError::OutsideDay { ordinal: u64::from(ordinal), timestamp, day: id.day });
+        }
+        Ok(ordinal)
+    }
+}

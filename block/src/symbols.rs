@@ -1,0 +1,158 @@
+//! Sorted distinct strings, referred to by their rank.
+//!
+//! | bytes  | field    | notes                                                              |
+//! |-------:|----------|--------------------------------------------------------------------|
+//! | varint | `count`  | then for each, ascending by bytes:                                 |
+//! | varint | `shared` | bytes that it has in common with the start of the one before       |
+//! |   blob | `rest`   | the other bytes                                                    |
+
+use annals_model::bytes::{Cursor, PutBytes};
+use hashbrown::HashMap;
+
+use crate::FixedHash;
+
+/// No symbol is longer: the longest label value is.
+const SYMBOL_BYTES_MAX: usize = annals_model::LABEL_VALUE_BYTES_MAX;
+/// All symbols of a block together.
+const SYMBOLS_BYTES_MAX: usize = 1 << 30;
+
+/// Collects strings and gives them provisional numbers, in order of arrival.
+#[derive(Default)]
+pub(crate) struct Interner {
+    numbers: HashMap<Box<str>, u32, FixedHash>,
+}
+
+impl Interner {
+    /// The provisional number of a string.
+    pub(crate) fn number(&mut self, text: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(text) {
+            return number;
+        }
+        // Strings come with series or rows, of which there are fewer than 2^32 / 64.
+        let number = self.numbers.len() as u32;
+        self.numbers.insert(text.into(), number);
+        number
+    }
+
+    /// The encoded table, and the final number of each provisional one.
+    pub(crate) fn finish(self) -> (Vec<u8>, Vec<u32>) {
+        let mut sorted: Vec<(Box<str>, u32)> = self.numbers.into_iter().collect();
+        sorted.sort_unstable();
+        let mut ranks = vec![0; sorted.len()];
+        let mut bytes = Vec::new();
+        bytes.put_varint(sorted.len() as u64);
+        let mut before: &[u8] = &[];
+        for (rank, (text, number)) in (0u32..).zip(&sorted) {
+            if let Some(slot) = ranks.get_mut(*number as usize) {
+                *slot = rank;
+            }
+            let text = text.as_bytes();
+            let shared = before.iter().zip(text).take_while(|(a, b)| a == b).count();
+            bytes.put_varint(shared as u64);
+            bytes.put_blob(text.get(shared..).unwrap_or_default());
+            before = text;
+        }
+        (bytes, ranks)
+    }
+}
+
+/// A table that was read: every string is UTF-8, and they ascend.
+#[derive(Debug)]
+pub(crate) struct Symbols {
+    text: String,
+    /// Where each ends in `text`; one starts where the one before ends.
+    ends: Vec<u32>,
+}
+
+impl Symbols {
+    /// Reads a table; says what is wrong where it is not one.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Symbols, &'static str> {
+        const SHORT: &str = "it ends within a symbol";
+        let mut cursor = Cursor::new(bytes);
+        let count = cursor.count(2).ok_or(SHORT)?;
+        let (mut text, mut ends) = (String::new(), Vec::with_capacity(count));
+        let (mut before, mut symbol) = (Vec::new(), Vec::new());
+        for position in 0..count {
+            let shared = usize::try_from(cursor.varint().ok_or(SHORT)?).map_err(|_| SHORT)?;
+            symbol.clear();
+            symbol.extend_from_slice(before.get(..shared).ok_or("a symbol shares more than there is")?);
+            symbol.extend_from_slice(cursor.blob().ok_or(SHORT)?);
+            if symbol.len() > SYMBOL_BYTES_MAX || text.len() + symbol.len() > SYMBOLS_BYTES_MAX {
+                return Err("its symbols are longer than allowed");
+            }
+            if position > 0 && symbol <= before {
+                return Err("symbols do not ascend");
+            }
+            text.push_str(std::str::from_utf8(&symbol).map_err(|_| "a symbol is not UTF-8")?);
+            // Bounded by SYMBOLS_BYTES_MAX.
+            ends.push(text.len() as u32);
+            std::mem::swap(&mut before, &mut symbol);
+        }
+        if !cursor.is_empty() {
+            return Err("bytes after the last symbol");
+        }
+        Ok(Symbols { text, ends })
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The symbol of that rank.
+    pub(crate) fn get(&self, rank: u32) -> Option<&str> {
+        let rank = rank as usize;
+        let end = *self.ends.get(rank)? as usize;
+        let start = match rank.checked_sub(1) {
+            Some(before) => *self.ends.get(before)? as usize,
+            None => 0,
+        };
+        self.text.get(start..end)
+    }
+
+    /// The rank of a string, where it is a symbol.
+    pub(crate) fn rank(&self, text: &str) -> Option<u32> {
+        let (mut low, mut high) = (0u32, self.ends.len() as u32);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.get(middle)?.cmp(text) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Some(middle),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_string_is_found_by_rank_and_by_text(
+            texts in prop::collection::vec("[a-c]{0,3}|\\PC{0,12}", 0..40),
+        ) {
+            let mut interner = Interner::default();
+            let numbers: Vec<u32> = texts.iter().map(|text| interner.number(text)).collect();
+            let (bytes, ranks) = interner.finish();
+            let symbols = Symbols::parse(&bytes).expect("our own");
+            for (text, number) in texts.iter().zip(numbers) {
+                let rank = ranks[number as usize];
+                prop_assert_eq!(symbols.get(rank), Some(text.as_str()));
+                prop_assert_eq!(symbols.rank(text), Some(rank));
+            }
+            prop_assert_eq!(symbols.get(symbols.len() as u32), None);
+            prop_assert_eq!(symbols.rank("never"), None);
+        }
+
+        #[test]
+        fn any_bytes_are_parsed_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = Symbols::parse(&bytes);
+        }
+    }
+}
