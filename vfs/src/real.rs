@@ -6,10 +6,8 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};
+use crate::traits::{DirEntry, DirEntryKind, File, HOLDER_BYTES_MAX, LockError, LockGuard, Sealed, Vfs};
 
-/// How much of a lock file is read to name its holder.
-const HOLDER_BYTES_MAX: u64 = 256;
 /// How much is zero-filled by one write.
 const ZEROS_BYTES: usize = 1 << 20;
 /// How often a lock is tried, and how far apart: long against asking for a lock, short against starting up.
@@ -94,13 +92,8 @@ impl Vfs for RealVfs {
         let file = open_lock_file(path).map_err(io_error)?;
         if !try_lock_patiently(&file).map_err(io_error)? {
             let mut text = Vec::new();
-            file.take(HOLDER_BYTES_MAX).read_to_end(&mut text).map_err(io_error)?;
-            let holder = match String::from_utf8_lossy(&text).trim() {
-                // It has the lock and has not written yet.
-                "" => "a process that has not named itself".to_owned(),
-                named => named.to_owned(),
-            };
-            return Err(LockError::Held { path: path.to_owned(), holder });
+            file.take(HOLDER_BYTES_MAX as u64).read_to_end(&mut text).map_err(io_error)?;
+            return Err(LockError::held(path, &text));
         }
         file.set_len(0).and_then(|()| (&file).write_all(holder.as_bytes())).map_err(io_error)?;
         Ok(LockGuard(Box::new(file)))
@@ -280,6 +273,17 @@ mod tests {
         drop(guard);
         assert!(!RealVfs.is_locked(&path).expect("asked"));
         RealVfs.lock(&path, "you").expect("free again");
+    }
+
+    #[test]
+    fn a_lock_file_that_says_anything_is_named_without_control_characters() {
+        let named = |text: &[u8]| match LockError::held(Path::new("LOCK"), text) {
+            LockError::Held { holder, .. } => holder,
+            LockError::Io { .. } => unreachable!("it is held"),
+        };
+        assert_eq!(named(b" \x1b[2Jpid 7\n"), "[2Jpid 7");
+        assert_eq!(named(&[0; 300]), "a process that has not named itself");
+        assert!(named(&[0xff; 1000]).chars().all(|c| c == '\u{fffd}'));
     }
 
     #[test]

@@ -142,3 +142,19 @@ pub enum LockError {
         source: io::Error,
     },
 }
+
+/// How much of a lock file is read to name its holder.
+pub(crate) const HOLDER_BYTES_MAX: usize = 256;
+
+impl LockError {
+    /// Names the holder by what the lock file says, which may be anything: it goes to a terminal.
+    pub(crate) fn held(path: &Path, text: &[u8]) -> LockError {
+        let text = String::from_utf8_lossy(&text[..text.len().min(HOLDER_BYTES_MAX)]);
+        let holder = match text.replace(char::is_control, " ").trim() {
+            // It has the lock and has not written yet.
+            "" => "a process that has not named itself".to_owned(),
+            named => named.to_owned(),
+        };
+        LockError::Held { path: path.to_owned(), holder }
+    }
+}

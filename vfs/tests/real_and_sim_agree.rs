@@ -155,7 +155,7 @@ fn real_files(at: &Path, root: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 160, ..ProptestConfig::default() })]
 
     #[test]
     fn both_answer_alike_and_end_with_the_same_files(steps in prop::collection::vec(step(), 1..60)) {

@@ -1,7 +1,7 @@
 //! What a power cut leaves of the changes that were pending.
 
 use super::content::Content;
-use super::disk::{Change, Disk, Inode, Pending};
+use super::disk::{Change, Disk, Inode};
 use crate::SimEntropy;
 
 /// The unit that a disk writes whole, or nearly so.
@@ -75,15 +75,15 @@ pub(super) fn cut(disk: &mut Disk, policy: SimCut) {
             SimCut::LengthsOnly => file.durable.grow(file.volatile.len()),
         }
     }
-    for Pending { sequence, change } in std::mem::take(&mut disk.names) {
+    for pending in std::mem::take(&mut disk.names) {
         let survives = match policy {
             SimCut::Nothing | SimCut::BytesOnly => false,
             SimCut::Everything | SimCut::LengthsOnly => true,
-            SimCut::Prefix { .. } => sequence <= last,
+            SimCut::Prefix { .. } => pending.sequence <= last,
             SimCut::Torn { .. } => one_in(&entropy, 2),
         };
         if survives {
-            disk.make_durable(&change);
+            disk.make_durable(&pending);
         }
     }
     disk.forget_volatile();

@@ -69,7 +69,8 @@ pub(super) struct FileState {
 #[derive(Debug, Clone, Default)]
 pub(super) struct DirState {
     pub(super) volatile: BTreeMap<String, InodeId>,
-    pub(super) durable: BTreeMap<String, InodeId>,
+    /// With the number of the change that bound the name.
+    durable: BTreeMap<String, (InodeId, u64)>,
 }
 
 /// A change that a cut may undo.
@@ -244,23 +245,36 @@ impl Disk {
 
     pub(super) fn change_names(&mut self, change: NameChange) {
         match &change {
-            NameChange::Add { at, inode } => self.bind(at, *inode, Side::Volatile),
-            NameChange::Remove { at, inode } => self.unbind(at, *inode, Side::Volatile),
+            NameChange::Add { at, inode } => self.look_bound(at, *inode),
+            NameChange::Remove { at, .. } => self.look_free(at),
             NameChange::Rename { from, to, inode, .. } => {
-                self.unbind(from, *inode, Side::Volatile);
-                self.bind(to, *inode, Side::Volatile);
+                self.look_free(from);
+                self.look_bound(to, *inode);
             }
         }
         self.sequence += 1;
         self.names.push(Pending { sequence: self.sequence, change });
     }
 
+    fn look_bound(&mut self, at: &Name, inode: InodeId) {
+        if let Some(dir) = self.dir_mut(at.0) {
+            dir.volatile.insert(at.1.clone(), inode);
+        }
+    }
+
+    fn look_free(&mut self, at: &Name) {
+        if let Some(dir) = self.dir_mut(at.0) {
+            dir.volatile.remove(&at.1);
+        }
+    }
+
     /// Makes the pending changes of one directory's names durable.
     pub(super) fn sync_dir(&mut self, dir: InodeId) {
         for mut pending in std::mem::take(&mut self.names) {
+            let sequence = pending.sequence;
             match &mut pending.change {
                 NameChange::Add { at, .. } | NameChange::Remove { at, .. } if at.0 == dir => {
-                    self.make_durable(&pending.change);
+                    self.make_durable(&pending);
                 }
                 NameChange::Add { .. } | NameChange::Remove { .. } => self.names.push(pending),
                 NameChange::Rename { from, to, inode, loss_synced } => {
@@ -268,12 +282,11 @@ impl Disk {
                     if to.0 != dir {
                         self.names.push(pending);
                     } else if *loss_synced {
-                        self.make_durable(&pending.change);
+                        self.make_durable(&pending);
                     } else {
-                        let (from, to, inode) = (from.clone(), to.clone(), *inode);
-                        self.bind(&to, inode, Side::Durable);
-                        let change = NameChange::Remove { at: from, inode };
-                        self.names.push(Pending { sequence: pending.sequence, change });
+                        self.bind(to, *inode, sequence);
+                        let change = NameChange::Remove { at: from.clone(), inode: *inode };
+                        self.names.push(Pending { sequence, change });
                     }
                 }
             }
@@ -281,30 +294,31 @@ impl Disk {
     }
 
     /// Applies a change whole to the durable names.
-    pub(super) fn make_durable(&mut self, change: &NameChange) {
-        match change {
-            NameChange::Add { at, inode } => self.bind(at, *inode, Side::Durable),
-            NameChange::Remove { at, inode } => self.unbind(at, *inode, Side::Durable),
+    pub(super) fn make_durable(&mut self, pending: &Pending<NameChange>) {
+        match &pending.change {
+            NameChange::Add { at, inode } => self.bind(at, *inode, pending.sequence),
+            NameChange::Remove { at, inode } => self.unbind(at, *inode, pending.sequence),
             NameChange::Rename { from, to, inode, .. } => {
-                self.unbind(from, *inode, Side::Durable);
-                self.bind(to, *inode, Side::Durable);
+                self.unbind(from, *inode, pending.sequence);
+                self.bind(to, *inode, pending.sequence);
             }
         }
     }
 
-    fn bind(&mut self, at: &Name, inode: InodeId, side: Side) {
+    fn bind(&mut self, at: &Name, inode: InodeId, sequence: u64) {
         // A directory that is gone takes changes of its names with it.
-        if let Some(names) = self.dir_mut(at.0).map(|dir| dir.side(side)) {
-            names.insert(at.1.clone(), inode);
+        if let Some(dir) = self.dir_mut(at.0) {
+            dir.durable.insert(at.1.clone(), (inode, sequence));
         }
     }
 
-    /// Removes a name where it still means this inode.
-    fn unbind(&mut self, at: &Name, inode: InodeId, side: Side) {
-        if let Some(names) = self.dir_mut(at.0).map(|dir| dir.side(side))
-            && names.get(&at.1) == Some(&inode)
+    /// Frees a name that still means this inode. A loss may become durable late, after the file has come back
+    /// to the name for good: then it is history.
+    fn unbind(&mut self, at: &Name, inode: InodeId, sequence: u64) {
+        if let Some(dir) = self.dir_mut(at.0)
+            && dir.durable.get(&at.1).is_some_and(|&(bound, since)| bound == inode && since < sequence)
         {
-            names.remove(&at.1);
+            dir.durable.remove(&at.1);
         }
     }
 
@@ -384,7 +398,10 @@ impl Disk {
                     file.pending.clear();
                     file.volatile = file.durable.clone();
                 }
-                Inode::Directory(dir) => dir.volatile = dir.durable.clone(),
+                Inode::Directory(dir) => {
+                    let durable = dir.durable.iter();
+                    dir.volatile = durable.map(|(name, &(inode, _))| (name.clone(), inode)).collect();
+                }
             }
         }
         self.restart();
@@ -417,26 +434,12 @@ impl Disk {
             if live.insert(id)
                 && let Some(Inode::Directory(dir)) = self.inodes.get(&id)
             {
-                to_visit.extend(dir.volatile.values().chain(dir.durable.values()));
+                to_visit.extend(dir.volatile.values());
+                to_visit.extend(dir.durable.values().map(|(inode, _)| inode));
             }
         }
         self.inodes.retain(|id, _| live.contains(id));
         self.live_inodes = self.inodes.len();
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Side {
-    Volatile,
-    Durable,
-}
-
-impl DirState {
-    fn side(&mut self, side: Side) -> &mut BTreeMap<String, InodeId> {
-        match side {
-            Side::Volatile => &mut self.volatile,
-            Side::Durable => &mut self.durable,
-        }
     }
 }
 

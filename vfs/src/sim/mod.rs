@@ -401,11 +401,7 @@ impl Vfs for SimVfs {
         let inode = inode.map_err(io_error)?;
         match disk.take_lock(inode) {
             Some(token) => Ok(LockGuard(Box::new(SimLock { disk: Arc::clone(&self.disk), inode, token }))),
-            None => {
-                let text = disk.file(inode).volatile.to_vec();
-                let holder = String::from_utf8_lossy(&text).trim().to_owned();
-                Err(LockError::Held { path: path.to_owned(), holder })
-            }
+            None => Err(LockError::held(path, &disk.file(inode).volatile.to_vec())),
         }
     }
 
