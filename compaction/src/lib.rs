@@ -28,9 +28,13 @@
 //! ```
 
 mod fate;
+mod merge;
+#[cfg(test)]
+mod merge_tests;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
 
 pub use fate::{BlockFate, Rule, Standing, State, explain};
+pub use merge::{MergeError, merge_metrics};
 pub use plan::{Step, plan};

@@ -1,0 +1,218 @@
+//! Merging: one block in the place of several, with nothing lost on the way.
+//!
+//! ```text
+//!   block A (lsn 1-10)   a  b     d          one series at a time, in label order;
+//!   block B (lsn 11-20)     b  c  d    ──►   a b c d     per instant: the later write wins,
+//!   block C (lsn 21-30)  a     c                         deltas add up (model::merge_values)
+//! ```
+//!
+//! Inputs come in LSN order, the later write last, with no block of their day and content between any two: then
+//! merging neighbours first or all at once gives the same block. What cannot be read is an error that names the
+//! block and the place in it, never a gap; the inputs then stay as they are.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use annals_block::{
+    BlockError, BlockIdentity, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter, WriteError,
+};
+use annals_model::{BlockId, BlockMeta, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp, merge_values};
+
+/// Why blocks were not merged. The inputs are as they were; no output exists.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// An input cannot be read whole: set it aside (`Standing::set_aside`), so that its neighbours can be merged.
+    #[error("block {block} was not merged: {source}")]
+    Damaged {
+        /// Which input.
+        block: BlockId,
+        /// Where it is damaged, and how.
+        source: BlockError,
+    },
+    /// An input is of another day or content than the output, or does not come after the input before it.
+    #[error("block {block} was not merged: it is not of the output's day and content, or not in LSN order")]
+    NotMergeable {
+        /// Which input.
+        block: BlockId,
+    },
+    /// A series has another kind than in the inputs before: its values cannot be merged. Set the block aside.
+    #[error("block {block} was not merged: its series {series} is of another kind in an earlier block")]
+    KindConflict {
+        /// Which input.
+        block: BlockId,
+        /// The series' ordinal in it.
+        series: u32,
+    },
+    /// A signal kind has another schema than in the inputs before. Set the block aside; its rows stay readable.
+    #[error("block {block} was not merged: it has another schema of `{kind}` than an earlier block")]
+    SchemaConflict {
+        /// Which input.
+        block: BlockId,
+        /// The signal kind.
+        kind: Arc<str>,
+    },
+    /// The output cannot be written as one block.
+    #[error("block {block} was not written: {source}")]
+    Write {
+        /// The output.
+        block: BlockId,
+        /// What was refused.
+        source: WriteError,
+    },
+}
+
+/// What a merged block is called in the manifest: the records and the level that follow from its inputs.
+///
+/// # Errors
+/// Where the inputs are not all of the output's day and content, in LSN order.
+pub(crate) fn lineage<'a>(
+    inputs: impl Iterator<Item = &'a BlockMeta>,
+    output: BlockIdentity,
+) -> Result<Option<(LsnRange, u8)>, MergeError> {
+    let mut lineage: Option<(LsnRange, u8)> = None;
+    for meta in inputs {
+        let of_output = (meta.id.day, meta.id.content) == (output.id.day, output.id.content);
+        let (lsns, level) = match lineage {
+            None => (meta.lsns, meta.level),
+            // Parts of one flush have the same range.
+            Some((before, level)) if before.through <= meta.lsns.after || before == meta.lsns => {
+                (LsnRange { after: before.after, through: meta.lsns.through }, level.max(meta.level))
+            }
+            Some(_) => return Err(MergeError::NotMergeable { block: meta.id }),
+        };
+        if !of_output {
+            return Err(MergeError::NotMergeable { block: meta.id });
+        }
+        lineage = Some((lsns, level));
+    }
+    Ok(lineage.map(|(lsns, level)| (lsns, level.saturating_add(1))))
+}
+
+/// Merges metric blocks, given in LSN order, into one; samples at or before `floor` are left out. `None` where
+/// nothing remains.
+///
+/// Holds one series of all inputs in memory at a time, and the output.
+pub fn merge_metrics(
+    inputs: &[impl Borrow<MetricBlock>],
+    output: BlockIdentity,
+    floor: Timestamp,
+) -> Result<Option<EncodedBlock>, MergeError> {
+    let inputs: Vec<&MetricBlock> = inputs.iter().map(Borrow::borrow).collect();
+    let Some((lsns, level)) = lineage(inputs.iter().map(|block| block.meta()), output)? else {
+        return Ok(None);
+    };
+    let in_output = |source| MergeError::Write { block: output.id, source };
+    let range = TimeRange::new(floor, Timestamp::MAX);
+    let mut writer = MetricBlockWriter::new(output, lsns, level, ChunkAge::Merged);
+    let mut cursors = inputs.into_iter().map(Cursor::open).collect::<Result<Vec<_>, _>>()?;
+    let (mut merged, mut next) = (Columns::default(), Columns::default());
+    while let Some(labels) = cursors.iter().filter_map(|cursor| cursor.labels.clone()).min() {
+        merged.clear();
+        let mut kind_so_far = None;
+        for cursor in cursors.iter_mut().filter(|cursor| cursor.labels.as_ref() == Some(&labels)) {
+            let kind = cursor.kind()?;
+            if *kind_so_far.get_or_insert(kind) != kind {
+                return Err(MergeError::KindConflict {
+                    block: cursor.block.meta().id,
+                    series: cursor.ordinal,
+                });
+            }
+            next.clear();
+            cursor.read(range, &mut next)?;
+            merged.merge_later(kind, &next);
+            cursor.advance()?;
+        }
+        if let (Some(kind), false) = (kind_so_far, merged.timestamps.is_empty()) {
+            writer.add_series(&labels, kind, &merged.timestamps, &merged.values).map_err(in_output)?;
+        }
+    }
+    writer.finish().map_err(in_output)
+}
+
+/// The series of one input, in label order.
+struct Cursor<'a> {
+    block: &'a MetricBlock,
+    ordinal: u32,
+    /// Of the series at `ordinal`; `None` after the last.
+    labels: Option<LabelSet>,
+}
+
+impl<'a> Cursor<'a> {
+    fn open(block: &'a MetricBlock) -> Result<Cursor<'a>, MergeError> {
+        let mut cursor = Cursor { block, ordinal: 0, labels: None };
+        cursor.load()?;
+        Ok(cursor)
+    }
+
+    fn advance(&mut self) -> Result<(), MergeError> {
+        self.ordinal += 1;
+        self.load()
+    }
+
+    fn load(&mut self) -> Result<(), MergeError> {
+        self.labels = match self.ordinal < self.block.series_count() {
+            true => Some(self.block.labels(self.ordinal).map_err(|source| self.damaged(source))?),
+            false => None,
+        };
+        Ok(())
+    }
+
+    fn kind(&self) -> Result<SeriesKind, MergeError> {
+        self.block.kind(self.ordinal).map_err(|source| self.damaged(source))
+    }
+
+    fn read(&self, range: TimeRange, into: &mut Columns) -> Result<(), MergeError> {
+        self.block
+            .read(self.ordinal, range, &mut into.timestamps, &mut into.values)
+            .map_err(|source| self.damaged(source))
+    }
+
+    fn damaged(&self, source: BlockError) -> MergeError {
+        MergeError::Damaged { block: self.block.meta().id, source }
+    }
+}
+
+/// Samples of one series. Stamps ascend strictly; one value each.
+#[derive(Debug, Default)]
+struct Columns {
+    timestamps: Vec<i64>,
+    values: Vec<f64>,
+    scratch: (Vec<i64>, Vec<f64>),
+}
+
+impl Columns {
+    fn clear(&mut self) {
+        self.timestamps.clear();
+        self.values.clear();
+    }
+
+    /// Merges samples of later writes into these.
+    fn merge_later(&mut self, kind: SeriesKind, later: &Columns) {
+        let (Some(first), last) = (later.timestamps.first(), self.timestamps.last()) else { return };
+        if last.is_none_or(|last| last < first) {
+            self.timestamps.extend_from_slice(&later.timestamps);
+            self.values.extend_from_slice(&later.values);
+            return;
+        }
+        let (timestamps, values) = &mut self.scratch;
+        timestamps.clear();
+        values.clear();
+        let mut earlier = self.timestamps.iter().copied().zip(self.values.iter().copied()).peekable();
+        for (&stamp, &value) in later.timestamps.iter().zip(&later.values) {
+            while let Some((stamp, value)) = earlier.next_if(|&(before, _)| before < stamp) {
+                timestamps.push(stamp);
+                values.push(value);
+            }
+            let same = earlier.next_if(|&(same, _)| same == stamp);
+            timestamps.push(stamp);
+            values.push(same.map_or(value, |(_, earlier)| merge_values(kind, earlier, value)));
+        }
+        for (stamp, value) in earlier {
+            timestamps.push(stamp);
+            values.push(value);
+        }
+        std::mem::swap(&mut self.timestamps, timestamps);
+        std::mem::swap(&mut self.values, values);
+    }
+}
