@@ -41,6 +41,9 @@ impl Rng {
     }
 }
 
+/// A name, and what makes the set.
+type Set = (&'static str, fn() -> Vec<Series>);
+
 struct Series {
     labels: LabelSet,
     kind: SeriesKind,
@@ -124,7 +127,7 @@ fn latencies() -> Vec<Series> {
     (0..300u64)
         .map(|i| {
             let mut rng = Rng(i);
-            let base = (1 << rng.below(9)) as f64 * (1.0 + rng.unit());
+            let base = f64::from(1 << rng.below(9)) * (1.0 + rng.unit());
             let mut x = 0f64;
             let values = (0..SAMPLES)
                 .map(|_| {
@@ -273,7 +276,7 @@ fn measure(name: &str, mut series: Vec<Series>) {
 fn main() {
     let only = std::env::args().nth(2);
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    let generated: [(&str, fn() -> Vec<Series>); 5] =
+    let generated: [Set; 5] =
         [("cpu", cpu), ("counter", counters), ("latency", latencies), ("sparse", sparse), ("short", short)];
     for (name, generate) in generated {
         if wanted(name) {

@@ -46,8 +46,12 @@ mod error;
 mod labels;
 mod metric_block;
 mod metric_writer;
+mod rows;
+mod schemas;
 mod scratch;
 mod series;
+mod signal_block;
+mod signal_writer;
 mod squeeze;
 mod symbols;
 #[cfg(test)]
@@ -57,6 +61,8 @@ pub use container::EncodedBlock;
 pub use error::{BlockError, BlockIdentity, CodecUse, Corruption, Damage, SectionInfo, WriteError};
 pub use metric_block::MetricBlock;
 pub use metric_writer::{ChunkAge, MetricBlockWriter};
+pub use signal_block::SignalBlock;
+pub use signal_writer::SignalBlockWriter;
 
 /// Hashes without randomness: tables are only looked up in, never iterated into output unsorted.
 #[derive(Clone)]

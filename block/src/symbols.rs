@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use crate::FixedHash;
 
 /// No symbol is longer: the longest label value is.
-const SYMBOL_BYTES_MAX: usize = annals_model::LABEL_VALUE_BYTES_MAX;
+pub(crate) const SYMBOL_BYTES_MAX: usize = annals_model::LABEL_VALUE_BYTES_MAX;
 /// All symbols of a block together.
 const SYMBOLS_BYTES_MAX: usize = 1 << 30;
 
