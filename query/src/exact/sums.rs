@@ -1,0 +1,191 @@
+//! Sums of delta series by labels and periods.
+//!
+//! Each series is read once, for all periods together: its samples are ascending, the periods too, and one
+//! pointer into each moves forward. Whole numbers below 2^53 add exactly. Sums of fractions (seconds) carry
+//! their rounding along and add it at the end, so that the order of series does not show in the result.
+
+use std::collections::BTreeMap;
+
+use annals_model::{
+    Budget, Matcher, Missing, Samples, SeriesKind, SeriesSource, SourceError, TimeRange, Timestamp, is_stale,
+};
+
+use super::CalendarError;
+
+/// Why there is no exact answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExactError {
+    /// The source cannot answer, or a limit was crossed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A selected series counts no events.
+    #[error("exact sums exist for delta series only, and a selected one is a {}; name the metric in a matcher", kind.name())]
+    NotDelta {
+        /// The kind it has.
+        kind: SeriesKind,
+    },
+    /// Periods out of order or overlapping.
+    #[error(
+        "period {position} starts before the one in front of it ends, or ends before it starts; pass periods ascending and disjoint"
+    )]
+    Periods {
+        /// Which period, from 0.
+        position: usize,
+    },
+    /// The calendar has no such period.
+    #[error(transparent)]
+    Calendar(#[from] CalendarError),
+}
+
+/// Sums by label values and periods.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// The labels that rows are told apart by, as asked.
+    pub by: Vec<String>,
+    /// The periods, as asked.
+    pub periods: Vec<TimeRange>,
+    /// One row per combination of label values that has a sample in some period, in order of the values.
+    pub rows: Vec<Row>,
+    /// Samples up to this stamp have expired and are in no sum.
+    pub expired_through: Option<Timestamp>,
+    /// Parts of the data that should have been counted and could not be read.
+    pub missing: Vec<Missing>,
+}
+
+/// The sums of one combination of label values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// One value per label of [`Table::by`]; empty where a series has no such label.
+    pub labels: Vec<String>,
+    /// One sum per period; `None` where no sample lies in it, which is not the same as a sum of zero.
+    pub sums: Vec<Option<f64>>,
+}
+
+impl Table {
+    /// The sum of all rows per period; `None` where no row has a sample in it.
+    #[must_use]
+    pub fn totals(&self) -> Vec<Option<f64>> {
+        let mut totals = vec![Sum::default(); self.periods.len()];
+        for row in &self.rows {
+            for (total, sum) in totals.iter_mut().zip(&row.sums) {
+                if let Some(sum) = sum {
+                    total.add(*sum);
+                }
+            }
+        }
+        totals.iter().map(Sum::value).collect()
+    }
+}
+
+/// Sums delta series per period, told apart by the labels in `by`.
+///
+/// Periods are ascending and disjoint; gaps between them are allowed and are not summed.
+pub fn sums(
+    source: &dyn SeriesSource,
+    matchers: &[Matcher],
+    by: &[&str],
+    periods: &[TimeRange],
+    budget: &Budget,
+) -> Result<Table, ExactError> {
+    check_periods(periods)?;
+    let mut table = Table {
+        by: by.iter().map(|&name| name.to_owned()).collect(),
+        periods: periods.to_vec(),
+        rows: Vec::new(),
+        expired_through: None,
+        missing: Vec::new(),
+    };
+    let (Some(first), Some(last)) = (periods.first(), periods.last()) else { return Ok(table) };
+    let selected = source.select(matchers, TimeRange::new(first.start, last.end), budget)?;
+    table.expired_through = selected.coverage().expired_through;
+    table.missing.extend_from_slice(&selected.coverage().missing);
+
+    let mut rows: BTreeMap<Vec<String>, Vec<Sum>> = BTreeMap::new();
+    let mut samples = Samples::default();
+    for index in 0..selected.len() {
+        let kind = selected.kind(index);
+        if kind != SeriesKind::Delta {
+            return Err(ExactError::NotDelta { kind });
+        }
+        samples.clear();
+        selected.read(index, budget, &mut samples)?;
+        table.missing.append(&mut samples.missing);
+        let labels = selected.labels(index);
+        let key: Vec<String> = by.iter().map(|name| labels.get(name).to_owned()).collect();
+        if !rows.contains_key(&key) {
+            let bytes = key.iter().map(String::len).sum::<usize>() + periods.len() * size_of::<Sum>();
+            budget.charge_memory(bytes as u64).map_err(SourceError::Limit)?;
+        }
+        let row = rows.entry(key).or_insert_with(|| vec![Sum::default(); periods.len()]);
+        add_samples(row, periods, &samples);
+    }
+    table.rows = rows
+        .into_iter()
+        .map(|(labels, sums)| Row { labels, sums: sums.iter().map(Sum::value).collect() })
+        .filter(|row| row.sums.iter().any(Option::is_some))
+        .collect();
+    Ok(table)
+}
+
+/// Which periods hold at least one sample of the series that match: data, told apart from zero.
+pub fn presence(
+    source: &dyn SeriesSource,
+    matchers: &[Matcher],
+    periods: &[TimeRange],
+    budget: &Budget,
+) -> Result<Vec<bool>, ExactError> {
+    let table = sums(source, matchers, &[], periods, budget)?;
+    Ok(table.totals().iter().map(Option::is_some).collect())
+}
+
+fn check_periods(periods: &[TimeRange]) -> Result<(), ExactError> {
+    let mut before = Timestamp::MIN;
+    for (position, period) in periods.iter().enumerate() {
+        if period.start < before || period.end < period.start {
+            return Err(ExactError::Periods { position });
+        }
+        before = period.end;
+    }
+    Ok(())
+}
+
+/// Adds one series' samples to the periods that they lie in.
+fn add_samples(row: &mut [Sum], periods: &[TimeRange], samples: &Samples) {
+    let mut cells = row.iter_mut().zip(periods).peekable();
+    for (&stamp, &value) in samples.timestamps.iter().zip(&samples.values) {
+        while cells.next_if(|(_, period)| period.end.0 < stamp).is_some() {}
+        let Some((sum, period)) = cells.peek_mut() else { return };
+        if period.contains(Timestamp(stamp)) && !is_stale(value) {
+            sum.add(value);
+        }
+    }
+}
+
+/// A sum that carries its rounding error along, and knows whether anything was added.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    high: f64,
+    low: f64,
+    any: bool,
+}
+
+impl Sum {
+    fn add(&mut self, value: f64) {
+        let total = self.high + value;
+        // Neumaier: the part of the smaller term that the sum has lost.
+        self.low += if self.high.abs() >= value.abs() {
+            (self.high - total) + value
+        } else {
+            (value - total) + self.high
+        };
+        self.high = total;
+        self.any = true;
+    }
+
+    fn value(&self) -> Option<f64> {
+        // Where infinities met, the carried error is no number; the plain sum says what there is.
+        let sum = if self.low.is_finite() { self.high + self.low } else { self.high };
+        self.any.then_some(sum)
+    }
+}

@@ -1,0 +1,189 @@
+//! The three forms of a report, on fixed data: golden files, escaping, empty and extreme weeks.
+
+use crate::common::{Memory, RICH, budget, one_event, request, rich, zone};
+use annals_model::{Missing, TimeRange, Timestamp};
+use annals_query::report::{Report, build};
+use jiff::civil::date;
+
+fn report(memory: &Memory) -> Report {
+    build(memory, &request(RICH), &budget()).expect("a report")
+}
+
+/// Compares with a file under `testdata/`; `ANNALS_BLESS=1` writes it instead.
+fn golden(name: &str, text: &str) {
+    let path = format!("{}/testdata/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("ANNALS_BLESS").is_some() {
+        std::fs::write(&path, text).expect("the golden file can be written");
+    }
+    let expected = std::fs::read_to_string(&path).expect("the golden file is there");
+    assert!(text == expected, "{name} differs from the golden file; its text is now:\n{text}");
+}
+
+#[test]
+fn the_rich_week_reads_as_recorded() {
+    let report = report(&rich());
+    golden("report_rich.md", &report.to_markdown());
+    golden("report_rich.json", &report.to_json());
+    golden("report_rich.html", &report.to_html());
+}
+
+#[test]
+fn an_empty_week_says_so() {
+    let report = report(&Memory::default());
+    assert!(!report.has_data());
+    golden("report_empty.md", &report.to_markdown());
+    golden("report_empty.html", &report.to_html());
+    let text = report.to_markdown();
+    assert!(text.contains("There is no data for this week"));
+    assert!(!text.contains("| 0"));
+}
+
+#[test]
+fn a_single_event_makes_a_sensible_page() {
+    let report = report(&one_event());
+    golden("report_one_event.md", &report.to_markdown());
+    golden("report_one_event.html", &report.to_html());
+    assert!(report.to_markdown().contains("The site answered 1 request"));
+}
+
+#[test]
+fn the_same_data_gives_the_same_bytes() {
+    let (a, b) = (report(&rich()), report(&rich()));
+    assert_eq!(a.to_markdown(), b.to_markdown());
+    assert_eq!(a.to_html(), b.to_html());
+    assert_eq!(a.to_json(), b.to_json());
+}
+
+#[test]
+fn a_page_asks_nothing_of_the_outside_and_is_small() {
+    for memory in [rich(), one_event(), Memory::default()] {
+        let html = report(&memory).to_html();
+        for forbidden in
+            ["http://", "https://", "<script", "javascript:", " on", "url(", "@import", "<link", "<img"]
+        {
+            let found = html.to_lowercase();
+            let found = if forbidden == " on" { !no_handlers(&found) } else { found.contains(forbidden) };
+            assert!(!found, "{forbidden}");
+        }
+        assert!(html.len() < 200 << 10, "{} bytes", html.len());
+    }
+}
+
+/// Whether no tag has an attribute that starts with `on`.
+fn no_handlers(html: &str) -> bool {
+    let tags = html.split('<').skip(1).filter_map(|tag| tag.split('>').next());
+    tags.into_iter().all(|tag| !tag.split_whitespace().skip(1).any(|part| part.starts_with("on")))
+}
+
+/// Checks that elements nest: a hostile name that got through as markup would break it.
+fn well_formed(html: &str) {
+    let mut open: Vec<&str> = Vec::new();
+    for tag in html.split('<').skip(1) {
+        let tag = tag.split('>').next().expect("split gives one part at least");
+        let name = tag.split_whitespace().next().unwrap_or_default();
+        if let Some(closed) = name.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(closed));
+        } else if !tag.ends_with('/') && !["!doctype", "meta"].contains(&name) {
+            open.push(name);
+        }
+    }
+    assert_eq!(open, Vec::<&str>::new());
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let mut memory = rich();
+    let monday = Timestamp(1_777_880_000_000);
+    let names = [
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "https://evil.example/?a='b'&c",
+        "a|b`c\n## heading",
+        "\u{202e}gnp.exe\u{0}",
+        "]]></style></svg><style>*{display:none}",
+    ];
+    for name in names {
+        memory.count("http_requests", &[("status", "200"), ("route", name)], monday.0, 900_000);
+        memory.count("cron_runs", &[("hook", name), ("result", name)], monday.0, 900);
+        memory.count("config_changes", &[("option", name)], monday.0, 900);
+        memory.count("file_edits", &[("area", name)], monday.0, 900);
+        memory.count("errors", &[("severity", name)], monday.0, 900);
+        memory.count("auth_attempts", &[("result", name)], monday.0, 900);
+        memory.count("mails", &[("result", name)], monday.0, 900);
+    }
+    memory.coverage.missing.push(Missing { range: TimeRange::ALL, why: "<b>block</b> https://x".to_owned() });
+    let report = report(&memory);
+    let html = report.to_html();
+    for text in ["<script", "<img", "https://", "<b>", "\u{202e}", "\u{0}"] {
+        assert!(!html.contains(text), "{text:?}");
+    }
+    assert!(no_handlers(&html) && html.contains("&lt;script&gt;alert(1)"));
+    well_formed(&html);
+    well_formed(&super::pages::report(&rich()).to_html());
+    let markdown = report.to_markdown();
+    assert!(!markdown.contains("\n## heading") && !markdown.contains('\u{202e}'));
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&report.to_json()).expect("JSON")["schema"],
+        "annals.report/1"
+    );
+}
+
+#[test]
+fn small_counts_of_free_names_are_told_nowhere() {
+    let mut memory = rich();
+    for (at, metric, label) in
+        [(1, "http_requests", "route"), (2, "config_changes", "option"), (3, "file_edits", "area")]
+    {
+        memory.count(metric, &[(label, "planted-few"), ("status", "200")], 1_777_880_000_000 + at, 4);
+    }
+    memory.count("cron_runs", &[("hook", "planted-few"), ("result", "failed")], 1_777_880_000_000, 4);
+    let report = report(&memory);
+    for text in [report.to_markdown(), report.to_html(), report.to_json()] {
+        assert!(!text.contains("planted-few"));
+        assert!(text.contains("few"));
+    }
+}
+
+#[test]
+fn huge_zero_and_equal_counts_keep_charts_sensible() {
+    for size in [1, 7, 1 << 20, 1 << 40] {
+        let mut memory = Memory::default();
+        let monday = annals_query::exact::day_range(RICH, &zone("Europe/Berlin")).expect("in range").start.0;
+        for day in -7..7 {
+            let at = monday + day * 86_400_000 + 40_000_000;
+            memory.count("http_requests", &[("status", "200"), ("route", "/")], at, size / 7 + 1);
+            memory.count("auth_attempts", &[("result", "failure")], at, size / 14 + 1);
+        }
+        let html = report(&memory).to_html();
+        well_formed(&html);
+        for height in html.split(" height=\"").skip(1) {
+            let value: u64 = height.split('"').next().expect("a value").parse().expect("a whole number");
+            assert!(value <= 120, "{value}");
+        }
+    }
+}
+
+#[test]
+fn weeks_with_a_clock_change_show_their_hours() {
+    for (monday, hours) in [(date(2026, 3, 23), 167), (date(2026, 10, 19), 169)] {
+        let report = build(&Memory::default(), &request(monday), &budget()).expect("a report");
+        assert_eq!(report.week.hours, hours);
+        assert!(report.to_markdown().contains(&format!("the week has {hours} hours")));
+    }
+}
+
+#[test]
+fn what_is_provisional_expired_or_unreadable_is_said() {
+    let mut memory = rich();
+    let monday = annals_query::exact::day_range(RICH, &zone("Europe/Berlin")).expect("in range").start;
+    memory.coverage.expired_through = Some(monday.saturating_add(-3 * 86_400_000));
+    let range = TimeRange::new(monday, monday.saturating_add(86_400_000));
+    memory.coverage.missing.push(Missing { range, why: "block 20260504-raw-00000001: bad check".to_owned() });
+    let mut request = request(RICH);
+    request.provisional_after = Some(monday.saturating_add(5 * 86_400_000));
+    let text = build(&memory, &request, &budget()).expect("a report").to_markdown();
+    assert!(text.contains("Provisional: counts after 2026-05-09T00:00:00+02:00 may still grow"));
+    assert!(text.contains("has expired under the plan"));
+    assert!(text.contains("1 part of the data could not be read"));
+    assert!(text.contains("20260504-raw-00000001: bad check"));
+}
