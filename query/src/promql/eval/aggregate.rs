@@ -1,0 +1,296 @@
+//! Aggregations. The simple ones take series as they stream by and hold only their groups; those that choose or sort
+//! (`topk`, `quantile`, ...) hold all series and look at one step at a time.
+
+use std::cmp::Ordering;
+
+use annals_model::LabelSet;
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use super::column::{ABSENT, Column, Grid, Vector, is_absent};
+use super::fold::{Mean, Sum, nan_first, quantile};
+use super::labels::{Grouping, LabelMap, with_label};
+use super::{Evaluator, merged, not_evaluated, text_of};
+use crate::promql::ast::{Aggregate, Expr};
+use crate::promql::error::{PromqlError, QueryError, Span};
+use crate::promql::signature::Aggregator;
+use crate::promql::value::{format_plain, format_value};
+
+/// What one group has gathered at one step.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    count: f64,
+    sum: Sum,
+    /// Minimum or maximum; for spreads the mean so far.
+    value: f64,
+    squares: f64,
+    mean: Mean,
+}
+
+impl Cell {
+    fn add(&mut self, op: Aggregator, value: f64) {
+        self.count += 1.0;
+        match op {
+            Aggregator::Sum => self.sum.add(value),
+            Aggregator::Avg => self.mean.add(value),
+            Aggregator::Min if self.count == 1.0 || value < self.value || self.value.is_nan() => {
+                self.value = value;
+            }
+            Aggregator::Max if self.count == 1.0 || value > self.value || self.value.is_nan() => {
+                self.value = value;
+            }
+            Aggregator::Stddev | Aggregator::Stdvar => {
+                let delta = value - self.value;
+                self.value += delta / self.count;
+                self.squares += delta * (value - self.value);
+            }
+            _ => {}
+        }
+    }
+
+    fn result(self, op: Aggregator) -> f64 {
+        if self.count == 0.0 {
+            return ABSENT;
+        }
+        match op {
+            Aggregator::Sum => self.sum.total(),
+            Aggregator::Avg => self.mean.mean(),
+            Aggregator::Count => self.count,
+            Aggregator::Group => 1.0,
+            Aggregator::Stdvar => self.squares / self.count,
+            Aggregator::Stddev => (self.squares / self.count).sqrt(),
+            _ => self.value,
+        }
+    }
+}
+
+/// Groups by their labels, in the order in which they were met.
+struct Groups<'g> {
+    grouping: Grouping<'g>,
+    index: LabelMap<usize>,
+    labels: Vec<(LabelSet, bool)>,
+}
+
+impl<'g> Groups<'g> {
+    fn new(aggregate: &'g Aggregate) -> Groups<'g> {
+        let grouping = Grouping { only: !aggregate.without, labels: &aggregate.grouping };
+        Groups { grouping, index: HashMap::with_hasher(FixedState::default()), labels: Vec::new() }
+    }
+
+    /// The group of a series. A name among the group's labels goes away where it goes away for any member.
+    fn of(&mut self, labels: &LabelSet, drop_name: bool) -> usize {
+        let own = self.grouping.of(labels);
+        let group = *self.index.entry(own.clone()).or_insert(self.labels.len());
+        if group == self.labels.len() {
+            self.labels.push((own, false));
+        }
+        if let Some((_, dropped)) = self.labels.get_mut(group) {
+            *dropped |= drop_name && self.grouping.keeps_name();
+        }
+        group
+    }
+}
+
+impl<'a> Evaluator<'a> {
+    pub(super) fn aggregate(
+        &self,
+        expr: &Expr,
+        aggregate: &Aggregate,
+        grid: Grid,
+    ) -> Result<Vector<'a>, QueryError> {
+        match aggregate.op {
+            Aggregator::Topk | Aggregator::Bottomk | Aggregator::Limitk => self.chosen(aggregate, grid),
+            Aggregator::Quantile => self.quantiles(aggregate, grid),
+            Aggregator::CountValues => self.count_values(expr, aggregate, grid),
+            Aggregator::LimitRatio => Err(not_evaluated(expr.span, "`limit_ratio`")),
+            _ => self.gathered(aggregate, grid),
+        }
+    }
+
+    fn gathered(&self, aggregate: &Aggregate, grid: Grid) -> Result<Vector<'a>, QueryError> {
+        let op = aggregate.op;
+        let mut groups = Groups::new(aggregate);
+        let mut out = Vector::new(self.budget);
+        let mut cells: Vec<Vec<Cell>> = Vec::new();
+        self.stream(&aggregate.expr, grid, &mut |series| {
+            let group = groups.of(series.labels, series.drop_name);
+            if group == cells.len() {
+                out.charge.add(grid.count.saturating_mul(size_of::<Cell>()))?;
+                cells.push(vec![Cell::default(); grid.count]);
+            }
+            if let Some(cells) = cells.get_mut(group) {
+                for (cell, &value) in cells.iter_mut().zip(series.values.iter()) {
+                    if !is_absent(value) {
+                        cell.add(op, value);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        for ((labels, drop_name), cells) in groups.labels.into_iter().zip(cells) {
+            let values: Vec<f64> = cells.iter().map(|cell| cell.result(op)).collect();
+            out.push(Column { labels, drop_name, values })?;
+        }
+        Ok(out)
+    }
+
+    /// A parameter per step.
+    fn parameter(&self, aggregate: &Aggregate, grid: Grid) -> Result<(Vec<f64>, Span), QueryError> {
+        match &aggregate.parameter {
+            Some(parameter) => Ok((self.scalar(parameter, grid)?.values, parameter.span)),
+            // The parser lets none of those through.
+            None => Err(not_evaluated(aggregate.expr.span, "an aggregation without its parameter")),
+        }
+    }
+
+    /// The members of each group, by index into `columns`.
+    fn members<'g>(aggregate: &'g Aggregate, columns: &[Column]) -> (Groups<'g>, Vec<Vec<usize>>) {
+        let mut groups = Groups::new(aggregate);
+        let mut members: Vec<Vec<usize>> = Vec::new();
+        for (at, column) in columns.iter().enumerate() {
+            let group = groups.of(&column.labels, column.drop_name);
+            if group == members.len() {
+                members.push(Vec::new());
+            }
+            if let Some(members) = members.get_mut(group) {
+                members.push(at);
+            }
+        }
+        (groups, members)
+    }
+
+    /// `topk`, `bottomk`, `limitk`: some series of each group, as they are.
+    fn chosen(&self, aggregate: &Aggregate, grid: Grid) -> Result<Vector<'a>, QueryError> {
+        let (limits, span) = self.parameter(aggregate, grid)?;
+        let limits = limits.into_iter().map(|limit| count_of(limit, span)).collect::<Result<Vec<_>, _>>()?;
+        let mut vector = self.vector(&aggregate.expr, grid)?;
+        let (_, members) = Self::members(aggregate, &vector.columns);
+        let mut order = Vec::new();
+        let mut present: Vec<(f64, usize)> = Vec::new();
+        for members in &members {
+            for (step, &limit) in limits.iter().enumerate() {
+                present.clear();
+                for &at in members {
+                    let value = vector.columns.get(at).and_then(|column| column.values.get(step));
+                    present.extend(value.filter(|value| !is_absent(**value)).map(|&value| (value, at)));
+                }
+                match aggregate.op {
+                    Aggregator::Topk => present.sort_by(|a, b| nan_last(b.0, a.0, a.0, b.0)),
+                    Aggregator::Bottomk => present.sort_by(|a, b| nan_last(a.0, b.0, a.0, b.0)),
+                    _ => {}
+                }
+                let limit = limit.min(present.len());
+                for &(_, at) in present.iter().skip(limit) {
+                    if let Some(value) = vector.columns.get_mut(at).and_then(|c| c.values.get_mut(step)) {
+                        *value = ABSENT;
+                    }
+                }
+                if grid.count == 1 {
+                    order.extend(present.iter().take(limit).map(|&(_, at)| at));
+                }
+            }
+        }
+        if grid.count == 1 {
+            // One step has an order of its own: group by group, the chosen ones as they were ranked.
+            let mut columns: Vec<Option<Column>> = vector.columns.drain(..).map(Some).collect();
+            let ranked = order.into_iter().filter_map(|at| columns.get_mut(at).and_then(Option::take));
+            vector.columns.extend(ranked);
+        } else {
+            vector.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
+        }
+        Ok(vector)
+    }
+
+    fn quantiles(&self, aggregate: &Aggregate, grid: Grid) -> Result<Vector<'a>, QueryError> {
+        let (phis, span) = self.parameter(aggregate, grid)?;
+        self.check_quantiles(&phis, span);
+        let vector = self.vector(&aggregate.expr, grid)?;
+        let (groups, members) = Self::members(aggregate, &vector.columns);
+        let mut out = Vector::new(self.budget);
+        let mut present = Vec::new();
+        for ((labels, drop_name), members) in groups.labels.into_iter().zip(members) {
+            out.charge.add_column(grid.count)?;
+            let mut values = Vec::with_capacity(grid.count);
+            for (step, &phi) in phis.iter().enumerate() {
+                present.clear();
+                for &at in &members {
+                    let value = vector.columns.get(at).and_then(|column| column.values.get(step));
+                    present.extend(value.filter(|value| !is_absent(**value)).copied());
+                }
+                values.push(if present.is_empty() { ABSENT } else { quantile(phi, &mut present) });
+            }
+            out.columns.push(Column { labels, drop_name, values });
+        }
+        Ok(out)
+    }
+
+    fn count_values(&self, expr: &Expr, aggregate: &Aggregate, grid: Grid) -> Result<Vector<'a>, QueryError> {
+        let Some(parameter) = &aggregate.parameter else {
+            return Err(not_evaluated(expr.span, "`count_values` without a label"));
+        };
+        let label = text_of(parameter);
+        if label.is_empty() {
+            return Err(PromqlError::new(parameter.span, format!("invalid label name {label:?}")).into());
+        }
+        // The label is written before groups are made, so as a grouping label it is the value's.
+        let grouping_labels: Vec<String> = if aggregate.without {
+            aggregate.grouping.iter().cloned().chain(std::iter::once(label.clone())).collect()
+        } else {
+            aggregate.grouping.iter().filter(|own| **own != label).cloned().collect()
+        };
+        let grouping = Grouping { only: !aggregate.without, labels: &grouping_labels };
+        let mut out = Vector::new(self.budget);
+        let mut by_value: HashMap<(LabelSet, u64), usize, FixedState> =
+            HashMap::with_hasher(FixedState::default());
+        self.stream(&aggregate.expr, grid, &mut |series| {
+            let group = grouping.of(series.labels);
+            for (step, &value) in series.values.iter().enumerate() {
+                if is_absent(value) {
+                    continue;
+                }
+                let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
+                let key = (group.clone(), bits);
+                let column = match by_value.get(&key) {
+                    Some(&column) => column,
+                    None => {
+                        let labels = with_label(&group, &label, &format_plain(value))
+                            .map_err(|error| PromqlError::new(parameter.span, error.to_string()))?;
+                        let drop_name = series.drop_name && grouping.keeps_name();
+                        let column = out.push_absent(labels, drop_name, grid.count)?;
+                        by_value.insert(key, column);
+                        column
+                    }
+                };
+                if let Some(count) = out.columns.get_mut(column).and_then(|c| c.values.get_mut(step)) {
+                    *count = if is_absent(*count) { 1.0 } else { *count + 1.0 };
+                }
+            }
+            Ok(())
+        })?;
+        out.columns = merged(out.columns, expr.span)?;
+        Ok(out)
+    }
+}
+
+/// How many series to choose.
+fn count_of(limit: f64, span: Span) -> Result<usize, QueryError> {
+    if limit.is_nan() {
+        return Err(PromqlError::new(span, "Parameter value is NaN").into());
+    }
+    if limit.abs() >= i64::MAX as f64 {
+        let side = if limit > 0.0 { "overflows" } else { "underflows" };
+        return Err(
+            PromqlError::new(span, format!("Scalar value {} {side} int64", format_value(limit))).into()
+        );
+    }
+    // Below one, nothing is chosen.
+    Ok(limit.max(0.0) as usize)
+}
+
+/// Orders `x` against `y`, but NaN (told by `a` and `b`) behind everything.
+fn nan_last(x: f64, y: f64, a: f64, b: f64) -> Ordering {
+    match (a.is_nan(), b.is_nan()) {
+        (false, false) => nan_first(x, y),
+        (a, b) => a.cmp(&b),
+    }
+}

@@ -1,0 +1,434 @@
+//! Operators: on numbers, on a vector and a number, and on two vectors whose series meet by their labels.
+//!
+//! Labels are matched once per series. Series of one *signature* (the labels that must agree) form a cell of lefts
+//! and rights; within a cell each step is looked at alone, because which series are there can change from step to
+//! step, and only what meets at one step can be ambiguous.
+
+use annals_model::LabelSet;
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use super::column::{ABSENT, Column, Grid, Scalar, Vector, is_absent};
+use super::labels::{Grouping, LabelMap, filtered, is_metadata, with_label};
+use super::{Evaluator, merged, not_evaluated};
+use crate::promql::ast::{Binary, BinaryOp, Expr, Matching};
+use crate::promql::error::{PromqlError, QueryError};
+use crate::promql::signature::ValueType;
+
+/// The result of an operator on two numbers; comparisons give 1 and 0.
+fn apply(op: BinaryOp, a: f64, b: f64) -> f64 {
+    let truth = |is: bool| if is { 1.0 } else { 0.0 };
+    match op {
+        BinaryOp::Add => a + b,
+        BinaryOp::Sub => a - b,
+        BinaryOp::Mul => a * b,
+        BinaryOp::Div => a / b,
+        BinaryOp::Mod => a % b,
+        BinaryOp::Pow => a.powf(b),
+        BinaryOp::Atan2 => a.atan2(b),
+        BinaryOp::Equal => truth(a == b),
+        BinaryOp::NotEqual => truth(a != b),
+        BinaryOp::Less => truth(a < b),
+        BinaryOp::LessEqual => truth(a <= b),
+        BinaryOp::Greater => truth(a > b),
+        BinaryOp::GreaterEqual => truth(a >= b),
+        // Set operators have no numbers, trims are refused before.
+        BinaryOp::And | BinaryOp::Or | BinaryOp::Unless | BinaryOp::TrimUpper | BinaryOp::TrimLower => ABSENT,
+    }
+}
+
+/// What an operator leaves of `kept` and the other operand: a comparison without `bool` filters.
+fn outcome(binary: &Binary, a: f64, b: f64, kept: f64) -> f64 {
+    let result = apply(binary.op, a, b);
+    if !binary.op.is_comparison() || binary.return_bool {
+        result
+    } else if result == 1.0 {
+        kept
+    } else {
+        ABSENT
+    }
+}
+
+/// The series of both sides that share a signature, by index.
+#[derive(Default)]
+struct Cell {
+    lefts: Vec<usize>,
+    rights: Vec<usize>,
+}
+
+impl<'a> Evaluator<'a> {
+    pub(super) fn scalar_binary(&self, binary: &Binary, grid: Grid) -> Result<Scalar<'a>, QueryError> {
+        let mut left = self.scalar(&binary.left, grid)?;
+        let right = self.scalar(&binary.right, grid)?;
+        for (a, b) in left.values.iter_mut().zip(&right.values) {
+            *a = apply(binary.op, *a, *b);
+        }
+        Ok(left)
+    }
+
+    pub(super) fn vector_binary(
+        &self,
+        expr: &Expr,
+        binary: &Binary,
+        grid: Grid,
+    ) -> Result<Vector<'a>, QueryError> {
+        if matches!(binary.op, BinaryOp::TrimUpper | BinaryOp::TrimLower) {
+            return Err(not_evaluated(
+                binary.op_span.span,
+                &format!("the operator {:?} on histograms", binary.op.symbol()),
+            ));
+        }
+        match (binary.left.value_type(), binary.right.value_type()) {
+            (ValueType::Scalar, _) => {
+                let scalar = self.scalar(&binary.left, grid)?;
+                let vector = self.vector(&binary.right, grid)?;
+                Ok(with_scalar(binary, vector, &scalar.values, false))
+            }
+            (_, ValueType::Scalar) => {
+                let vector = self.vector(&binary.left, grid)?;
+                let scalar = self.scalar(&binary.right, grid)?;
+                Ok(with_scalar(binary, vector, &scalar.values, true))
+            }
+            _ => {
+                let left = self.vector(&binary.left, grid)?;
+                let right = self.vector(&binary.right, grid)?;
+                if binary.op.is_set() {
+                    self.sets(expr, binary, left, right, grid)
+                } else {
+                    self.joined(binary, &left, &right, grid)
+                }
+            }
+        }
+    }
+
+    fn sets(
+        &self,
+        expr: &Expr,
+        binary: &Binary,
+        mut left: Vector<'a>,
+        mut right: Vector<'a>,
+        grid: Grid,
+    ) -> Result<Vector<'a>, QueryError> {
+        // `or` asks of each right series whether a left one is there; `and` and `unless` the other way around.
+        let (asked, filter) =
+            if binary.op == BinaryOp::Or { (&left, &mut right) } else { (&right, &mut left) };
+        let grouping = grouping(&binary.matching);
+        let mut there: LabelMap<Vec<bool>> = HashMap::with_hasher(FixedState::default());
+        for column in &asked.columns {
+            let signature = grouping.of(&column.labels);
+            if !there.contains_key(&signature) {
+                filter.charge.add(grid.count)?;
+            }
+            let steps = there.entry(signature).or_insert_with(|| vec![false; grid.count]);
+            for (there, value) in steps.iter_mut().zip(&column.values) {
+                *there |= !is_absent(*value);
+            }
+        }
+        let keep_matched = binary.op == BinaryOp::And;
+        for column in &mut filter.columns {
+            match there.get(&grouping.of(&column.labels)) {
+                None if keep_matched => column.values.fill(ABSENT),
+                None => {}
+                Some(there) => {
+                    for (value, there) in column.values.iter_mut().zip(there) {
+                        if *there != keep_matched {
+                            *value = ABSENT;
+                        }
+                    }
+                }
+            }
+        }
+        filter.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
+        if binary.op != BinaryOp::Or {
+            return Ok(left);
+        }
+        left.columns.append(&mut right.columns);
+        left.charge.absorb(right.charge);
+        // One series can come from the left at one step and from the right at another.
+        if left.columns.iter().all(|column| !column.drop_name) {
+            left.columns = merged(left.columns, expr.span)?;
+        }
+        Ok(left)
+    }
+
+    /// Arithmetic and comparisons of two vectors.
+    fn joined(
+        &self,
+        binary: &Binary,
+        left: &Vector<'a>,
+        right: &Vector<'a>,
+        grid: Grid,
+    ) -> Result<Vector<'a>, QueryError> {
+        let grouping = grouping(&binary.matching);
+        let many_left = binary.matching.many_left();
+        let mut index: LabelMap<usize> = HashMap::with_hasher(FixedState::default());
+        let mut cells: Vec<(LabelSet, Cell)> = Vec::new();
+        let mut cell_of = |labels: &LabelSet, cells: &mut Vec<(LabelSet, Cell)>| -> usize {
+            let signature = grouping.of(labels);
+            *index.entry(signature.clone()).or_insert_with(|| {
+                cells.push((signature, Cell::default()));
+                cells.len() - 1
+            })
+        };
+        for (at, column) in left.columns.iter().enumerate() {
+            let cell = cell_of(&column.labels, &mut cells);
+            cells[cell].1.lefts.push(at);
+        }
+        for (at, column) in right.columns.iter().enumerate() {
+            let cell = cell_of(&column.labels, &mut cells);
+            cells[cell].1.rights.push(at);
+        }
+        let mut join = Join {
+            binary,
+            left: &left.columns,
+            right: &right.columns,
+            out: Vector::new(self.budget),
+            by_labels: HashMap::with_hasher(FixedState::default()),
+            by_pair: HashMap::with_hasher(FixedState::default()),
+            steps: grid.count,
+            some_many: some_many(if many_left { left } else { right }, grid.count),
+            present: (Vec::new(), Vec::new()),
+        };
+        for (signature, cell) in &cells {
+            if !join.can_meet(cell) {
+                continue;
+            }
+            for step in 0..grid.count {
+                join.step(signature, cell, step)?;
+            }
+            join.by_pair.clear();
+        }
+        join.out.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
+        Ok(join.out)
+    }
+}
+
+fn grouping(matching: &Matching) -> Grouping<'_> {
+    match &matching.labels {
+        None => Grouping { only: false, labels: &[] },
+        Some((on, labels)) => Grouping { only: *on, labels },
+    }
+}
+
+fn with_scalar<'a>(binary: &Binary, mut vector: Vector<'a>, scalar: &[f64], vector_left: bool) -> Vector<'a> {
+    for column in &mut vector.columns {
+        for (value, &number) in column.values.iter_mut().zip(scalar) {
+            if !is_absent(*value) {
+                let (a, b) = if vector_left { (*value, number) } else { (number, *value) };
+                *value = outcome(binary, a, b, *value);
+            }
+        }
+        column.drop_name |= drops_name(binary);
+    }
+    vector.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
+    vector
+}
+
+fn drops_name(binary: &Binary) -> bool {
+    !binary.op.is_comparison() || binary.return_bool
+}
+
+/// A join in progress.
+struct Join<'j, 'a> {
+    binary: &'j Binary,
+    left: &'j [Column],
+    right: &'j [Column],
+    out: Vector<'a>,
+    by_labels: LabelMap<usize>,
+    /// Columns of the result by the pair of series that meet; `None` where a side is filled.
+    by_pair: HashMap<(Option<usize>, Option<usize>), usize, FixedState>,
+    steps: usize,
+    /// At which steps the many side has any series at all; where it has none, nothing can be ambiguous.
+    some_many: Vec<bool>,
+    /// The lefts and rights of the cell and step at hand; kept for their memory.
+    present: (Vec<usize>, Vec<usize>),
+}
+
+fn some_many(vector: &Vector<'_>, steps: usize) -> Vec<bool> {
+    let mut some = vec![false; steps];
+    for column in &vector.columns {
+        for (some, value) in some.iter_mut().zip(&column.values) {
+            *some |= !is_absent(*value);
+        }
+    }
+    some
+}
+
+fn fill_present(columns: &[Column], list: &[usize], step: usize, present: &mut Vec<usize>) {
+    let value = |at: usize| columns.get(at).and_then(|column| column.values.get(step));
+    present.clear();
+    present.extend(list.iter().copied().filter(|&at| value(at).is_some_and(|value| !is_absent(*value))));
+}
+
+impl Join<'_, '_> {
+    /// Whether anything can come of a cell at any step.
+    fn can_meet(&self, cell: &Cell) -> bool {
+        let matching = &self.binary.matching;
+        let lefts = !cell.lefts.is_empty() || matching.fill_left.is_some();
+        let rights = !cell.rights.is_empty() || matching.fill_right.is_some();
+        let ones = if matching.many_left() { &cell.rights } else { &cell.lefts };
+        (lefts && rights) || ones.len() > 1
+    }
+
+    /// The series of one cell at one step.
+    fn step(&mut self, signature: &LabelSet, cell: &Cell, step: usize) -> Result<(), QueryError> {
+        let mut present = std::mem::take(&mut self.present);
+        fill_present(self.left, &cell.lefts, step, &mut present.0);
+        fill_present(self.right, &cell.rights, step, &mut present.1);
+        let result = self.present_step(signature, &present, step);
+        self.present = present;
+        result
+    }
+
+    fn present_step(
+        &mut self,
+        signature: &LabelSet,
+        (lefts, rights): &(Vec<usize>, Vec<usize>),
+        step: usize,
+    ) -> Result<(), QueryError> {
+        let matching = &self.binary.matching;
+        let many_left = matching.many_left();
+        let (many, ones) = if many_left { (lefts, rights) } else { (rights, lefts) };
+        if ones.len() > 1 && self.some_many.get(step).copied().unwrap_or_default() {
+            return Err(self.ambiguous(signature, ones, many_left));
+        }
+        if matching.group.is_none() && many.len() > 1 && (!ones.is_empty() || matching.fill_right.is_some()) {
+            return Err(self.error(
+                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+            ));
+        }
+        let one = ones.first().copied();
+        let (fill_many, fill_one) = if many_left {
+            (matching.fill_left, matching.fill_right)
+        } else {
+            (matching.fill_right, matching.fill_left)
+        };
+        let pair =
+            |many: Option<usize>, one: Option<usize>| if many_left { (many, one) } else { (one, many) };
+        if many.is_empty() {
+            return match (one, fill_many) {
+                (Some(_), Some(_)) => self.meet(signature, pair(None, one), step),
+                _ => Ok(()),
+            };
+        }
+        if one.is_none() && fill_one.is_none() {
+            return Ok(());
+        }
+        for &at in many {
+            self.meet(signature, pair(Some(at), one), step)?;
+        }
+        Ok(())
+    }
+
+    fn error(&self, message: impl Into<String>) -> QueryError {
+        PromqlError::new(self.binary.op_span.span, message).into()
+    }
+
+    fn ambiguous(&self, signature: &LabelSet, ones: &[usize], many_left: bool) -> QueryError {
+        let (side, columns) = if many_left { ("right", self.right) } else { ("left", self.left) };
+        let mut names: Vec<String> =
+            ones.iter().filter_map(|&at| columns.get(at).map(|column| column.labels.to_string())).collect();
+        names.sort_unstable();
+        names.truncate(2);
+        self.error(format!(
+            "found duplicate series for the match group {signature} on the {side} hand-side of the operation: [{}];\
+             many-to-many matching not allowed: matching labels must be unique on one side",
+            names.join(", ")
+        ))
+    }
+
+    /// Two series (or one and a stand-in) meet at a step.
+    fn meet(
+        &mut self,
+        signature: &LabelSet,
+        pair: (Option<usize>, Option<usize>),
+        step: usize,
+    ) -> Result<(), QueryError> {
+        let matching = &self.binary.matching;
+        let value = |columns: &[Column], at: Option<usize>, fill: Option<crate::promql::ast::Number>| {
+            at.and_then(|at| columns.get(at))
+                .and_then(|column| column.values.get(step).copied())
+                .or(fill.map(|n| n.0))
+        };
+        let (Some(a), Some(b)) =
+            (value(self.left, pair.0, matching.fill_left), value(self.right, pair.1, matching.fill_right))
+        else {
+            return Ok(());
+        };
+        let result = outcome(self.binary, a, b, a);
+        let column = match self.by_pair.get(&pair) {
+            Some(&column) => column,
+            None => {
+                let labels = self.result_labels(signature, pair)?;
+                let drop_name = self.drop_name(pair);
+                let column = match self.by_labels.get(&labels) {
+                    Some(&column) => column,
+                    None => {
+                        let column = self.out.push_absent(labels.clone(), drop_name, self.steps)?;
+                        self.by_labels.insert(labels, column);
+                        column
+                    }
+                };
+                self.by_pair.insert(pair, column);
+                column
+            }
+        };
+        let message = "multiple matches for labels: grouping labels must ensure unique matches";
+        let Some(into) = self.out.columns.get_mut(column).and_then(|column| column.values.get_mut(step))
+        else {
+            return Ok(());
+        };
+        if is_absent(*into) {
+            *into = result;
+            Ok(())
+        } else if is_absent(result) {
+            Ok(())
+        } else {
+            Err(self.error(message))
+        }
+    }
+
+    fn drop_name(&self, (left, right): (Option<usize>, Option<usize>)) -> bool {
+        let pending = |columns: &[Column], at: Option<usize>| {
+            at.and_then(|at| columns.get(at)).is_some_and(|column| column.drop_name)
+        };
+        let many_left = self.binary.matching.many_left();
+        drops_name(self.binary)
+            || if many_left { pending(self.left, left) } else { pending(self.right, right) }
+    }
+
+    /// The labels of what two series give: those of the many side, or of the left where both are one.
+    fn result_labels(
+        &self,
+        signature: &LabelSet,
+        (left, right): (Option<usize>, Option<usize>),
+    ) -> Result<LabelSet, QueryError> {
+        let matching = &self.binary.matching;
+        let labels = |columns: &[Column], at: Option<usize>| {
+            at.and_then(|at| columns.get(at))
+                .map_or_else(|| signature.clone(), |column| column.labels.clone())
+        };
+        let (left, right) = (labels(self.left, left), labels(self.right, right));
+        let many_left = matching.many_left();
+        let (many, one) = if many_left { (left, right) } else { (right, left) };
+        let mut result = if drops_name(self.binary) && !self.binary.return_bool {
+            filtered(&many, |name| !is_metadata(name))
+        } else {
+            many
+        };
+        match &matching.group {
+            None => {
+                let (on, listed) =
+                    matching.labels.as_ref().map_or((false, &[][..]), |(on, l)| (*on, l.as_slice()));
+                result = filtered(&result, |name| listed.iter().any(|own| own == name) == on);
+            }
+            Some(group) => {
+                for name in &group.include {
+                    result = with_label(&result, name, one.get(name))
+                        .map_err(|error| self.error(error.to_string()))?;
+                }
+            }
+        }
+        Ok(result)
+    }
+}

@@ -1,0 +1,85 @@
+//! Work on label sets, done once per series.
+
+use annals_model::{InvalidLabels, LabelSet, METRIC_NAME};
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use super::column::{ABSENT, Column, is_absent};
+
+/// A map by label sets whose iteration nobody uses, hashed without a random seed.
+pub(super) type LabelMap<T> = HashMap<LabelSet, T, FixedState>;
+
+/// Labels that describe the metric, not the series: they go with its name.
+pub(super) fn is_metadata(label: &str) -> bool {
+    matches!(label, METRIC_NAME | "__type__" | "__unit__")
+}
+
+/// The labels that a predicate keeps.
+pub(super) fn filtered(labels: &LabelSet, keep: impl Fn(&str) -> bool + Clone) -> LabelSet {
+    if labels.iter().all(|(name, _)| keep(name)) {
+        return labels.clone();
+    }
+    // Part of a valid set is a valid set.
+    LabelSet::from_sorted(labels.iter().filter(move |(name, _)| keep(name)))
+        .unwrap_or_else(|_| LabelSet::empty())
+}
+
+/// Without the metric's name and what belongs to it.
+pub(super) fn without_name(labels: &LabelSet) -> LabelSet {
+    filtered(labels, |name| !is_metadata(name))
+}
+
+/// With one label set to a value; an empty value removes it.
+pub(super) fn with_label(labels: &LabelSet, name: &str, value: &str) -> Result<LabelSet, InvalidLabels> {
+    let others = labels.iter().filter(|(own, _)| *own != name);
+    LabelSet::from_pairs(others.chain(std::iter::once((name, value))))
+}
+
+/// Which labels tell groups (or matching sides) apart.
+#[derive(Debug, Clone)]
+pub(super) struct Grouping<'a> {
+    /// Keep only `labels`; otherwise keep all but them and the metric's name. Type and unit stay: series that
+    /// differ in them are different.
+    pub(super) only: bool,
+    pub(super) labels: &'a [String],
+}
+
+impl Grouping<'_> {
+    pub(super) fn of(&self, labels: &LabelSet) -> LabelSet {
+        let listed = |name: &str| self.labels.iter().any(|own| own == name);
+        if self.only {
+            filtered(labels, listed)
+        } else {
+            filtered(labels, |name| name != METRIC_NAME && !listed(name))
+        }
+    }
+
+    /// Whether the metric's name is among the labels that it keeps.
+    pub(super) fn keeps_name(&self) -> bool {
+        self.only && self.labels.iter().any(|label| label == METRIC_NAME)
+    }
+}
+
+/// Joins columns of equal labels; `None` where two of them have a value at one step.
+pub(super) fn merged(columns: Vec<Column>) -> Option<Vec<Column>> {
+    let mut index: LabelMap<usize> = HashMap::with_hasher(FixedState::default());
+    let mut out: Vec<Column> = Vec::with_capacity(columns.len());
+    for column in columns {
+        let at = *index.entry(column.labels.clone()).or_insert(out.len());
+        let Some(own) = out.get_mut(at) else {
+            out.push(column);
+            continue;
+        };
+        own.drop_name |= column.drop_name;
+        for (into, value) in own.values.iter_mut().zip(column.values) {
+            if is_absent(value) {
+                continue;
+            }
+            if into.to_bits() != ABSENT.to_bits() {
+                return None;
+            }
+            *into = value;
+        }
+    }
+    Some(out)
+}

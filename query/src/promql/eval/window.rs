@@ -1,0 +1,451 @@
+//! Functions over windows: one pass over a series' decoded samples gives all steps.
+//!
+//! Two cursors find each step's samples, those with stamps in `(end - range, end]`; both only move forward, because
+//! steps ascend. What can be kept from step to step is kept: sums, means and spreads by [`Sliding`] folds, minima and
+//! maxima by a monotonic queue, counts of changes and resets by running totals. Quantiles and regressions look at
+//! each window anew.
+
+use std::collections::VecDeque;
+
+use annals_model::SeriesKind;
+
+use super::column::ABSENT;
+use super::fold::{Fold, Mean, Sliding, Spread, Sum, quantile};
+
+/// A function over windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WindowFn {
+    Rate,
+    Increase,
+    Delta,
+    Irate,
+    Idelta,
+    Changes,
+    Resets,
+    Deriv,
+    PredictLinear,
+    Smoothing,
+    Avg,
+    Min,
+    Max,
+    Sum,
+    Count,
+    Quantile,
+    Stddev,
+    Stdvar,
+    Last,
+    First,
+    Present,
+    Mad,
+    TsOfMax,
+    TsOfMin,
+    TsOfLast,
+    TsOfFirst,
+}
+
+impl WindowFn {
+    /// The function of that name, where it is one over windows.
+    pub(super) fn of(name: &str) -> Option<WindowFn> {
+        Some(match name {
+            "rate" => WindowFn::Rate,
+            "increase" => WindowFn::Increase,
+            "delta" => WindowFn::Delta,
+            "irate" => WindowFn::Irate,
+            "idelta" => WindowFn::Idelta,
+            "changes" => WindowFn::Changes,
+            "resets" => WindowFn::Resets,
+            "deriv" => WindowFn::Deriv,
+            "predict_linear" => WindowFn::PredictLinear,
+            "double_exponential_smoothing" => WindowFn::Smoothing,
+            "avg_over_time" => WindowFn::Avg,
+            "min_over_time" => WindowFn::Min,
+            "max_over_time" => WindowFn::Max,
+            "sum_over_time" => WindowFn::Sum,
+            "count_over_time" => WindowFn::Count,
+            "quantile_over_time" => WindowFn::Quantile,
+            "stddev_over_time" => WindowFn::Stddev,
+            "stdvar_over_time" => WindowFn::Stdvar,
+            "last_over_time" => WindowFn::Last,
+            "first_over_time" => WindowFn::First,
+            "present_over_time" => WindowFn::Present,
+            "mad_over_time" => WindowFn::Mad,
+            "ts_of_max_over_time" => WindowFn::TsOfMax,
+            "ts_of_min_over_time" => WindowFn::TsOfMin,
+            "ts_of_last_over_time" => WindowFn::TsOfLast,
+            "ts_of_first_over_time" => WindowFn::TsOfFirst,
+            _ => return None,
+        })
+    }
+
+    /// Whether the metric's name stays.
+    pub(super) fn keeps_name(self) -> bool {
+        matches!(self, WindowFn::Last | WindowFn::First)
+    }
+
+    /// Whether a step's value depends on more than its window.
+    pub(super) fn sees_step(self) -> bool {
+        matches!(self, WindowFn::PredictLinear | WindowFn::Quantile | WindowFn::Smoothing)
+    }
+
+    /// Whether it takes counters.
+    pub(super) fn wants_counter(self) -> bool {
+        matches!(self, WindowFn::Rate | WindowFn::Increase | WindowFn::Irate)
+    }
+}
+
+/// One series' samples and, per step, the window's end and the samples within.
+#[derive(Debug)]
+pub(super) struct Windows<'w> {
+    pub(super) times: &'w [i64],
+    pub(super) values: &'w [f64],
+    pub(super) ends: &'w [i64],
+    /// Per step: index of the first sample within, and index past the last.
+    pub(super) bounds: &'w [(usize, usize)],
+    pub(super) range_ms: i64,
+}
+
+/// What a function takes besides the window, one entry per step.
+#[derive(Debug, Default)]
+pub(super) struct Parameters {
+    pub(super) first: Vec<f64>,
+    pub(super) second: Vec<f64>,
+    /// Evaluation times, which differ from window ends under `offset` and `@`.
+    pub(super) step_times: Vec<i64>,
+}
+
+/// Finds each step's samples; `ends` must ascend.
+pub(super) fn find_bounds(times: &[i64], ends: &[i64], range_ms: i64, bounds: &mut Vec<(usize, usize)>) {
+    bounds.clear();
+    let (mut low, mut high) = (0, 0);
+    for &end in ends {
+        let start = end.saturating_sub(range_ms);
+        while times.get(high).is_some_and(|&time| time <= end) {
+            high += 1;
+        }
+        while low < high && times.get(low).is_some_and(|&time| time <= start) {
+            low += 1;
+        }
+        bounds.push((low, high));
+    }
+}
+
+/// Evaluates a function for all steps.
+pub(super) fn evaluate(
+    function: WindowFn,
+    kind: Option<SeriesKind>,
+    windows: &Windows<'_>,
+    parameters: &Parameters,
+    out: &mut Vec<f64>,
+) {
+    out.clear();
+    let delta_kind = kind == Some(SeriesKind::Delta);
+    match function {
+        WindowFn::Increase if delta_kind => sums(windows, out),
+        WindowFn::Rate if delta_kind => {
+            sums(windows, out);
+            let seconds = windows.range_ms as f64 / 1000.0;
+            out.iter_mut()
+                .filter(|value| !super::column::is_absent(**value))
+                .for_each(|value| *value /= seconds);
+        }
+        WindowFn::Rate => extrapolated(windows, true, true, out),
+        WindowFn::Increase => extrapolated(windows, true, false, out),
+        WindowFn::Delta => extrapolated(windows, false, false, out),
+        WindowFn::Irate => windows.each(out, |w| w.last_two(true, delta_kind)),
+        WindowFn::Idelta => windows.each(out, |w| w.last_two(false, false)),
+        WindowFn::Changes => {
+            counted(windows, out, |before, now| now != before && !(now.is_nan() && before.is_nan()));
+        }
+        WindowFn::Resets => counted(windows, out, |before, now| now < before),
+        WindowFn::Deriv => windows.each(out, |w| {
+            let intercept_ms = *w.times.first()?;
+            (w.values.len() > 1).then(|| regression(&w, intercept_ms).0)
+        }),
+        WindowFn::PredictLinear => windows.each(out, |w| {
+            let ahead = *parameters.first.get(w.step)?;
+            let now = *parameters.step_times.get(w.step)?;
+            (w.values.len() > 1).then(|| {
+                let (slope, intercept) = regression(&w, now);
+                slope * ahead + intercept
+            })
+        }),
+        WindowFn::Smoothing => windows.each(out, |w| {
+            let (smoothing, trend) = (*parameters.first.get(w.step)?, *parameters.second.get(w.step)?);
+            smoothed(w.values, smoothing, trend)
+        }),
+        WindowFn::Sum => sums(windows, out),
+        WindowFn::Avg => averages(windows, out),
+        WindowFn::Stdvar => {
+            slide(windows, |index| Spread::of(windows.values[index]), |_, s| s.variance(), out);
+        }
+        WindowFn::Stddev => {
+            slide(windows, |index| Spread::of(windows.values[index]), |_, s| s.variance().sqrt(), out);
+        }
+        WindowFn::Min => extremes(windows, false, false, |index| windows.values[index], out),
+        WindowFn::Max => extremes(windows, true, false, |index| windows.values[index], out),
+        WindowFn::TsOfMin => {
+            extremes(windows, false, true, |index| windows.times[index] as f64 / 1000.0, out);
+        }
+        WindowFn::TsOfMax => extremes(windows, true, true, |index| windows.times[index] as f64 / 1000.0, out),
+        WindowFn::Count => windows.each(out, |w| Some(w.values.len() as f64)),
+        WindowFn::Present => windows.each(out, |_| Some(1.0)),
+        WindowFn::Last => windows.each(out, |w| w.values.last().copied()),
+        WindowFn::First => windows.each(out, |w| w.values.first().copied()),
+        WindowFn::TsOfLast => windows.each(out, |w| w.times.last().map(|&time| time as f64 / 1000.0)),
+        WindowFn::TsOfFirst => windows.each(out, |w| w.times.first().map(|&time| time as f64 / 1000.0)),
+        WindowFn::Quantile => {
+            let mut sorted = Vec::new();
+            windows.each(out, |w| {
+                sorted.clear();
+                sorted.extend_from_slice(w.values);
+                Some(quantile(*parameters.first.get(w.step)?, &mut sorted))
+            });
+        }
+        WindowFn::Mad => {
+            let mut sorted = Vec::new();
+            windows.each(out, |w| {
+                if w.values.iter().any(|value| value.is_nan()) {
+                    return Some(f64::NAN);
+                }
+                sorted.clear();
+                sorted.extend_from_slice(w.values);
+                let median = quantile(0.5, &mut sorted);
+                sorted.iter_mut().for_each(|value| *value = (*value - median).abs());
+                Some(quantile(0.5, &mut sorted))
+            });
+        }
+    }
+}
+
+/// One step's samples; never empty.
+struct Window<'w> {
+    step: usize,
+    times: &'w [i64],
+    values: &'w [f64],
+}
+
+impl Windows<'_> {
+    fn each(&self, out: &mut Vec<f64>, mut value: impl FnMut(Window<'_>) -> Option<f64>) {
+        out.extend(self.bounds.iter().enumerate().map(|(step, &(low, high))| {
+            if low == high {
+                return ABSENT;
+            }
+            let window = Window { step, times: &self.times[low..high], values: &self.values[low..high] };
+            value(window).unwrap_or(ABSENT)
+        }));
+    }
+}
+
+impl Window<'_> {
+    /// The difference of the last two samples, per second where a rate is asked for.
+    fn last_two(&self, rate: bool, delta_kind: bool) -> Option<f64> {
+        let &[.., before, now] = self.values else { return None };
+        let &[.., before_ms, now_ms] = self.times else { return None };
+        // After a reset a counter started at zero; a delta series starts at zero with every sample.
+        let difference = if rate && (delta_kind || now < before) { now } else { now - before };
+        let seconds = now_ms.saturating_sub(before_ms) as f64 / 1000.0;
+        Some(if rate { difference / seconds } else { difference })
+    }
+}
+
+/// Folds each window, keeping what it shares with the one before.
+fn slide<T: Fold>(
+    windows: &Windows<'_>,
+    leaf: impl Fn(usize) -> T,
+    result: impl Fn((usize, usize), T) -> f64,
+    out: &mut Vec<f64>,
+) {
+    let mut fold = Sliding::new();
+    let (mut low, mut high) = (0, 0);
+    for &(next_low, next_high) in windows.bounds {
+        if next_low >= high {
+            fold.clear();
+            (low, high) = (next_low, next_low);
+        }
+        while high < next_high {
+            fold.push(leaf(high));
+            high += 1;
+        }
+        while low < next_low {
+            fold.pop();
+            low += 1;
+        }
+        out.push(fold.fold().map_or(ABSENT, |fold| result((next_low, next_high), fold)));
+    }
+}
+
+fn sums(windows: &Windows<'_>, out: &mut Vec<f64>) {
+    let result = |(low, high): (usize, usize), sum: Sum| {
+        if sum.sum.is_finite() {
+            return sum.total();
+        }
+        // Which infinity or NaN it is depends on the order of the terms: the order of time counts.
+        let mut sum = Sum::default();
+        windows.values[low..high].iter().for_each(|&value| sum.add(value));
+        sum.total()
+    };
+    slide(windows, |index| Sum::of(windows.values[index]), result, out);
+}
+
+fn averages(windows: &Windows<'_>, out: &mut Vec<f64>) {
+    let result = |(low, high): (usize, usize), sum: Sum| {
+        if sum.sum.is_finite() {
+            let count = (high - low) as f64;
+            return sum.sum / count + sum.compensation / count;
+        }
+        let mut mean = Mean::default();
+        windows.values[low..high].iter().for_each(|&value| mean.add(value));
+        mean.mean()
+    };
+    slide(windows, |index| Sum::of(windows.values[index]), result, out);
+}
+
+/// How many neighbours within each window are in a relation.
+fn counted(windows: &Windows<'_>, out: &mut Vec<f64>, relation: impl Fn(f64, f64) -> bool) {
+    // `totals[n]`: pairs in relation whose later sample is among the first n + 1.
+    let mut totals = Vec::with_capacity(windows.values.len());
+    let mut total = 0u64;
+    totals.push(0);
+    for pair in windows.values.windows(2) {
+        total += u64::from(relation(pair[0], pair[1]));
+        totals.push(total);
+    }
+    out.extend(
+        windows.bounds.iter().map(
+            |&(low, high)| {
+                if low == high { ABSENT } else { (totals[high - 1] - totals[low]) as f64 }
+            },
+        ),
+    );
+}
+
+/// The least or greatest sample of each window: the front of a queue in which values only grow (or shrink).
+fn extremes(
+    windows: &Windows<'_>,
+    greatest: bool,
+    latest: bool,
+    result: impl Fn(usize) -> f64,
+    out: &mut Vec<f64>,
+) {
+    let mut queue: VecDeque<usize> = VecDeque::new();
+    let mut entered = 0;
+    for &(low, high) in windows.bounds {
+        while entered < high {
+            let value = windows.values[entered];
+            if !value.is_nan() {
+                while let Some(&before) = queue.back() {
+                    let before = windows.values[before];
+                    let stays = match (greatest, latest) {
+                        (false, false) => before <= value,
+                        (false, true) => before < value,
+                        (true, false) => before >= value,
+                        (true, true) => before > value,
+                    };
+                    if stays {
+                        break;
+                    }
+                    queue.pop_back();
+                }
+                queue.push_back(entered);
+            }
+            entered += 1;
+        }
+        while queue.front().is_some_and(|&index| index < low) {
+            queue.pop_front();
+        }
+        out.push(match queue.front() {
+            _ if low == high => ABSENT,
+            Some(&index) => result(index),
+            // Nothing but NaN: the last one stands for all.
+            None => result(high - 1),
+        });
+    }
+}
+
+/// Prometheus' `rate`, `increase` and `delta`: the difference of first and last sample, resets made good, carried
+/// on to the window's ends where samples come close to them.
+fn extrapolated(windows: &Windows<'_>, counter: bool, rate: bool, out: &mut Vec<f64>) {
+    // The samples at which a counter was reset, and what it had reached before.
+    let resets: Vec<(usize, f64)> = if counter {
+        (1..windows.values.len())
+            .filter(|&index| windows.values[index] < windows.values[index - 1])
+            .map(|index| (index, windows.values[index - 1]))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    let mut correction = Sliding::new();
+    let (mut entered, mut left) = (0, 0);
+    for (&(low, high), &end) in windows.bounds.iter().zip(windows.ends) {
+        while let Some(&(_, before)) = resets.get(entered).filter(|(index, _)| *index < high) {
+            correction.push(Sum::of(before));
+            entered += 1;
+        }
+        while left < entered && resets[left].0 <= low {
+            correction.pop();
+            left += 1;
+        }
+        if high < low + 2 {
+            out.push(ABSENT);
+            continue;
+        }
+        let (first, last) = (windows.values[low], windows.values[high - 1]);
+        let increase = last - first + correction.fold().map_or(0.0, Sum::total);
+        let sampled = windows.times[high - 1].saturating_sub(windows.times[low]) as f64 / 1000.0;
+        let average = sampled / (high - low - 1) as f64;
+        let threshold = average * 1.1;
+        let start = end.saturating_sub(windows.range_ms);
+        let mut to_start = windows.times[low].saturating_sub(start) as f64 / 1000.0;
+        let mut to_end = end.saturating_sub(windows.times[high - 1]) as f64 / 1000.0;
+        if to_start >= threshold {
+            to_start = average / 2.0;
+        }
+        // A counter was not below zero: it started where its slope meets zero, or later.
+        if counter && increase > 0.0 && first >= 0.0 {
+            to_start = to_start.min(sampled * (first / increase));
+        }
+        if to_end >= threshold {
+            to_end = average / 2.0;
+        }
+        let mut factor = (sampled + to_start + to_end) / sampled;
+        if rate {
+            factor /= windows.range_ms as f64 / 1000.0;
+        }
+        out.push(increase * factor);
+    }
+}
+
+/// Slope per second and value at a time, of the line of least squares.
+fn regression(window: &Window<'_>, intercept_ms: i64) -> (f64, f64) {
+    let first = window.values.first().copied().unwrap_or(f64::NAN);
+    if window.values.iter().all(|&value| value == first) {
+        return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
+    }
+    let (mut x_sum, mut y_sum, mut xy_sum, mut xx_sum) =
+        (Sum::default(), Sum::default(), Sum::default(), Sum::default());
+    for (&time, &y) in window.times.iter().zip(window.values) {
+        let x = time.saturating_sub(intercept_ms) as f64 / 1000.0;
+        x_sum.add(x);
+        y_sum.add(y);
+        xy_sum.add(x * y);
+        xx_sum.add(x * x);
+    }
+    let count = window.values.len() as f64;
+    let (x, y) = (x_sum.total(), y_sum.total());
+    let slope = (xy_sum.total() - x * y / count) / (xx_sum.total() - x * x / count);
+    (slope, y / count - slope * x / count)
+}
+
+/// Double exponential smoothing; the factors were checked to lie between 0 and 1.
+fn smoothed(values: &[f64], smoothing: f64, trend_factor: f64) -> Option<f64> {
+    let (&first, &second) = (values.first()?, values.get(1)?);
+    let (mut before, mut level, mut trend) = (0.0, first, second - first);
+    for (index, &value) in values.iter().enumerate().skip(1) {
+        if index > 1 {
+            trend = trend_factor * (level - before) + (1.0 - trend_factor) * trend;
+        }
+        let next = smoothing * value + (1.0 - smoothing) * (level + trend);
+        (before, level) = (level, next);
+    }
+    Some(level)
+}
