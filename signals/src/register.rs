@@ -37,7 +37,7 @@
 //! [[kind.field]]
 //! name = "how"
 //! type = "flags"                    # further types, without keys: http_status, change_digest, size_delta
-//! values = ["refund", "recurring"]
+//! values = ["refund", "recurring"]  # stored by position: new ones go to the end
 //!
 //! [[kind.metric]]                   # at most 16 per kind: delta series in cells of 60 s, labelled `site`
 //! name = "payments"

@@ -3,7 +3,7 @@
 //! | field       | bytes      | notes                                                                       |
 //! |-------------|------------|-----------------------------------------------------------------------------|
 //! | `version`   | 1          | 1                                                                           |
-//! | kinds       | count, each| name (length, text), count of fields, one type byte per field               |
+//! | kinds       | count, each| name (length, text), count of fields, layout (4 bytes)                      |
 //! | sites       | count, each| length, text                                                                |
 //! | names       | count, each| length, text: every enumeration and name value once                         |
 //! | rows        | count, each| as below                                                                    |
@@ -14,18 +14,20 @@
 //! | site        | number     | index into the sites; left out where there is one site                      |
 //! | time        | signed     | less the row before, 0 before the first; wraps                              |
 //! | present     | bits       | one per field of the kind, low bit first, whole bytes, the rest zero        |
-//! | values      |            | those present, in field order, by the field's type byte                     |
+//! | values      |            | those present, in field order, by the field's type                          |
 //!
-//! | type byte | value                                                                                       |
-//! |----------:|---------------------------------------------------------------------------------------------|
-//! |         1 | enumeration, name: index into the names                                                     |
-//! |         2 | integer, duration, HTTP status, size delta: signed number                                   |
-//! |         3 | flags: number whose bits are the set                                                        |
-//! |         4 | pseudonym: 16 bytes, length as a number                                                     |
-//! |         5 | change digest: two pseudonyms                                                               |
+//! | type | of a field                                      | value                                            |
+//! |-----:|-------------------------------------------------|--------------------------------------------------|
+//! |    1 | enumeration, name                               | index into the names                             |
+//! |    2 | integer, duration, HTTP status, size delta      | signed number                                    |
+//! |    3 | flags                                           | number whose bits are the set                    |
+//! |    4 | pseudonym                                       | 16 bytes, length as a number                     |
+//! |    5 | change digest                                   | two pseudonyms                                   |
 //!
-//! Numbers are LEB128 in their shortest form, signed ones in zigzag. Dictionaries are in order of first use, without
-//! repeats and without unused entries' being an error.
+//! The layout is FNV-1a (32 bits) over each field's name, a zero byte and its type's number: a schema under which the
+//! values would mean something else is told from the one that they were written under.
+//!
+//! Numbers are LEB128 in their shortest form, signed ones in zigzag. Dictionaries are in order of first use.
 //!
 //! The log outlives a schema file: what was acknowledged must be read under a schema that has grown since. So a kind
 //! may have more fields than the log knows (absent in the row), and bounds, enumerations and caps are not checked
@@ -35,7 +37,7 @@
 use std::sync::Arc;
 
 use annals_model::bytes::{Cursor, PutBytes};
-use annals_model::schema::{FieldType, KindSchema, SignalSchema};
+use annals_model::schema::{FieldSchema, FieldType, KindSchema, SignalSchema};
 use annals_model::{FieldValue, Pseudonym, SignalRow, SiteName, Timestamp};
 use hashbrown::HashMap;
 
@@ -67,16 +69,16 @@ pub enum RowsError {
         /// The kind: a word that a schema admitted.
         kind: String,
     },
-    /// A field that the schema no longer has, or has with another type.
+    /// Fields that the schema no longer has, or has in another order, by other names or with other types.
     #[error(
-        "the log holds field number {field} of kind `{kind}` with another type than the schema; \
-         restore the kind's fields as they were and append new ones"
+        "the log holds signals of kind `{kind}` with {fields} fields that are not the first {fields} of the schema's; \
+         restore them as they were and append new ones"
     )]
-    OtherType {
+    OtherFields {
         /// The kind.
         kind: Arc<str>,
-        /// The field's position in the kind, from 0.
-        field: usize,
+        /// How many fields it had when the log was written.
+        fields: usize,
     },
 }
 
@@ -112,7 +114,7 @@ pub fn encode_rows(schema: &SignalSchema, rows: &[SignalRow], out: &mut Vec<u8>)
         }
         for (field, value) in kind.fields.iter().zip(&row.fields) {
             if let Some(value) = value {
-                put_value(&mut body, type_byte(&field.field_type), value, &mut names);
+                put_value(&mut body, type_number(&field.field_type), value, &mut names);
             }
         }
     }
@@ -122,7 +124,7 @@ pub fn encode_rows(schema: &SignalSchema, rows: &[SignalRow], out: &mut Vec<u8>)
     for kind in &kinds.entries {
         out.put_text(&kind.name);
         out.put_varint(kind.fields.len() as u64);
-        kind.fields.iter().for_each(|field| out.put_u8(type_byte(&field.field_type)));
+        out.put_u32(layout(&kind.fields));
     }
     out.put_varint(sites.entries.len() as u64);
     sites.entries.iter().for_each(|site| out.put_text(site.as_str()));
@@ -207,16 +209,11 @@ impl<'a> Reader<'a> {
         if name.len() > NAME_BYTES_LIMIT || !alphabet::is_name(name) {
             return Err(self.corrupt("a kind's name"));
         }
-        let known = self.need("a count of fields", |cursor| cursor.count(1))?;
-        let types = self.need("types of fields", |cursor| cursor.take(known))?;
-        if types.iter().any(|tag| !(1..=5).contains(tag)) {
-            return Err(self.corrupt("types of fields"));
-        }
+        let known = self.need("a count of fields", |cursor| usize::try_from(cursor.varint()?).ok())?;
+        let layout_then = self.need("a layout", Cursor::u32)?;
         let kind = schema.kind(name).ok_or_else(|| RowsError::UnknownKind { kind: name.into() })?;
-        for (field, &tag) in types.iter().enumerate() {
-            if kind.fields.get(field).map(|known| type_byte(&known.field_type)) != Some(tag) {
-                return Err(RowsError::OtherType { kind: kind.name.clone(), field });
-            }
+        if kind.fields.get(..known).map(layout) != Some(layout_then) {
+            return Err(RowsError::OtherFields { kind: kind.name.clone(), fields: known });
         }
         Ok((kind, known))
     }
@@ -235,24 +232,17 @@ impl<'a> Reader<'a> {
         }
         let mut fields = Vec::with_capacity(kind.fields.len());
         for (position, field) in kind.fields.iter().enumerate() {
-            let is_name = matches!(field.field_type, FieldType::Name { .. });
             fields.push(match is_present(position) {
-                true => Some(self.value(type_byte(&field.field_type), is_name, names)?),
+                true => Some(self.value(type_number(&field.field_type), names)?),
                 false => None,
             });
         }
         Ok(fields)
     }
 
-    fn value(&mut self, tag: u8, is_name: bool, names: &[Arc<str>]) -> Result<FieldValue, RowsError> {
-        Ok(match tag {
-            TYPE_NAME => {
-                let name = self.pick(names, "the index of a name")?;
-                if is_name && !alphabet::is_name(&name) {
-                    return Err(self.corrupt("a name of the name alphabet"));
-                }
-                FieldValue::Name(name)
-            }
+    fn value(&mut self, number: u8, names: &[Arc<str>]) -> Result<FieldValue, RowsError> {
+        Ok(match number {
+            TYPE_NAME => FieldValue::Name(self.pick(names, "the index of a name")?),
             TYPE_INTEGER => FieldValue::Integer(self.need("a number", Cursor::varint_signed)?),
             TYPE_FLAGS => FieldValue::Flags(self.need("flags", Cursor::varint)?),
             TYPE_PSEUDONYM => FieldValue::Pseudonym(self.pseudonym()?),
@@ -273,7 +263,7 @@ const TYPE_FLAGS: u8 = 3;
 const TYPE_PSEUDONYM: u8 = 4;
 const TYPE_CHANGE: u8 = 5;
 
-fn type_byte(field_type: &FieldType) -> u8 {
+fn type_number(field_type: &FieldType) -> u8 {
     match field_type {
         FieldType::Enumeration(_) | FieldType::Name { .. } => TYPE_NAME,
         FieldType::Integer { .. }
@@ -284,6 +274,12 @@ fn type_byte(field_type: &FieldType) -> u8 {
         FieldType::Pseudonym => TYPE_PSEUDONYM,
         FieldType::ChangeDigest => TYPE_CHANGE,
     }
+}
+
+/// What fields mean, in 32 bits.
+fn layout(fields: &[FieldSchema]) -> u32 {
+    let bytes = fields.iter().flat_map(|field| field.name.bytes().chain([0, type_number(&field.field_type)]));
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 fn put_value<'a>(

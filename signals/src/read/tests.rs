@@ -1,7 +1,7 @@
 //! Hostile lines for every reader, and the real files, counted once more by the plainest means.
 
 use super::*;
-use crate::{Admitter, NameTable, PseudonymKey, builtin, derive};
+use crate::{Admitter, NameTable, PseudonymKey, builtin, derive, encode_rows};
 use annals_model::{LabelSet, SignalValue, SiteName};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -182,6 +182,23 @@ fn the_real_capture_gives_every_cell_of_every_series() {
     expected.sort();
     assert!(found == expected);
     assert_eq!(tally.read, expected.iter().map(|cells| cells.len() as u64).sum::<u64>());
+}
+
+#[test]
+fn users_and_clients_of_sign_ins_are_stored_as_pseudonyms_only() {
+    let log = "Mar 27 13:06:56 h sshd[1]: Failed password for invalid user Marker x from marker.example port 2 ssh2\n\
+               Mar 27 13:06:56 h sshd[1]: Accepted publickey for marker from marker.example port 2 ssh2: RSA marker\n\
+               Mar 27 13:06:56 marker sudo: marker : COMMAND=marker\n";
+    let (signals, tally) = all_signals(&mut SshdLog::new(2017, TimeZone::UTC), log.as_bytes());
+    assert_eq!((tally.read, tally.skipped), (2, 1));
+    let (schema, key, names) = (builtin(), PseudonymKey::new(&[5; 32]), NameTable::new());
+    let site = SiteName::new("s").expect("valid");
+    let mut admitter = Admitter::new(&schema, &key, &names, &site);
+    let rows: Vec<_> = signals.iter().map(|signal| admitter.admit(signal).expect("admitted")).collect();
+    let mut bytes = Vec::new();
+    encode_rows(&schema, &rows, &mut bytes);
+    let kept = format!("{rows:?} {:?} {}", derive(&schema, &site, &rows), String::from_utf8_lossy(&bytes));
+    assert!(!kept.to_lowercase().contains("marker"), "{kept}");
 }
 
 fn readers() -> Vec<Box<dyn SignalReader>> {

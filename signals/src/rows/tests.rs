@@ -52,8 +52,8 @@ fn encoded(rows: &[SignalRow]) -> Vec<u8> {
 #[test]
 fn the_bytes_are_these() {
     let mut golden = vec![1, 2];
-    golden.extend(b"\x0chttp.request\x06\x01\x02\x01\x02\x02\x04");
-    golden.extend(b"\x09mail.sent\x02\x01\x01");
+    golden.extend(b"\x0chttp.request\x06\xb1\x21\x16\x97");
+    golden.extend(b"\x09mail.sent\x02\x8e\x39\x78\x71");
     golden.extend(b"\x01\x01s");
     golden.extend(b"\x03\x03GET\x02/a\x04sent");
     golden.extend(b"\x02");
@@ -109,7 +109,7 @@ fn no_bit_flip_panics_or_makes_unsound_rows() {
 
 #[test]
 fn names_outside_the_alphabet_are_damage() {
-    for (from, to) in [("/a", "/A"), ("/a", "/ "), ("sent", "s\u{1}nt")] {
+    for (from, to) in [("/a", "/ "), ("sent", "s\u{1}nt"), ("GET", "G\"T")] {
         let bytes = encoded(&sample());
         let at = bytes.windows(from.len()).position(|window| window == from.as_bytes()).expect("there");
         let mut damaged = bytes.clone();
@@ -144,7 +144,14 @@ fn a_schema_that_grew_reads_older_rows_and_one_that_changed_says_so() {
     }
     bytes.clear();
     encode_rows(&grown, &[row("a.b", 5, vec![None, Some(FieldValue::Integer(3))])], &mut bytes);
-    assert_eq!(decode_rows(&first, &bytes), Err(RowsError::OtherType { kind: "a.b".into(), field: 1 }));
+    assert_eq!(decode_rows(&first, &bytes), Err(RowsError::OtherFields { kind: "a.b".into(), fields: 2 }));
+    for (from, to) in [
+        ("name = \"one\"", "name = \"uno\""),
+        ("type = \"integer\"\nmin = 0\nmax = 9", "type = \"pseudonym\""),
+    ] {
+        let changed = register(&GROWN.replace(from, to)).expect("valid");
+        assert!(matches!(decode_rows(&changed, &bytes), Err(RowsError::OtherFields { .. })), "{to}");
+    }
     assert_eq!(decode_rows(&builtin(), &bytes), Err(RowsError::UnknownKind { kind: "a.b".into() }));
     assert_eq!(decode_rows(&builtin(), &[2]), Err(RowsError::VersionTooNew { found: 2 }));
 }
