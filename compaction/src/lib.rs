@@ -4,7 +4,7 @@
 //!   blocks, plan, now ──► explain ──► one fate per block: rule, due date, state     fate.rs
 //!                    └──► plan ─────► steps, most urgent first                       plan.rs
 //!   Step::Drop                        the engine unlinks, after its manifest says so
-//!   Step::Merge ──► merge_metrics, merge_signals ──► one encoded block               merge.rs
+//!   Step::Merge ──► merge_metrics, merge_signals ──► one encoded block               merge*.rs
 //! ```
 //!
 //! This crate reads no clock and no directory, and publishes nothing: the engine swaps the manifest. A block that
@@ -29,6 +29,9 @@
 
 mod fate;
 mod merge;
+mod merge_signals;
+#[cfg(test)]
+mod merge_signals_tests;
 #[cfg(test)]
 mod merge_tests;
 mod plan;
@@ -37,4 +40,5 @@ mod plan_tests;
 
 pub use fate::{BlockFate, Rule, Standing, State, explain};
 pub use merge::{MergeError, merge_metrics};
+pub use merge_signals::merge_signals;
 pub use plan::{Step, plan};
