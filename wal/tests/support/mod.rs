@@ -314,7 +314,19 @@ impl Vfs for MemVfs {
             return Err(failure(fault));
         }
         let within = |file: &Path| file.parent() == Some(path);
-        for change in std::mem::take(&mut disk.changes) {
+        let changes = std::mem::take(&mut disk.changes);
+        let moved: BTreeSet<PathBuf> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Move(from, to, _) if within(to) => Some(from.clone()),
+                _ => None,
+            })
+            .collect();
+        for change in changes {
+            // A name that was moved away durably cannot come back.
+            if matches!(&change, Change::Link(file, _) if moved.contains(file)) {
+                continue;
+            }
             let covered = match &change {
                 Change::Link(file, _) | Change::Unlink(file) => within(file),
                 Change::Move(_, to, _) => within(to),
