@@ -56,7 +56,8 @@ use crate::squeeze::{Squeezer, Unsqueezer};
 const VERSION: u16 = 1;
 /// Required features that this engine knows: none yet.
 const FEATURES_KNOWN: u32 = 0;
-const MAGIC: &[u8; 8] = b"ANNALBLK";
+/// How every block begins.
+pub const MAGIC: &[u8; 8] = b"ANNALBLK";
 const END_MAGIC: &[u8; 4] = b"ANBE";
 const HEADER_BYTES: usize = 64;
 const SECTION_ENTRY_BYTES: usize = 32;
@@ -66,6 +67,8 @@ const FOOTER_FIXED_BYTES: usize = 4 + 4 * 8 + 4 + TRAILER_BYTES;
 const TRAILER_BYTES: usize = 12;
 /// No compressed section is larger than this once decompressed; a damaged size must not take all memory.
 const SECTION_PLAIN_BYTES_MAX: usize = 1 << 31;
+/// zstd stores 128 KiB in 4 bytes at best: a larger claim is refused before memory is taken for it.
+const SQUEEZED_ONE_IN_MAX: usize = 1 << 15;
 const PACKING_PLAIN: u8 = 0;
 const PACKING_ZSTD: u8 = 1;
 /// The ordinal that stands for a section as a whole.
@@ -566,7 +569,7 @@ fn parse_section(cursor: &mut Cursor<'_>) -> Option<Section> {
     let plain_bytes = usize::try_from(cursor.u64()?).ok()?;
     match packing {
         PACKING_PLAIN => stored_bytes == plain_bytes,
-        _ => plain_bytes <= SECTION_PLAIN_BYTES_MAX,
+        _ => plain_bytes <= SECTION_PLAIN_BYTES_MAX.min(stored_bytes.saturating_mul(SQUEEZED_ONE_IN_MAX)),
     }
     .then_some(())?;
     Some(Section { kind, packing, check, offset, stored_bytes, plain_bytes })

@@ -105,6 +105,22 @@ pub struct Damage {
     pub what: String,
 }
 
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.section)?;
+        if let Some(chunk) = self.chunk {
+            write!(f, " {chunk}")?;
+        }
+        if let Some(series) = self.series {
+            write!(f, " of series {series}")?;
+        }
+        if let Some(range) = self.range {
+            write!(f, ", after {} up to {}", range.start, range.end)?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
 impl Damage {
     pub(crate) fn of(error: &BlockError, series: Option<u32>, range: Option<TimeRange>) -> Damage {
         match error {

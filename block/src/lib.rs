@@ -57,7 +57,7 @@ mod symbols;
 #[cfg(test)]
 mod testing;
 
-pub use container::EncodedBlock;
+pub use container::{EncodedBlock, MAGIC};
 pub use error::{BlockError, BlockIdentity, CodecUse, Corruption, Damage, SectionInfo, WriteError};
 pub use metric_block::MetricBlock;
 pub use metric_writer::{ChunkAge, MetricBlockWriter};

@@ -13,8 +13,8 @@ const LEVEL: i32 = 3;
 pub(crate) struct Squeezer {
     /// Finds repeats.
     repeats: Option<Compressor<'static>>,
-    /// Codes single bytes; only repeats of 7 and more are taken as such, because in noise over few symbols
-    /// short ones cost more than the symbols that they stand for.
+    /// Codes single bytes. In noise over few symbols, even repeats of 7 are common and cost more than the
+    /// symbols that they stand for: a table of 64 positions finds few of those, but still finds runs.
     symbols: Option<Compressor<'static>>,
 }
 
@@ -25,6 +25,7 @@ impl Squeezer {
             let mut compressor = Compressor::new(1).ok()?;
             compressor.set_parameter(CParameter::MinMatch(7)).ok()?;
             compressor.set_parameter(CParameter::Strategy(Strategy::ZSTD_fast)).ok()?;
+            compressor.set_parameter(CParameter::HashLog(6)).ok()?;
             Some(compressor)
         };
         Squeezer { repeats: Compressor::new(LEVEL).ok(), symbols: symbols() }

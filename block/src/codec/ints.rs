@@ -2,10 +2,10 @@
 //!
 //! | bytes   | field    | notes                                                                          |
 //! |--------:|----------|--------------------------------------------------------------------------------|
-//! |       1 | `form`   | low nibble: [`Predictor`]; high nibble: [`Packing`]                            |
+//! |       1 | `form`   | bits 0 to 2: [`Predictor`]; bit 3: has a factor; high nibble: [`Packing`]      |
 //! |  varint | `start`  | zigzag                                                                         |
 //! |  varint | `step`   | zigzag; predictors `DeltaOfDelta` and `Linear` only                            |
-//! |  varint | `factor` | all residuals were divided by it; not with packing `Zero`                      |
+//! |  varint | `factor` | all residuals were divided by it; only where bit 3 says so, else it is 1       |
 //! |         | residuals| `residuals.rs`; with packing `Squeezed`: plain length (varint), zstd frame     |
 //!
 //! The count is not stored: it is known where the run is referred to. With residual `r`, number `i` is
@@ -22,7 +22,7 @@
 
 use annals_model::bytes::{Cursor, PutBytes};
 
-use super::residuals;
+use super::{pack, residuals};
 use crate::squeeze::{Squeezer, Unsqueezer};
 
 /// How a number is predicted from those before it.
@@ -58,29 +58,40 @@ pub(crate) enum Effort {
 
 impl Effort {
     /// Whether a compressed form is worth its slower decoding.
-    pub(crate) fn pays(self, bytes: usize, plain_bytes: usize) -> bool {
-        let saved_at_least = match self {
-            Effort::Fast => plain_bytes / 4,
-            Effort::Small => plain_bytes / 16,
-        };
-        bytes + saved_at_least.max(1) <= plain_bytes
+    fn pays(self, bytes: usize, plain_bytes: usize) -> bool {
+        bytes + (plain_bytes / self.saved_one_in()).max(1) <= plain_bytes
+    }
+
+    fn saved_one_in(self) -> usize {
+        match self {
+            Effort::Fast => 4,
+            Effort::Small => 16,
+        }
     }
 }
 
 /// Fewer packed bytes than this are never compressed: a frame's own head is about a dozen bytes.
 const SQUEEZED_BYTES_MIN: usize = 48;
+/// How many predictors are packed to compare them.
+const PREDICTORS_PACKED: usize = 2;
+/// Shorter runs are packed in all predictors: a guess over so few numbers is often wrong.
+const GUESSED_COUNT_MIN: usize = 128;
+/// A fresh run that takes fewer packed bytes per number is not searched for repeats.
+const REPEATS_BYTES_MIN: usize = 2;
 /// Runs that span less than this can be multiplied, doubled and redoubled without wrapping.
 const WRAP_FREE_RANGE: u64 = 1 << 60;
+
+const HAS_FACTOR: u8 = 0x08;
 
 const PREDICTORS: [Predictor; 4] =
     [Predictor::Plain, Predictor::Delta, Predictor::DeltaOfDelta, Predictor::Linear];
 const PACKINGS: [Packing; 4] = [Packing::Zero, Packing::Packed, Packing::Squeezed, Packing::Entropy];
 
-/// Predictor and packing of a form byte.
-pub(crate) fn parse_form(form: u8) -> Option<(Predictor, Packing)> {
-    let predictor = *PREDICTORS.get(usize::from(form & 0x0f))?;
+/// Predictor and packing of a form byte, and whether there is a factor.
+pub(crate) fn parse_form(form: u8) -> Option<(Predictor, Packing, bool)> {
+    let predictor = *PREDICTORS.get(usize::from(form & 0x07))?;
     let packing = *PACKINGS.get(usize::from(form >> 4))?;
-    Some((predictor, packing))
+    Some((predictor, packing, form & HAS_FACTOR != 0))
 }
 
 /// Encodes runs; holds what is reused from run to run.
@@ -107,41 +118,53 @@ impl IntEncoder {
     /// Appends the smallest form of a run that its effort allows.
     pub(crate) fn encode(&mut self, numbers: &[i64], effort: Effort, out: &mut Vec<u8>) {
         let factor = common_factor(numbers);
-        let mut tried: Vec<(Predicted, Vec<u8>)> = Vec::with_capacity(PREDICTORS.len());
+        let mut predicted = Vec::with_capacity(PREDICTORS.len());
         for predictor in PREDICTORS {
-            let Some(predicted) = predict(numbers, predictor, factor) else { continue };
-            if predicted.residuals.iter().all(|&residual| residual == 0) {
-                return predicted.put_head(Packing::Zero, out);
+            let Some(one) = predict(numbers, predictor, factor) else { continue };
+            if one.residuals.iter().all(|&residual| residual == 0) {
+                return one.put_head(Packing::Zero, out);
             }
+            predicted.push((one.spread(), one));
+        }
+        // A cheap guess picks two of them to be packed; a stable sort keeps the simpler first.
+        predicted.sort_by_key(|&(spread, _)| spread);
+        if numbers.len() >= GUESSED_COUNT_MIN {
+            predicted.truncate(PREDICTORS_PACKED);
+        }
+        let mut tried: Vec<(Predicted, Vec<u8>)> = Vec::with_capacity(PREDICTORS_PACKED);
+        for (_, one) in predicted {
             let mut packed = self.spare.pop().unwrap_or_default();
             packed.clear();
-            residuals::encode_packed(&predicted.residuals, &mut self.sorted, &mut packed);
-            tried.push((predicted, packed));
+            residuals::encode_packed(&one.residuals, &mut self.sorted, &mut packed);
+            tried.push((one, packed));
         }
         tried.sort_by_key(|(_, packed)| packed.len());
         let Some((first, packed)) = tried.first() else {
-            // One number or none in a predictor that needs more: `Plain` has returned above.
+            // `Plain` takes every run; without numbers its residuals are all zero.
             return;
         };
         let mut best = (first, Packing::Packed, packed.as_slice());
         let mut squeezed = Vec::new();
         if packed.len() >= SQUEEZED_BYTES_MIN {
+            let bytes_max = packed.len() - packed.len() / effort.saved_one_in();
             let candidates = match effort {
                 Effort::Fast => 1,
-                Effort::Small => 2,
+                Effort::Small => PREDICTORS_PACKED,
             };
-            for (predicted, bytes) in tried.iter().take(candidates) {
+            for (one, _) in tried.iter().take(candidates) {
                 let mut entropy = Vec::new();
                 let (sorted, squeezer) = (&mut self.sorted, &mut self.squeezer);
-                if residuals::encode_entropy(&predicted.residuals, sorted, squeezer, &mut entropy) {
-                    squeezed.push((predicted, Packing::Entropy, entropy));
+                if residuals::encode_entropy(&one.residuals, bytes_max, sorted, squeezer, &mut entropy) {
+                    squeezed.push((one, Packing::Entropy, entropy));
                 }
-                if let Some(frame) = self.squeezer.repeats(bytes) {
-                    let mut form = Vec::with_capacity(frame.len() + 8);
-                    form.put_varint(bytes.len() as u64);
-                    form.put_blob(&frame);
-                    squeezed.push((predicted, Packing::Squeezed, form));
-                }
+            }
+            // Fresh chunks that pack well are not searched for repeats: it would take most of the time.
+            let searched = effort == Effort::Small || packed.len() >= numbers.len() * REPEATS_BYTES_MIN;
+            if searched && let Some(frame) = self.squeezer.repeats(packed) {
+                let mut form = Vec::with_capacity(frame.len() + 8);
+                form.put_varint(packed.len() as u64);
+                form.put_blob(&frame);
+                squeezed.push((first, Packing::Squeezed, form));
             }
         }
         if let Some((predicted, packing, bytes)) = squeezed.iter().min_by_key(|(.., bytes)| bytes.len())
@@ -164,13 +187,13 @@ pub(crate) fn decode(
     unsqueezer: &mut Unsqueezer,
     out: &mut Vec<i64>,
 ) -> Option<()> {
-    let (predictor, packing) = parse_form(cursor.u8()?)?;
+    let (predictor, packing, has_factor) = parse_form(cursor.u8()?)?;
     let start = cursor.varint_signed()?;
     let step = match predictor {
         Predictor::DeltaOfDelta | Predictor::Linear => cursor.varint_signed()?,
         Predictor::Plain | Predictor::Delta => 0,
     };
-    let factor = if packing == Packing::Zero { 1 } else { cursor.varint()? as i64 };
+    let factor = if has_factor { cursor.varint()? as i64 } else { 1 };
     out.clear();
     out.resize(count, 0);
     match packing {
@@ -220,13 +243,27 @@ pub(crate) fn decode(
 }
 
 impl Predicted {
+    /// How far residuals lie from the first of their mini-block, in bits: a guess at the packed size that
+    /// outliers do not dominate.
+    fn spread(&self) -> u64 {
+        let spread = |mini: &[i64]| {
+            let first = mini.first().copied().unwrap_or(0);
+            let distance =
+                |&residual: &i64| u64::from(pack::bits(residual.wrapping_sub(first).unsigned_abs()));
+            mini.iter().map(distance).sum::<u64>()
+        };
+        self.residuals.chunks(pack::MINI).map(spread).sum()
+    }
+
     fn put_head(&self, packing: Packing, out: &mut Vec<u8>) {
-        out.put_u8(self.predictor as u8 | (packing as u8) << 4);
+        let has_factor = packing != Packing::Zero && self.factor != 1;
+        let flag = if has_factor { HAS_FACTOR } else { 0 };
+        out.put_u8(self.predictor as u8 | flag | (packing as u8) << 4);
         out.put_varint_signed(self.start);
         if matches!(self.predictor, Predictor::DeltaOfDelta | Predictor::Linear) {
             out.put_varint_signed(self.step);
         }
-        if packing != Packing::Zero {
+        if has_factor {
             out.put_varint(self.factor as u64);
         }
     }

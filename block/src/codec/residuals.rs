@@ -4,8 +4,8 @@
 //!
 //! | bytes    | field       | notes                                                               |
 //! |---------:|-------------|---------------------------------------------------------------------|
-//! |        1 | `width`     | 0 to 64                                                             |
-//! |        1 | `patches`   | how many numbers do not fit `base + width bits`                     |
+//! |        1 | `width`     | 0 to 64; and 0x80 where there are patches                           |
+//! |   0 or 1 | `patches`   | how many numbers do not fit `base + width bits`                     |
 //! |   varint | `base`      | zigzag                                                              |
 //! | see pack | `packed`    | number - base, `width` bits each; 0 where patched                   |
 //! |  patches | `positions` | one byte each, ascending                                            |
@@ -29,10 +29,14 @@ use annals_model::bytes::{Cursor, PutBytes};
 use super::pack::{MINI, bits, pack, packed_bytes, unpack};
 use crate::squeeze::{Squeezer, Unsqueezer};
 
+const HAS_PATCHES: u8 = 0x80;
 /// More patches than one in eight and packing has lost its point.
 const PATCHED_ONE_IN: usize = 8;
+/// Ranges of up to this many bits are sorted by counting.
+const COUNTED_BITS_MAX: u32 = 8;
 /// How many high bits are tried as symbols: 8 hold the most, fewer need a smaller code table.
-const TOP_BITS: [u32; 2] = [8, 6];
+const TOP_BITS: [u32; 2] = [TOP_BITS_MAX, 6];
+const TOP_BITS_MAX: u32 = u8::BITS;
 
 /// The window of numbers that is packed; the rest are patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +65,12 @@ pub(crate) fn encode_packed(numbers: &[i64], sorted: &mut Vec<i64>, out: &mut Ve
                 0
             });
         }
-        out.put_u8(window.width as u8);
-        out.put_u8(patches.len() as u8);
+        if patches.is_empty() {
+            out.put_u8(window.width as u8);
+        } else {
+            out.put_u8(window.width as u8 | HAS_PATCHES);
+            out.put_u8(patches.len() as u8);
+        }
         out.put_varint_signed(window.base);
         pack(offsets.get(..mini.len()).unwrap_or_default(), window.width, out);
         patches.iter().for_each(|&(position, _)| out.put_u8(position));
@@ -74,8 +82,9 @@ pub(crate) fn encode_packed(numbers: &[i64], sorted: &mut Vec<i64>, out: &mut Ve
 pub(crate) fn decode_packed(cursor: &mut Cursor<'_>, out: &mut [i64]) -> Option<()> {
     let mut offsets = [0u64; MINI];
     for mini in out.chunks_mut(MINI) {
-        let width = u32::from(cursor.u8().filter(|&width| width <= 64)?);
-        let patches = usize::from(cursor.u8()?);
+        let head = cursor.u8()?;
+        let width = u32::from(Some(head & !HAS_PATCHES).filter(|&width| width <= 64)?);
+        let patches = if head & HAS_PATCHES == 0 { 0 } else { usize::from(cursor.u8()?) };
         let base = cursor.varint_signed()?;
         let packed = cursor.take(packed_bytes(mini.len(), width))?;
         if width == 0 {
@@ -94,9 +103,10 @@ pub(crate) fn decode_packed(cursor: &mut Cursor<'_>, out: &mut [i64]) -> Option<
     Some(())
 }
 
-/// Appends the entropy form; false, with nothing appended, where it has none or cannot pay.
+/// Appends the entropy form; false, with nothing appended, where it has none or none below `bytes_max`.
 pub(crate) fn encode_entropy(
     numbers: &[i64],
+    bytes_max: usize,
     sorted: &mut Vec<i64>,
     squeezer: &mut Squeezer,
     out: &mut Vec<u8>,
@@ -106,17 +116,16 @@ pub(crate) fn encode_entropy(
         return false;
     }
     let offsets: Vec<u64> = numbers.iter().map(|&number| window.offset(number).unwrap_or(0)).collect();
-    let squeezed = TOP_BITS
-        .iter()
-        .map(|&top| top.min(window.width))
-        .filter_map(|top| {
-            let low = window.width - top;
-            let symbols: Vec<u8> = offsets.iter().map(|&offset| (offset >> low) as u8).collect();
-            let squeezed = squeezer.symbols(&symbols)?;
-            Some((squeezed.len() + packed_bytes(numbers.len(), low), top, squeezed))
-        })
-        .min_by_key(|&(bytes, ..)| bytes);
-    let Some((_, top, symbols)) = squeezed else { return false };
+    let symbols_of = |low: u32| -> Vec<u8> { offsets.iter().map(|&offset| (offset >> low) as u8).collect() };
+    let estimates = TOP_BITS.iter().filter(|&&top| top == TOP_BITS_MAX || top < window.width).map(|&top| {
+        let top = top.min(window.width);
+        let low = window.width - top;
+        let symbols = symbols_of(low);
+        (entropy_bytes(&symbols) + packed_bytes(numbers.len(), low), top, symbols)
+    });
+    let best = estimates.min_by_key(|&(bytes, ..)| bytes).filter(|&(bytes, ..)| bytes <= bytes_max);
+    let Some((_, top, symbols)) = best else { return false };
+    let Some(symbols) = squeezer.symbols(&symbols) else { return false };
     out.put_u8(window.width as u8);
     out.put_u8(top as u8);
     out.put_varint_signed(window.base);
@@ -182,6 +191,25 @@ pub(crate) fn decode_entropy(
     Some(())
 }
 
+/// About how many bytes the best code of single symbols takes, without its table: n log n - sum of c log c bits,
+/// in integers, so that it is the same on every machine.
+fn entropy_bytes(symbols: &[u8]) -> usize {
+    let mut counts = [0u64; 256];
+    for &symbol in symbols {
+        if let Some(count) = counts.get_mut(usize::from(symbol)) {
+            *count += 1;
+        }
+    }
+    // 16 bits of fraction, linear between powers of two: at most 0.09 bit too low.
+    let log = |count: u64| {
+        let whole = count.max(1).ilog2();
+        (u64::from(whole) << 16) + ((count.max(1) << 16 >> whole) - (1 << 16))
+    };
+    let all = symbols.len() as u64;
+    let saved: u64 = counts.iter().map(|&count| count * log(count)).sum();
+    ((all * log(all)).saturating_sub(saved) >> 19) as usize
+}
+
 /// The window that makes packed numbers and patches smallest together.
 fn choose_window(numbers: &[i64], sorted: &mut Vec<i64>) -> Window {
     let (Some(&least), Some(&greatest)) = (numbers.iter().min(), numbers.iter().max()) else {
@@ -192,9 +220,7 @@ fn choose_window(numbers: &[i64], sorted: &mut Vec<i64>) -> Window {
     if full == 0 {
         return best;
     }
-    sorted.clear();
-    sorted.extend_from_slice(numbers);
-    sorted.sort_unstable();
+    sort(numbers, least, full, sorted);
     let patch_bytes = 2 + full as usize / 7;
     let patches_max = (numbers.len() / PATCHED_ONE_IN).min(usize::from(u8::MAX));
     let mut best_bytes = packed_bytes(numbers.len(), full);
@@ -211,6 +237,24 @@ fn choose_window(numbers: &[i64], sorted: &mut Vec<i64>) -> Window {
         }
     }
     best
+}
+
+/// Sorts numbers of which the least and the bits of the range are known, by counting where that is faster.
+fn sort(numbers: &[i64], least: i64, range_bits: u32, sorted: &mut Vec<i64>) {
+    sorted.clear();
+    if range_bits > COUNTED_BITS_MAX || numbers.len() < 1 << range_bits {
+        sorted.extend_from_slice(numbers);
+        return sorted.sort_unstable();
+    }
+    let mut counts = [0usize; 1 << COUNTED_BITS_MAX];
+    for &number in numbers {
+        if let Some(count) = counts.get_mut(number.wrapping_sub(least) as usize) {
+            *count += 1;
+        }
+    }
+    for (value, &count) in (least..).zip(counts.iter().take(1 << range_bits)) {
+        sorted.extend(std::iter::repeat_n(value, count));
+    }
 }
 
 /// The base from which `width` bits hold most of the sorted numbers, and how many.

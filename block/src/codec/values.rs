@@ -2,9 +2,9 @@
 //!
 //! | bytes   | field        | notes                                                                        |
 //! |--------:|--------------|------------------------------------------------------------------------------|
-//! |       1 | `form`       | bits 0 to 3: [`Mapping`]; bit 4: has exceptions; bits 5 to 7: zero           |
-//! |       1 | `exponent`   | `Decimal` only, 0 to 22                                                      |
-//! |  varint | `exceptions` | only where bit 4 says so; then per exception gap to the one before (varint), |
+//! |       1 | `form`       | bits 0 and 1: [`Mapping`]; bit 2: has exceptions; bits 3 to 7: the exponent, |
+//! |         |              | 0 to 22; with `Decimal` only, else zero                                      |
+//! |  varint | `exceptions` | only where bit 2 says so; then per exception gap to the one before (varint), |
 //! |         |              | and the double (8 bytes)                                                     |
 //! |         | `run`        | `ints.rs`; with `Raw` the doubles, 8 bytes each                              |
 //!
@@ -27,7 +27,8 @@ const POWERS: [f64; 23] = [
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 /// Adding and subtracting it rounds doubles below 2^51 to whole ones, without a call into a library.
 const ROUNDER: f64 = 6_755_399_441_055_744.0;
-const HAS_EXCEPTIONS: u8 = 0x10;
+const HAS_EXCEPTIONS: u8 = 0x04;
+const EXPONENT_SHIFT: u32 = 3;
 /// More exceptions than one in this many, and the decimal form is not tried.
 const EXCEPTIONS_ONE_IN: usize = 8;
 /// How many values are looked at before all are.
@@ -106,8 +107,7 @@ impl ValueEncoder {
             self.numbers.push(last);
         }
         let flag = if exceptions.is_empty() { 0 } else { HAS_EXCEPTIONS };
-        out.put_u8(Mapping::Decimal as u8 | flag);
-        out.put_u8(exponent);
+        out.put_u8(Mapping::Decimal as u8 | flag | exponent << EXPONENT_SHIFT);
         if !exceptions.is_empty() {
             out.put_varint(exceptions.len() as u64);
             let mut next = 0;
@@ -148,17 +148,13 @@ pub(crate) fn decode(
     out: &mut Vec<f64>,
 ) -> Option<()> {
     let mut cursor = Cursor::new(bytes);
-    let (mapping, has_exceptions) = parse_form(cursor.u8()?)?;
+    let (mapping, has_exceptions, power) = parse_form(cursor.u8()?)?;
     if mapping == Mapping::Raw {
         let (doubles, rest) = cursor.take(cursor.remaining())?.as_chunks::<8>();
         (doubles.len() == count && rest.is_empty()).then_some(())?;
         out.extend(doubles.get(positions)?.iter().map(|bytes| f64::from_le_bytes(*bytes)));
         return Some(());
     }
-    let power = match mapping {
-        Mapping::Decimal => *POWERS.get(usize::from(cursor.u8()?))?,
-        Mapping::Raw | Mapping::Bits => 1.0,
-    };
     let exceptions = if has_exceptions { cursor.count(9)? } else { 0 };
     let mut exception_cursor = cursor.clone();
     for _ in 0..exceptions {
@@ -193,18 +189,15 @@ pub(crate) fn decode(
 /// The name of a chunk's codec, for people.
 pub(crate) fn codec_name(bytes: &[u8]) -> Option<&'static str> {
     let mut cursor = Cursor::new(bytes);
-    let (mapping, has_exceptions) = parse_form(cursor.u8()?)?;
+    let (mapping, has_exceptions, _) = parse_form(cursor.u8()?)?;
     if mapping == Mapping::Raw {
         return Some("raw");
-    }
-    if mapping == Mapping::Decimal {
-        cursor.u8()?;
     }
     for _ in 0..if has_exceptions { cursor.count(9)? } else { 0 } {
         cursor.varint()?;
         cursor.u64()?;
     }
-    let (_, packing) = ints::parse_form(cursor.u8()?)?;
+    let (_, packing, _) = ints::parse_form(cursor.u8()?)?;
     Some(match (mapping, packing) {
         (Mapping::Decimal, Packing::Zero) => "decimal line",
         (Mapping::Decimal, Packing::Packed) => "decimal packed",
@@ -217,11 +210,12 @@ pub(crate) fn codec_name(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-fn parse_form(form: u8) -> Option<(Mapping, bool)> {
-    let mapping = *[Mapping::Raw, Mapping::Bits, Mapping::Decimal].get(usize::from(form & 0x0f))?;
-    let flags = form & 0xf0;
-    (flags == 0 || flags == HAS_EXCEPTIONS && mapping == Mapping::Decimal)
-        .then_some((mapping, flags == HAS_EXCEPTIONS))
+/// The mapping of a form byte, whether there are exceptions, and the power of ten that divides.
+fn parse_form(form: u8) -> Option<(Mapping, bool, f64)> {
+    let mapping = *[Mapping::Raw, Mapping::Bits, Mapping::Decimal].get(usize::from(form & 0x03))?;
+    let power = *POWERS.get(usize::from(form >> EXPONENT_SHIFT))?;
+    (mapping == Mapping::Decimal || form == mapping as u8).then_some(())?;
+    Some((mapping, form & HAS_EXCEPTIONS != 0, power))
 }
 
 fn power(exponent: u8) -> f64 {
