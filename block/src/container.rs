@@ -574,3 +574,34 @@ fn parse_section(cursor: &mut Cursor<'_>) -> Option<Section> {
     .then_some(())?;
     Some(Section { kind, packing, check, offset, stored_bytes, plain_bytes })
 }
+
+#[cfg(test)]
+impl Container {
+    /// The same block with one section replaced by what `change` makes of it, all checks made to fit: damage
+    /// that no check can see, as a hostile writer would make it.
+    pub(crate) fn forge(&self, kind: SectionKind, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let identity = BlockIdentity { tenant: self.tenant(), id: self.meta.id };
+        let mut writer = ContainerWriter::new(identity, self.meta.lsns, self.meta.level);
+        let mut change = Some(change);
+        for section in &self.sections {
+            let mut bytes = self.section(section.kind).expect("undamaged");
+            if section.kind == kind {
+                change.take().expect("sections are distinct")(&mut bytes);
+            }
+            writer.put_data(section.kind, &bytes);
+        }
+        let (time, series, rows) = (self.meta.time, self.meta.series, self.meta.rows);
+        writer.finish(Totals { time, series, rows }).bytes
+    }
+
+    pub(crate) fn part_check(&self, kind: SectionKind, ordinal: u64, bytes: &[u8]) -> u32 {
+        self.checker.part(kind, ordinal, bytes)
+    }
+
+    fn tenant(&self) -> TenantNumber {
+        parse_header(&Cursor::new(&self.bytes).array().expect("long enough"))
+            .expect("undamaged")
+            .identity
+            .tenant
+    }
+}

@@ -1,5 +1,6 @@
 //! What can be wrong with a block, or with what is to be written into one.
 
+use std::fmt;
 use std::sync::Arc;
 
 use annals_model::{BlockContent, BlockId, TenantNumber, TimeRange};
@@ -105,8 +106,8 @@ pub struct Damage {
     pub what: String,
 }
 
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.section)?;
         if let Some(chunk) = self.chunk {
             write!(f, " {chunk}")?;

@@ -43,6 +43,8 @@ mod codec;
 mod columns;
 mod container;
 mod error;
+#[cfg(test)]
+mod forged;
 mod labels;
 mod metric_block;
 mod metric_writer;

@@ -201,6 +201,9 @@ impl SignalBlock {
         let corrupt = |kind, what| container.corrupt(kind, None, what);
         let kinds = parse_schemas(&container.section(SectionKind::Schemas)?)
             .map_err(|what| corrupt(SectionKind::Schemas, what))?;
+        if kinds.len() as u64 != container.meta().series {
+            return Err(corrupt(SectionKind::Schemas, "not as many kinds as the footer says"));
+        }
         let symbols = Symbols::parse(&container.section(SectionKind::Symbols)?)
             .map_err(|what| corrupt(SectionKind::Symbols, what))?;
         let symbols = (0..symbols.len() as u32).filter_map(|rank| symbols.get(rank)).map(Arc::from).collect();

@@ -1,0 +1,228 @@
+//! Blocks whose checks fit but whose content does not: no reader may panic, hang or take memory for them.
+
+use std::sync::Arc;
+
+use annals_model::schema::{FieldSchema, FieldType, KindSchema, MetricSchema};
+use annals_model::{
+    BlockContent, BlockId, Day, FieldValue, LabelSet, Lsn, LsnRange, MatchOp, Matcher, Pseudonym, SeriesKind,
+    SignalRow, SiteName, TenantNumber, TimeRange, Timestamp,
+};
+use annals_vfs::Sealed;
+
+use crate::container::{Container, SectionKind};
+use crate::testing::Rng;
+use crate::{BlockIdentity, ChunkAge, MetricBlock, MetricBlockWriter, SignalBlock, SignalBlockWriter};
+
+const FORGERIES: u64 = 150;
+
+fn identity(content: BlockContent) -> BlockIdentity {
+    BlockIdentity { tenant: TenantNumber(9), id: BlockId { day: Day(20), content, sequence: 1 } }
+}
+
+const LSNS: LsnRange = LsnRange { after: Lsn(0), through: Lsn(1) };
+
+/// Changes a few bytes, or cuts, or inserts, or repeats.
+fn damage(rng: &mut Rng, bytes: &mut Vec<u8>) {
+    for _ in 0..1 + rng.next() % 3 {
+        let at = (rng.next() % (bytes.len() as u64 + 1)) as usize;
+        let byte = [0, 1, 0x7f, 0x80, 0xff, rng.next() as u8][(rng.next() % 6) as usize];
+        match rng.next() % 4 {
+            0 => bytes.truncate(at),
+            1 => bytes.insert(at, byte),
+            2 => bytes.extend_from_within(at..),
+            _ => {
+                if let Some(slot) = bytes.get_mut(at) {
+                    *slot = byte;
+                }
+            }
+        }
+    }
+}
+
+fn metric_block() -> Vec<u8> {
+    let mut writer = MetricBlockWriter::new(identity(BlockContent::RawMetrics), LSNS, 0, ChunkAge::Fresh);
+    let start = Day(20).range().start.0;
+    for series in 0..40i64 {
+        let labels =
+            [("a", format!("{:02}", series / 2)), ("b", (series % 2).to_string()), ("c", "x".into())];
+        let labels = LabelSet::from_pairs(labels.iter().map(|(n, v)| (*n, v))).expect("valid");
+        let jitter = if series % 2 == 0 { 1 } else { series };
+        let stamps: Vec<i64> = (1..=3 + series * 40).map(|i| start + i * 1000 + i % jitter).collect();
+        let values: Vec<f64> = stamps.iter().map(|t| ((t ^ series) % 100) as f64 / 4.0).collect();
+        writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values).expect("valid");
+    }
+    writer.finish().expect("small").expect("not empty").bytes
+}
+
+fn use_metrics(bytes: Vec<u8>) {
+    let Ok(block) = MetricBlock::open(Sealed::new(bytes), identity(BlockContent::RawMetrics), "forged")
+    else {
+        return;
+    };
+    for (name, op, value) in [
+        ("a", MatchOp::Regex, "0.*"),
+        ("b", MatchOp::NotEqual, "1"),
+        ("b", MatchOp::Equal, "2"),
+        ("z", MatchOp::Equal, ""),
+    ] {
+        let _ = block.find(&[Matcher::new(name, op, value).expect("valid")]);
+    }
+    let _ = (block.label_names().map(|all| all.len()), block.label_values("b").map(|all| all.len()));
+    let _ = (block.codecs(), block.column_count(), block.verify());
+    for ordinal in 0..60 {
+        let (mut stamps, mut values) = (Vec::new(), Vec::new());
+        let range = TimeRange::new(Timestamp(0), Day(20).range().end);
+        block.read_lossy(ordinal, range, &mut stamps, &mut values, &mut |_, _| ());
+        assert_eq!(stamps.len(), values.len());
+        let _ = (block.labels(ordinal), block.kind(ordinal), block.samples_in(ordinal, TimeRange::ALL));
+    }
+}
+
+#[test]
+fn forged_metric_indexes_never_panic() {
+    let bytes = metric_block();
+    let content = BlockContent::RawMetrics;
+    let container = Container::open(Sealed::new(bytes), identity(content), content, "ours").expect("ours");
+    let mut rng = Rng(1);
+    let kinds = [
+        SectionKind::Columns,
+        SectionKind::Symbols,
+        SectionKind::Labels,
+        SectionKind::Series,
+        SectionKind::Checks,
+        SectionKind::Values,
+        SectionKind::Stamps,
+    ];
+    for kind in kinds {
+        for _ in 0..FORGERIES {
+            use_metrics(container.forge(kind, |bytes| damage(&mut rng, bytes)));
+        }
+    }
+}
+
+fn signal_block() -> Vec<u8> {
+    let field = |name: &str, field_type| FieldSchema { name: name.into(), field_type, required: false };
+    let names: Vec<Arc<str>> = vec!["up".into(), "down".into()];
+    let kind = KindSchema {
+        name: "k".into(),
+        fields: vec![
+            field("e", FieldType::Enumeration(names.clone())),
+            field("i", FieldType::Integer { min: 0, max: 9 }),
+            field("f", FieldType::Flags(names.clone())),
+            field("p", FieldType::Pseudonym),
+            field("c", FieldType::ChangeDigest),
+        ],
+        metrics: vec![MetricSchema::Durations {
+            name: "m".into(),
+            labels: vec![0],
+            field: 1,
+            bounds_ms: vec![1, 2],
+        }],
+    };
+    let beat = KindSchema { name: "b".into(), fields: vec![], metrics: vec![] };
+    let kinds = vec![Arc::new(kind), Arc::new(beat)];
+    let mut writer = SignalBlockWriter::new(identity(BlockContent::RawSignals), LSNS, 0, kinds);
+    let mut rng = Rng(4);
+    for at in 0..300i64 {
+        let pseudonym = Pseudonym { hash: [(rng.next() % 9) as u8; 16], length: 3 };
+        let fields = vec![
+            Some(FieldValue::Name(names[(rng.next() % 2) as usize].clone())),
+            (at % 3 > 0).then_some(FieldValue::Integer(at % 10)),
+            Some(FieldValue::Flags(at as u64 % 4)),
+            Some(FieldValue::Pseudonym(pseudonym)),
+            (at % 5 == 0).then_some(FieldValue::Change { before: pseudonym, after: pseudonym }),
+        ];
+        let beat = at % 4 == 0;
+        let row = SignalRow {
+            kind: if beat { "b" } else { "k" }.into(),
+            site: SiteName::new(if at % 7 == 0 { "shop" } else { "blog" }).expect("valid"),
+            time: Timestamp(Day(20).range().start.0 + 1 + at * 1001),
+            fields: if beat { vec![] } else { fields },
+        };
+        writer.add(&row).expect("valid");
+    }
+    writer.finish().expect("small").expect("not empty").bytes
+}
+
+fn use_signals(bytes: Vec<u8>) {
+    let Ok(block) = SignalBlock::open(Sealed::new(bytes), identity(BlockContent::RawSignals), "forged")
+    else {
+        return;
+    };
+    let _ = (block.kinds().map(<[_]>::len), block.rows_in(TimeRange::ALL), block.verify());
+    let site = SiteName::new("shop").expect("valid");
+    let _ = block.scan(TimeRange::ALL, Some("k"), Some(&site), &mut |_| ());
+    block.scan_lossy(TimeRange::ALL, None, None, &mut |_| (), &mut |_, _| ());
+}
+
+#[test]
+fn forged_signal_indexes_never_panic() {
+    let content = BlockContent::RawSignals;
+    let sealed = Sealed::new(signal_block());
+    let container = Container::open(sealed, identity(content), content, "ours").expect("ours");
+    let mut rng = Rng(2);
+    for kind in [SectionKind::Schemas, SectionKind::Symbols, SectionKind::Groups, SectionKind::Rows] {
+        for _ in 0..FORGERIES {
+            use_signals(container.forge(kind, |bytes| damage(&mut rng, bytes)));
+        }
+    }
+}
+
+/// Data whose parts are checked by themselves: the directory's checks are made to fit as well.
+#[test]
+fn forged_data_never_panics() {
+    let content = BlockContent::RawSignals;
+    let ours = signal_block();
+    let container =
+        Container::open(Sealed::new(ours.clone()), identity(content), content, "ours").expect("ours");
+    let mut rng = Rng(3);
+    for _ in 0..FORGERIES * 3 {
+        // One group: its bytes may change but not their number, and its check ends the directory.
+        let forged = container.forge(SectionKind::Rows, |bytes| {
+            for _ in 0..1 + rng.next() % 4 {
+                let at = (rng.next() % bytes.len() as u64) as usize;
+                bytes[at] = [0, 0x7f, 0x80, 0xff, rng.next() as u8][(rng.next() % 5) as usize];
+            }
+        });
+        let damaged =
+            Container::open(Sealed::new(forged), identity(content), content, "x").expect("checks fit");
+        let rows = damaged.section(SectionKind::Rows).expect("checks fit");
+        let check = damaged.part_check(SectionKind::Rows, 0, &rows);
+        use_signals(damaged.forge(SectionKind::Groups, |bytes| {
+            let end = bytes.len();
+            bytes[end - 4..].copy_from_slice(&check.to_le_bytes());
+        }));
+    }
+    use_signals(ours);
+
+    let content = BlockContent::RawMetrics;
+    let mut writer = MetricBlockWriter::new(identity(content), LSNS, 0, ChunkAge::Merged);
+    let start = Day(20).range().start.0;
+    let stamps: Vec<i64> = (1..900).map(|i| start + i * 700 + i % 3).collect();
+    let values: Vec<f64> =
+        stamps.iter().map(|t| if t % 97 == 0 { f64::NAN } else { (t % 100) as f64 }).collect();
+    let labels = LabelSet::from_pairs([("a", "b")]).expect("valid");
+    writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values).expect("valid");
+    let ours = writer.finish().expect("small").expect("not empty").bytes;
+    let container = Container::open(Sealed::new(ours), identity(content), content, "ours").expect("ours");
+    // One chunk and one column: their checks are all there is in `checks`, and the end of `columns`.
+    for (data, directory) in
+        [(SectionKind::Values, SectionKind::Checks), (SectionKind::Stamps, SectionKind::Columns)]
+    {
+        for _ in 0..FORGERIES * 3 {
+            let forged = container.forge(data, |bytes| {
+                for _ in 0..1 + rng.next() % 4 {
+                    let at = (rng.next() % bytes.len() as u64) as usize;
+                    bytes[at] = [0, 0x7f, 0x80, 0xff, rng.next() as u8][(rng.next() % 5) as usize];
+                }
+            });
+            let damaged =
+                Container::open(Sealed::new(forged), identity(content), content, "x").expect("checks fit");
+            let check = damaged.part_check(data, 0, &damaged.section(data).expect("checks fit"));
+            use_metrics(damaged.forge(directory, |bytes| {
+                let end = bytes.len();
+                bytes[end - 4..].copy_from_slice(&check.to_le_bytes());
+            }));
+        }
+    }
+}
