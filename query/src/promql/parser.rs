@@ -141,15 +141,20 @@ impl Parser {
         if expr.depth() > DEPTH_MAX { Err(too_deep(expr.span)) } else { Ok(expr) }
     }
 
-    /// Operators that bind at least as tightly as `least`, and their operands.
+    /// Operators that bind at least as tightly as `least`, and their operands. Every rule that contains expressions
+    /// comes back here, so this is where nesting is counted.
     fn expression(&mut self, least: u8) -> Result<Expr, PromqlError> {
-        let mut left = self.nested(Parser::unary)?;
+        self.nested(|parser| parser.operators(least))
+    }
+
+    fn operators(&mut self, least: u8) -> Result<Expr, PromqlError> {
+        let mut left = self.unary()?;
         while let Some(op) = self.operator().filter(|op| op.precedence() >= least.max(1)) {
             let op_span = Spanned { span: self.span(), item: () };
             self.advance();
             let (return_bool, matching) = self.matching()?;
             let next = if op == BinaryOp::Pow { op.precedence() } else { op.precedence() + 1 };
-            let right = self.nested(|parser| parser.expression(next))?;
+            let right = self.expression(next)?;
             let start = left.span;
             let binary = Binary { op, left, right, return_bool, matching, op_span };
             left = self.node(ExprKind::Binary(Box::new(binary)), start)?;
@@ -172,7 +177,7 @@ impl Parser {
             return self.postfix();
         }
         self.advance();
-        let mut operand = self.nested(|parser| parser.expression(BinaryOp::Pow.precedence()))?;
+        let mut operand = self.expression(BinaryOp::Pow.precedence())?;
         if let ExprKind::Number(Number(value)) = &mut operand.kind {
             if negative && !value.is_nan() {
                 *value = -*value;
@@ -297,7 +302,7 @@ impl Parser {
             return self.node(ExprKind::Text(text), start);
         }
         if self.eat_symbol("(") {
-            let inner = self.nested(|parser| parser.expression(0))?;
+            let inner = self.expression(0)?;
             self.expect_symbol(")")?;
             return self.node(ExprKind::Paren(Box::new(inner)), start);
         }
@@ -334,7 +339,7 @@ impl Parser {
             return Ok(arguments);
         }
         loop {
-            arguments.push(self.nested(|parser| parser.expression(0))?);
+            arguments.push(self.expression(0)?);
             if self.eat_symbol(")") {
                 return Ok(arguments);
             }

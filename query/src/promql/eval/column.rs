@@ -1,8 +1,8 @@
 //! The inner form of values: one dense column of steps per series.
 //!
-//! A step without a value holds [`ABSENT`], the stale marker's NaN. No arithmetic makes that bit pattern (results are
-//! quiet NaNs) and stale samples are filtered out before they get here, so the mark is never taken for a value; every
-//! operation asks [`is_absent`] first.
+//! A step without a value holds [`ABSENT`], the stale marker's NaN. No operation on a value makes that
+//! bit pattern: NaNs that are read become the one quiet NaN, and results of arithmetic are quiet. Every operation asks
+//! [`is_absent`] first, so the mark is never taken for a value either.
 
 use annals_model::{Budget, LabelSet, STALE_NAN_BITS, is_stale};
 

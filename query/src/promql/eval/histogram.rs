@@ -55,7 +55,10 @@ impl<'a> Evaluator<'a> {
             let Some(bound) = parse_bound(le) else {
                 self.warn(
                     Some(argument.span),
-                    format!("bucket label \"le\" is missing or has a malformed value of {le:?}"),
+                    format!(
+                        "bucket label \"le\" is missing or has a malformed value of {le:?} for metric name {:?}",
+                        column.labels.metric_name()
+                    ),
                 );
                 continue;
             };

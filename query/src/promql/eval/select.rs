@@ -74,6 +74,10 @@ impl Evaluator<'_> {
         samples: &mut Samples,
     ) -> Result<(), QueryError> {
         selected.read(index, self.budget, samples)?;
+        // A NaN of any other bits could become the mark of an absent step by losing its sign.
+        for value in samples.values.iter_mut().filter(|value| value.is_nan() && !is_stale(**value)) {
+            *value = f64::NAN;
+        }
         self.warn_missing(span, &samples.missing);
         Ok(())
     }
