@@ -196,7 +196,10 @@ fn figures(report: &Report) -> Vec<Figure> {
         Figure {
             label: "Server errors",
             value: maybe(server_errors.week),
-            note: format!("{} of requests", share(server_errors.count(), requests.count())),
+            note: match requests.count() {
+                0 => "no requests".to_owned(),
+                requests => format!("{} of requests", share(server_errors.count(), requests)),
+            },
             alarm: server_errors.count().saturating_mul(100) > requests.count(),
         },
         Figure {

@@ -10,6 +10,14 @@ use super::words::{change, maybe};
 /// The file's style: light and dark, screen and paper.
 const STYLE: &str = include_str!("style.css");
 
+/// The width of half of the page.
+const COLUMN_PX: usize = 420;
+/// About the widest that a character of a name, and of a number, gets.
+const NAME_PX: usize = 8;
+const CELL_PX: usize = 7;
+/// The space between two columns of a table.
+const SPACE_PX: usize = 12;
+
 /// Renders a document.
 pub(crate) fn render(document: &Document) -> String {
     let mut out = String::with_capacity(64 << 10);
@@ -139,7 +147,8 @@ fn hour_grid(chart: &Heat) -> Grid {
 }
 
 fn table(out: &mut String, grid: &Grid) {
-    out.push_str("<div class=\"table\"><table>");
+    let wide = if width(grid) > COLUMN_PX { " wide" } else { "" };
+    let _ = write!(out, "<div class=\"table{wide}\"><table>");
     if !grid.caption.is_empty() {
         let _ = write!(out, "<caption>{}</caption>", escape(&grid.caption));
     }
@@ -165,6 +174,20 @@ fn table(out: &mut String, grid: &Grid) {
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody></table></div>\n");
+}
+
+/// About the width that a table needs to keep each row on one line.
+fn width(grid: &Grid) -> usize {
+    let names = grid.rows.iter().map(|row| match &row.name {
+        Name::Word(word) => word.chars().count(),
+        Name::Given(given) => given.chars().count(),
+    });
+    let column = |at: usize| {
+        let cells = grid.rows.iter().filter_map(|row| row.cells.get(at));
+        cells.chain(grid.head.get(at + 1)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let cells = (0..grid.head.len().saturating_sub(1)).map(|at| column(at) * CELL_PX + SPACE_PX);
+    names.max().unwrap_or(0) * NAME_PX + cells.sum::<usize>()
 }
 
 /// Text without markup. `://` is broken up too, so that no viewer makes a link of what a site has named.

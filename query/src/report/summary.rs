@@ -56,24 +56,32 @@ fn requests(report: &Report) -> String {
     let requests = report.traffic.requests;
     let missed = report.coverage.hours.saturating_sub(report.coverage.hours_with_data);
     let basis = if missed * 4 > report.coverage.hours {
-        format!(", counted in {} with data", plural(report.coverage.hours_with_data, "hour", "hours"))
+        format!(" in {} with data", plural(report.coverage.hours_with_data, "hour", "hours"))
     } else {
         String::new()
     };
     match requests.count() {
+        0 if requests.before.unwrap_or(0) == 0 => format!("No request was recorded{basis}."),
         0 => format!(
             "The site recorded no request{basis}; {}.",
             match requests.before {
-                Some(0) => "none the week before either".to_owned(),
                 Some(before) => format!("{} the week before", count(before)),
                 None => "the week before has no data".to_owned(),
             }
         ),
-        answered => format!(
-            "The site answered {}{basis}; {}.",
-            plural(answered, "request", "requests"),
-            change_sentence(requests)
-        ),
+        answered => {
+            let before = report.coverage.before_hours_with_data;
+            let thin = requests.before.is_some() && before * 4 < report.coverage.before_hours * 3;
+            let before = match thin {
+                true => format!(", which has data in {} only", plural(before, "hour", "hours")),
+                false => String::new(),
+            };
+            format!(
+                "The site answered {}{basis}; {}{before}.",
+                plural(answered, "request", "requests"),
+                change_sentence(requests)
+            )
+        }
     }
 }
 
@@ -84,12 +92,12 @@ fn server_errors(report: &Report) -> Option<String> {
     }
     Some(match errors.count() {
         0 => format!(
-            "None of them failed on the server's side, against {} the week before.",
-            plural(errors.before.unwrap_or(0), "failure", "failures")
+            "None failed on the server's side, against {} the week before.",
+            plural(errors.before.unwrap_or(0), "request", "requests")
         ),
         failed => format!(
-            "{} of them ({}) failed on the server's side (5xx); {}.",
-            count(failed),
+            "{} ({}) failed on the server's side (5xx); {}.",
+            plural(failed, "request", "requests"),
             share(failed, report.traffic.requests.count()),
             change_sentence(errors)
         ),

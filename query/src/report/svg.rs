@@ -32,7 +32,10 @@ pub(crate) fn days(chart: &Days, id: usize) -> String {
         let top = TOP + BARS - height(day.week.unwrap_or(0), max) - 7;
         match day.week {
             Some(value) => text(&mut body, "value", x + wide / 2, top, &compact(value)),
-            None => text(&mut body, "none", middle, TOP + BARS - 7, "no data"),
+            None => {
+                let top = TOP + BARS - height(day.before.unwrap_or(0), max) - 7;
+                text(&mut body, "none", middle, top, "no data");
+            }
         }
         text(&mut body, "day", middle, TOP + BARS + 16, short(label));
     }

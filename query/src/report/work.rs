@@ -11,11 +11,8 @@ use super::traffic::by_name;
 
 /// Names that are listed in one table.
 const NAMES_MAX: usize = 10;
-/// Severities, from the mildest.
-const SEVERITIES: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
-/// Those that are shown even where they are zero.
-const SEVERITIES_ALWAYS: [&str; 4] = ["notice", "warning", "error", "fatal"];
+/// Severities, from the mildest; other ones that a host registers follow by name.
+const SEVERITIES: [&str; 5] = ["notice", "warning", "error", "critical", "fatal"];
 /// What became of a scheduled run, in the order that it is shown.
 const RUN_RESULTS: [&str; 4] = ["ok", "failed", "missed", "late"];
 /// What became of a mail.
@@ -67,13 +64,7 @@ pub(crate) fn all(tallies: &[Tally]) -> Compared {
 /// Reads the errors section.
 pub(crate) fn errors(reader: &mut Reader<'_>) -> Result<Errors, ReportError> {
     let counts = reader.daily("errors", &["severity"])?;
-    let seen = |name: &str| counts.iter().any(|(labels, _)| labels.iter().any(|label| label == name));
-    let known: Vec<&str> = SEVERITIES
-        .into_iter()
-        .chain(["fatal"])
-        .filter(|name| SEVERITIES_ALWAYS.contains(name) || seen(name))
-        .collect();
-    Ok(Errors { severities: reader.tallies(&counts, 0, &known), days: reader.days(&total(&counts)) })
+    Ok(Errors { severities: reader.tallies(&counts, 0, &SEVERITIES), days: reader.days(&total(&counts)) })
 }
 
 /// Reads the scheduled work.
