@@ -16,36 +16,61 @@ use crate::promql::error::{PromqlError, QueryError, Span};
 use crate::promql::signature::Aggregator;
 use crate::promql::value::{format_plain, format_value};
 
-/// What one group has gathered at one step.
+/// What one group has gathered at one step. There is one per group and step, so it is kept small:
+///
+/// | aggregator       | `value`            | `rest`                                |
+/// |------------------|--------------------|---------------------------------------|
+/// | `sum`            | sum                | its compensation                      |
+/// | `avg`            | sum, or mean       | its compensation                      |
+/// | `min` `max`      | the extreme so far | -                                     |
+/// | `stddev`,`stdvar`| mean               | sum of squared distances from it      |
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
     count: f64,
-    sum: Sum,
-    /// Minimum or maximum; for spreads the mean so far.
     value: f64,
-    squares: f64,
-    mean: Mean,
+    rest: f64,
+    /// Of `avg`: `value` is the mean already, because the sum would overflow.
+    incremental: bool,
 }
 
+const _: () = assert!(size_of::<Cell>() == 32);
+
 impl Cell {
+    fn sum(self) -> Sum {
+        Sum { sum: self.value, compensation: self.rest }
+    }
+
+    fn mean(self) -> Mean {
+        Mean { sum: self.sum(), count: self.count, incremental: self.incremental }
+    }
+
     fn add(&mut self, op: Aggregator, value: f64) {
-        self.count += 1.0;
         match op {
-            Aggregator::Sum => self.sum.add(value),
-            Aggregator::Avg => self.mean.add(value),
-            Aggregator::Min if self.count == 1.0 || value < self.value || self.value.is_nan() => {
+            Aggregator::Sum => {
+                let mut sum = self.sum();
+                sum.add(value);
+                (self.value, self.rest) = (sum.sum, sum.compensation);
+            }
+            Aggregator::Avg => {
+                let mut mean = self.mean();
+                mean.add(value);
+                (self.value, self.rest) = (mean.sum.sum, mean.sum.compensation);
+                self.incremental = mean.incremental;
+            }
+            Aggregator::Min if self.count == 0.0 || value < self.value || self.value.is_nan() => {
                 self.value = value;
             }
-            Aggregator::Max if self.count == 1.0 || value > self.value || self.value.is_nan() => {
+            Aggregator::Max if self.count == 0.0 || value > self.value || self.value.is_nan() => {
                 self.value = value;
             }
             Aggregator::Stddev | Aggregator::Stdvar => {
                 let delta = value - self.value;
-                self.value += delta / self.count;
-                self.squares += delta * (value - self.value);
+                self.value += delta / (self.count + 1.0);
+                self.rest += delta * (value - self.value);
             }
             _ => {}
         }
+        self.count += 1.0;
     }
 
     fn result(self, op: Aggregator) -> f64 {
@@ -53,12 +78,12 @@ impl Cell {
             return ABSENT;
         }
         match op {
-            Aggregator::Sum => self.sum.total(),
-            Aggregator::Avg => self.mean.mean(),
+            Aggregator::Sum => self.sum().total(),
+            Aggregator::Avg => self.mean().mean(),
             Aggregator::Count => self.count,
             Aggregator::Group => 1.0,
-            Aggregator::Stdvar => self.squares / self.count,
-            Aggregator::Stddev => (self.squares / self.count).sqrt(),
+            Aggregator::Stdvar => self.rest / self.count,
+            Aggregator::Stddev => (self.rest / self.count).sqrt(),
             _ => self.value,
         }
     }

@@ -103,9 +103,10 @@ impl Fold for Sum {
 /// A mean: directly while the sum fits a float, incrementally once it would overflow.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Mean {
-    sum: Sum,
+    /// The sum, or the mean once that is kept instead.
+    pub(super) sum: Sum,
     pub(super) count: f64,
-    incremental: bool,
+    pub(super) incremental: bool,
 }
 
 impl Mean {
