@@ -1,6 +1,5 @@
 //! What can be wrong with a block, or with what is to be written into one.
 
-use std::fmt;
 use std::sync::Arc;
 
 use annals_model::{BlockContent, BlockId, TenantNumber, TimeRange};

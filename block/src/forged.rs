@@ -226,3 +226,40 @@ fn forged_data_never_panics() {
         }
     }
 }
+
+/// A block of one series with one chunk of 1024 samples per value given, all of equal size.
+fn chunks_of(tenant: TenantNumber, values: &[f64]) -> (BlockIdentity, Vec<u8>) {
+    let identity = BlockIdentity { tenant, ..identity(BlockContent::RawMetrics) };
+    let mut writer = MetricBlockWriter::new(identity, LSNS, 0, ChunkAge::Fresh);
+    let start = Day(20).range().start.0;
+    let stamps: Vec<i64> = (1..=1024 * values.len() as i64).map(|i| start + i).collect();
+    let values: Vec<f64> = values.iter().flat_map(|&value| [value; 1024]).collect();
+    let labels = LabelSet::from_pairs([("a", "b")]).expect("valid");
+    writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values).expect("valid");
+    (identity, writer.finish().expect("small").expect("not empty").bytes)
+}
+
+#[test]
+fn intact_chunks_of_another_tenant_or_place_do_not_pass() {
+    let (ours, our_bytes) = chunks_of(TenantNumber(1), &[5.0, 7.0]);
+    let (theirs, their_bytes) = chunks_of(TenantNumber(2), &[5.0, 7.0]);
+    let content = BlockContent::RawMetrics;
+    let our = Container::open(Sealed::new(our_bytes), ours, content, "ours").expect("ours");
+    let their = Container::open(Sealed::new(their_bytes), theirs, content, "theirs").expect("theirs");
+    let read = |bytes| {
+        let block = MetricBlock::open(Sealed::new(bytes), ours, "x").expect("the frame fits");
+        let (mut stamps, mut values, mut lost) = (Vec::new(), Vec::new(), 0);
+        block.read_lossy(0, TimeRange::ALL, &mut stamps, &mut values, &mut |_, _| lost += 1);
+        (values.len(), lost)
+    };
+    assert_eq!(read(our.forge(SectionKind::Checks, |_| ())), (2048, 0));
+    let theirs = their.section(SectionKind::Checks).expect("theirs");
+    assert_eq!(read(our.forge(SectionKind::Checks, |checks| checks.clone_from(&theirs))), (0, 2));
+    // Both chunks with their checks in each other's place.
+    let swapped = our.forge(SectionKind::Values, |values| {
+        let half = values.len() / 2;
+        values.rotate_left(half);
+    });
+    let swapped = Container::open(Sealed::new(swapped), ours, content, "x").expect("the frame fits");
+    assert_eq!(read(swapped.forge(SectionKind::Checks, |checks| checks.rotate_left(4))), (0, 2));
+}
