@@ -1,1 +1,11 @@
-//! Under construction.
+//! Questions over series, asked through [`annals_model::SeriesSource`] only.
+//!
+//! ```text
+//!   promql    the dashboards' language: lexer, parser with spans, evaluator
+//!   exact     counts and sums of delta series by calendar period, nothing estimated
+//!   report    one site's week in words and charts, from metrics alone
+//! ```
+
+pub mod exact;
+pub mod promql;
+pub mod report;

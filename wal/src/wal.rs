@@ -209,6 +209,12 @@ impl Wal {
         self.queue.enqueue_with(kind, payload_bytes, build)
     }
 
+    /// Refuses what waits to be committed and says which records that were: for an owner whose later records depend
+    /// on earlier ones that failed.
+    pub fn refuse_waiting(&self) -> Option<LsnSpan> {
+        self.queue.refuse_all()
+    }
+
     /// Commits all that was queued when it was called, and says which records that were; `None` if there were none.
     /// One write and one sync, unless a segment fills up in between.
     ///
