@@ -1,1 +1,80 @@
-//! Under construction.
+//! Annals: an embeddable, multi-tenant time-series store for activity signals and the metrics derived from them.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! use annals::{Annals, BatchId, Options, Plan, Signal, SignalBatch, SiteName, TenantId, Timestamp};
+//! # use annals::vfs::{SimClock, SimEntropy, SimVfs};
+//! # let (vfs, clock, entropy) = (Arc::new(SimVfs::new()), Arc::new(SimClock::new(1_790_000_000_000)), Arc::new(SimEntropy::new(1)));
+//! // Files, clock and randomness are handed in: here simulated, in production `RealVfs`, `SystemClock`, `SystemEntropy`.
+//! let store = Annals::open(vfs, clock, entropy, "/data".as_ref(), Options::default())?;
+//! let tenant = store.create_tenant(&TenantId::new("acme")?, Plan::built_in("starter").expect("built in"))?;
+//! let time = Timestamp(1_790_000_000_000);
+//! let attempt = Signal::new("auth.attempt", time).with("result", "failure").with("method", "password");
+//! let batch = SignalBatch { id: BatchId([1; 16]), site: SiteName::new("shop.example")?, signals: vec![attempt] };
+//! assert_eq!(tenant.write_signals(&batch)?.wait()?.accepted(), 1); // synced: it survives a power cut
+//! assert!(tenant.write_signals(&batch)?.wait()?.duplicate); // a retry counts nothing
+//! let answer = tenant.reader().query("sum(increase(auth_attempts[1h]))", Timestamp(time.0 + 60_000))?;
+//! # assert!(format!("{:?}", answer.value).contains("1.0"), "{answer:?}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The life of a write and of a query, file by file: `docs/architecture.md`. This crate assembles the others:
+//!
+//! ```text
+//!   Annals (store.rs) ── Tenant ──► ingest.rs ──► commit.rs ──► wal ──► head.rs ──► flush.rs ──► block
+//!        │                 └─ TenantReader, ReportReader (reader.rs) ◄── view.rs ◄────┴────────────┘
+//!        ├─ maintenance.rs   drop, flush, merge, as steps
+//!        ├─ recover.rs       catalogue, manifests, replay.rs
+//!        └─ ReadOnly (read_only.rs), verify.rs, inspect.rs: beside a writer or without one
+//! ```
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
+
+mod batches;
+mod catalog;
+mod commit;
+mod error;
+mod files;
+mod flush;
+mod head;
+mod ingest;
+mod inspect;
+mod keys;
+mod layout;
+mod maintenance;
+mod manifest;
+mod open_block;
+mod options;
+mod read_only;
+mod reader;
+mod record;
+mod recover;
+mod replay;
+mod series_table;
+mod shared;
+mod store;
+mod summary;
+mod tenant;
+mod ticket;
+mod twin;
+mod verify;
+mod view;
+
+pub use annals_model::*;
+pub use annals_query as query;
+pub use annals_signals as signals;
+pub use annals_vfs as vfs;
+
+pub use error::{MaintenanceError, OpenError, TenantError, WriteError};
+pub use inspect::{InspectError, Inspection, Table, inspect};
+pub use keys::KeyError;
+pub use maintenance::Done;
+pub use options::{Background, Options};
+pub use read_only::ReadOnly;
+pub use reader::{ReportReader, TenantReader};
+pub use recover::RecoveryReport;
+pub use replay::ReplayReport;
+pub use store::{Annals, Tenant};
+pub use summary::TenantSummary;
+pub use ticket::{Acknowledgement, Durability, Ticket};
+pub use twin::TwinError;
+pub use verify::{Finding, Verification, verify};

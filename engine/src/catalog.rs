@@ -1,0 +1,73 @@
+//! The catalogue: which tenants there are, and the numbers that stand for them on disk.
+//!
+//! Content of the twin file `catalog-<gen>` (see [`crate::twin`]); numbers are LEB128, texts are length-prefixed:
+//!
+//! | field    | type   | notes                                                     |
+//! |----------|--------|-----------------------------------------------------------|
+//! | `next`   | number | the number of the next tenant; never goes down            |
+//! | `count`  | number | tenants                                                   |
+//! | per tenant | number, text | its number (ascending), its id                      |
+
+use annals_model::bytes::{Cursor, PutBytes};
+use annals_model::{TenantId, TenantNumber};
+
+/// The decoded catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Catalogue {
+    pub(crate) next: u32,
+    /// Ascending by number.
+    pub(crate) tenants: Vec<(TenantNumber, TenantId)>,
+}
+
+impl Catalogue {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_varint(u64::from(self.next));
+        bytes.put_varint(self.tenants.len() as u64);
+        for (number, id) in &self.tenants {
+            bytes.put_varint(u64::from(number.0));
+            bytes.put_text(id.as_str());
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Catalogue> {
+        let mut cursor = Cursor::new(bytes);
+        let next = u32::try_from(cursor.varint()?).ok()?;
+        let count = cursor.count(2)?;
+        let mut tenants: Vec<(TenantNumber, TenantId)> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let number = TenantNumber(u32::try_from(cursor.varint()?).ok()?);
+            let id = TenantId::new(cursor.text()?).ok()?;
+            if number.0 >= next || tenants.last().is_some_and(|(last, _)| *last >= number) {
+                return None;
+            }
+            tenants.push((number, id));
+        }
+        cursor.is_empty().then_some(Catalogue { next, tenants })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_catalogue_round_trips_and_its_damage_never_panics() {
+        let id = |name| TenantId::new(name).expect("valid");
+        let catalogue =
+            Catalogue { next: 5, tenants: vec![(TenantNumber(1), id("acme")), (TenantNumber(4), id("b"))] };
+        let bytes = catalogue.encode();
+        assert_eq!(Catalogue::decode(&bytes), Some(catalogue));
+        for length in 0..bytes.len() {
+            assert_eq!(Catalogue::decode(&bytes[..length]), None);
+        }
+        for at in 0..bytes.len() {
+            for mask in 1..=255 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= mask;
+                let _ = Catalogue::decode(&damaged);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The commit queue: batches of all tenants in log order, from admission to the head.
+//!
+//! ```text
+//!   write ── enqueue ──► log queue + pending ── commit_step ──► one write, one sync ──► heads ──► tickets
+//! ```
+//!
+//! A batch becomes visible only after it is as durable as the options promise. When the log fails, every pending
+//! batch fails with it and the generation rises: a batch that was encoded against an earlier generation may refer to
+//! series whose definition never became durable, so it is encoded again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use annals_model::{Lsn, SignalRow};
+use annals_wal::{CommitError, EnqueueError, Wal};
+use parking_lot::{Condvar, Mutex};
+
+use crate::error::WriteError;
+use crate::manifest::RememberedBatch;
+use crate::record::{BATCH, MetricRows};
+use crate::tenant::TenantShared;
+use crate::ticket::{Acknowledgement, Durability, TicketState};
+
+/// A batch between admission and the head.
+pub(crate) struct PendingBatch {
+    pub(crate) tenant: Arc<TenantShared>,
+    pub(crate) batch: RememberedBatch,
+    pub(crate) epoch: u64,
+    pub(crate) metrics: MetricRows,
+    pub(crate) rows: Vec<SignalRow>,
+    /// Without its log number, which it gets when it is queued.
+    pub(crate) acknowledgement: Acknowledgement,
+    pub(crate) ticket: Arc<TicketState>,
+}
+
+/// What the commit has to do and has done.
+pub(crate) struct CommitQueue {
+    pub(crate) wal: Wal,
+    durability: Durability,
+    pending: Mutex<Pending>,
+    applied: Mutex<Lsn>,
+    progress: Condvar,
+    /// Held during a step, so that steps follow one another.
+    step: Mutex<()>,
+}
+
+struct Pending {
+    batches: VecDeque<(Lsn, PendingBatch)>,
+    generation: u64,
+}
+
+/// Why a batch was not queued.
+pub(crate) enum NotQueued {
+    /// It was encoded against an earlier generation: encode it again.
+    Stale,
+    Refused(WriteError),
+}
+
+impl CommitQueue {
+    pub(crate) fn new(wal: Wal, durability: Durability) -> CommitQueue {
+        let applied = Lsn(wal.last_enqueued().0);
+        CommitQueue {
+            wal,
+            durability,
+            pending: Mutex::new(Pending { batches: VecDeque::new(), generation: 0 }),
+            applied: Mutex::new(applied),
+            progress: Condvar::new(),
+            step: Mutex::new(()),
+        }
+    }
+
+    /// The generation that batches must be encoded against.
+    pub(crate) fn generation(&self) -> u64 {
+        self.pending.lock().generation
+    }
+
+    /// Puts a batch behind all others of its tenant and of the log.
+    pub(crate) fn enqueue(
+        &self,
+        generation: u64,
+        payload: Vec<u8>,
+        batch: PendingBatch,
+    ) -> Result<Lsn, NotQueued> {
+        let mut pending = self.pending.lock();
+        if pending.generation != generation {
+            return Err(NotQueued::Stale);
+        }
+        let lsn = self.wal.enqueue(BATCH, payload).map_err(|error| NotQueued::Refused(refused(&error)))?;
+        let lsn = Lsn(lsn.0);
+        pending.batches.push_back((lsn, batch));
+        Ok(lsn)
+    }
+
+    /// Commits what is queued, applies it to the heads and answers the tickets. Returns the bytes by which heads grew;
+    /// `None` where nothing was committed: nothing was queued, or all of it failed.
+    pub(crate) fn step(&self) -> Option<usize> {
+        let _step = self.step.lock();
+        let mode = match self.durability {
+            Durability::Synced => annals_wal::Durability::Synced,
+            Durability::Buffered => annals_wal::Durability::Written,
+        };
+        let (through, done) = match self.wal.commit(mode) {
+            Ok(None) => return None,
+            Ok(Some(committed)) => {
+                let through = Lsn(committed.last.0);
+                let mut pending = self.pending.lock();
+                let count = pending.batches.partition_point(|(lsn, _)| *lsn <= through);
+                (through, pending.batches.drain(..count).collect::<Vec<_>>())
+            }
+            Err(error) => {
+                self.fail_all(&failed(&error));
+                return None;
+            }
+        };
+        let mut grown = 0;
+        for (lsn, pending) in done {
+            let PendingBatch { tenant, batch, epoch, metrics, rows, mut acknowledgement, ticket } = pending;
+            grown += tenant.data.write().apply(epoch, lsn, batch.written, &metrics, rows);
+            tenant.batches.lock().remember(batch, lsn);
+            acknowledgement.lsn = Some(lsn);
+            ticket.resolve(Ok(acknowledgement));
+        }
+        *self.applied.lock() = through;
+        self.progress.notify_all();
+        Some(grown)
+    }
+
+    /// Every record up to this one is in a head or in blocks, or has failed.
+    pub(crate) fn applied(&self) -> Lsn {
+        *self.applied.lock()
+    }
+
+    /// Waits until every batch up to `lsn` is applied or has failed. Where no thread commits, it commits.
+    pub(crate) fn wait_applied(&self, lsn: Lsn, drive: bool) -> usize {
+        let mut grown = 0;
+        loop {
+            let mut applied = self.applied.lock();
+            if *applied >= lsn {
+                return grown;
+            }
+            if drive {
+                drop(applied);
+                // Nothing was committed: what was waited for has failed, together with the log.
+                match self.step() {
+                    Some(bytes) => grown += bytes,
+                    None => return grown,
+                }
+            } else {
+                self.progress.wait(&mut applied);
+            }
+        }
+    }
+
+    /// Answers every pending batch with an error.
+    pub(crate) fn fail_all(&self, error: &WriteError) {
+        let (failed, last) = {
+            let mut pending = self.pending.lock();
+            pending.generation += 1;
+            // Queued since the failure: encoded against a generation that is over, and never to be written.
+            self.wal.refuse_waiting();
+            (std::mem::take(&mut pending.batches), Lsn(self.wal.last_enqueued().0))
+        };
+        for (_, pending) in failed {
+            pending.tenant.batches.lock().forget(&pending.batch.site, pending.batch.id);
+            pending.ticket.resolve(Err(error.clone()));
+        }
+        let mut applied = self.applied.lock();
+        *applied = last.max(*applied);
+        self.progress.notify_all();
+    }
+}
+
+fn refused(error: &EnqueueError) -> WriteError {
+    match error {
+        EnqueueError::TooLarge { bytes, limit } => {
+            WriteError::RecordTooLarge { bytes: *bytes, limit: u64::from(*limit) }
+        }
+        EnqueueError::QueueFull { limit, .. } => {
+            WriteError::Overloaded { what: "the queue for the log", limit: *limit }
+        }
+        EnqueueError::LogFull { limit, .. } => WriteError::Overloaded { what: "the log", limit: *limit },
+        EnqueueError::Closed => WriteError::Closed,
+        other => WriteError::Failed(other.to_string()),
+    }
+}
+
+fn failed(error: &CommitError) -> WriteError {
+    match error {
+        CommitError::NoSpace { .. } => WriteError::NoSpace(error.to_string()),
+        CommitError::NoSegment { .. } => WriteError::NotWritten(error.to_string()),
+        CommitError::Failed => WriteError::Failed(error.to_string()),
+        CommitError::Closed => WriteError::Closed,
+        other => WriteError::Indeterminate(other.to_string()),
+    }
+}

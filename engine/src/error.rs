@@ -1,0 +1,189 @@
+//! Errors of the public door. Each names what is concerned and what to do next; none carries content.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use annals_model::TenantId;
+use annals_vfs::LockError;
+
+use crate::keys::KeyError;
+use crate::twin::TwinError;
+
+/// Why a root cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no store at that path (read-only opens do not create one).
+    #[error("there is no store at {}", root.display())]
+    NoStore {
+        /// The root.
+        root: PathBuf,
+    },
+    /// A second writer.
+    #[error("the store is already open for writing: {0}; open it read-only, or end that process first")]
+    AlreadyOpen(LockError),
+    /// The disk refused.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The catalogue cannot be used: without it no tenant can be told from garbage, so nothing is touched.
+    #[error("cannot open the catalogue: {0}")]
+    Catalogue(TwinError),
+    /// The log cannot be used.
+    #[error("cannot recover the log: {0}")]
+    Log(annals_wal::WalError),
+    /// A flush during recovery failed: there is more in the log than memory may hold.
+    #[error("cannot make room while reading the log: {0}")]
+    Recovery(MaintenanceError),
+}
+
+impl OpenError {
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+        let path = path.to_owned();
+        move |source| OpenError::Io { doing, path, source }
+    }
+}
+
+/// Why a tenant cannot be created or reached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TenantError {
+    /// No such tenant.
+    #[error("there is no tenant `{0}`")]
+    Unknown(TenantId),
+    /// There is one already.
+    #[error("there is a tenant `{0}` already")]
+    Exists(TenantId),
+    /// Its manifest or keys cannot be used: its data is untouched, other tenants are served.
+    #[error("tenant `{tenant}` is unavailable: {why}")]
+    Unavailable {
+        /// The tenant.
+        tenant: TenantId,
+        /// Which file is at fault, and how.
+        why: String,
+    },
+    /// The disk refused.
+    #[error("cannot store tenant `{tenant}`: {source}")]
+    Io {
+        /// The tenant.
+        tenant: TenantId,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// As many tenants as numbers.
+    #[error("no tenant number is left")]
+    Full,
+}
+
+/// Why a batch was not taken, or whether it was is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// More records than the tenant's limit: nothing was written; split the batch.
+    #[error("the batch has {records} records, at most {limit} are allowed; split it")]
+    BatchTooLarge {
+        /// Its records.
+        records: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The batch id was seen before with other content: nothing was written.
+    #[error("batch {id} was written before with other content; nothing was counted")]
+    Conflict {
+        /// The batch.
+        id: annals_model::BatchId,
+    },
+    /// Memory or log are full of data on its way to blocks: nothing was written; try again later.
+    #[error("{what} is over its limit of {limit} bytes; nothing was written, try again later")]
+    Overloaded {
+        /// Which limit.
+        what: &'static str,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The disk is full: nothing was written; reads go on, and writes resume when there is space.
+    #[error("no space left to write the batch: {0}; nothing was written, reads go on")]
+    NoSpace(String),
+    /// The log could not go on: nothing was written; try again later.
+    #[error("the batch was not written: {0}")]
+    NotWritten(String),
+    /// The batch as one log record is over the limit, most often because of new labels: nothing was written.
+    #[error("the batch takes {bytes} bytes in the log, at most {limit} are allowed; split it")]
+    RecordTooLarge {
+        /// What it takes.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The disk failed in the middle: the batch may or may not be found after a reopen. Retry with the same id.
+    #[error("the batch may or may not have been written: {0}; retry it with the same batch id")]
+    Indeterminate(String),
+    /// The store takes no more writes until it is opened again.
+    #[error("the store takes no writes until it is opened again: {0}")]
+    Failed(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Why background work could not be done. What it was to change is unchanged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MaintenanceError {
+    /// The disk refused: a later try may succeed.
+    #[error("cannot {doing} of tenant `{tenant}`: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The tenant.
+        tenant: TenantId,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Whether the tenant's new manifest is durable is not known: it takes no changes until the store is opened again.
+    #[error("whether a change of tenant `{tenant}` is durable is unknown: {source}; open the store again")]
+    Indeterminate {
+        /// The tenant.
+        tenant: TenantId,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// An earlier change is still unknown.
+    #[error("tenant `{tenant}` takes no changes until the store is opened again")]
+    Suspended {
+        /// The tenant.
+        tenant: TenantId,
+    },
+    /// A block that was to be merged is damaged; it stays as it is.
+    #[error("cannot merge blocks of tenant `{tenant}`: {what}")]
+    Damaged {
+        /// The tenant.
+        tenant: TenantId,
+        /// File, place, and what is wrong.
+        what: String,
+    },
+    /// The log failed.
+    #[error("the log: {0}")]
+    Log(String),
+    /// The head holds what a block refuses: a bug, reported instead of stored.
+    #[error("cannot build a block of tenant `{tenant}`: {what}")]
+    Build {
+        /// The tenant.
+        tenant: TenantId,
+        /// What the block writer says.
+        what: String,
+    },
+}
+
+impl From<KeyError> for OpenError {
+    fn from(error: KeyError) -> OpenError {
+        let (KeyError::Unavailable { path, .. } | KeyError::Corrupt { path }) = &error;
+        OpenError::Io { doing: "read", path: path.clone(), source: io::Error::other(error.to_string()) }
+    }
+}

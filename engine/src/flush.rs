@@ -1,0 +1,295 @@
+//! Flush: a tenant's head becomes blocks, and the log may forget its records.
+//!
+//! Order: cut the log at a record (a new epoch begins after it) - wait until all records up to the cut are applied -
+//! freeze the heads - build one block per day and content - publish the files - commit the manifest, which names the
+//! blocks and says that records up to the cut are in them - release the heads - truncate the log.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use annals_block::{BlockIdentity, ChunkAge, EncodedBlock, MetricBlockWriter, SignalBlockWriter};
+use annals_model::schema::SignalSchema;
+use annals_model::{
+    BlockContent, BlockId, BlockMeta, Day, Lsn, LsnRange, Samples, SignalRow, TenantNumber, Timestamp,
+};
+use annals_vfs::Vfs;
+
+use crate::error::MaintenanceError;
+use crate::files::{Draft, PublishError, publish_all};
+use crate::head::{self, Head};
+use crate::layout::{Layout, block_file_name};
+use crate::manifest::Manifest;
+use crate::open_block::OpenBlock;
+use crate::options::Background;
+use crate::shared::{Shared, TenantSlot};
+use crate::tenant::{Ingest, ManifestChange, TenantShared};
+use crate::view;
+
+/// What heads are made into.
+pub(crate) struct BuildRequest<'a> {
+    pub(crate) tenant: TenantNumber,
+    pub(crate) schema: &'a SignalSchema,
+    pub(crate) lsns: LsnRange,
+    pub(crate) first_sequence: u64,
+    pub(crate) metrics_floor: Timestamp,
+    pub(crate) signals_floor: Timestamp,
+}
+
+/// Makes blocks of a tenant's data in memory. `None` where there was nothing to flush.
+pub(crate) fn flush(
+    shared: &Shared,
+    tenant: &Arc<TenantShared>,
+) -> Result<Option<Vec<BlockMeta>>, MaintenanceError> {
+    let mut change = tenant.manifest_change.lock();
+    if change.suspended {
+        return Err(MaintenanceError::Suspended { tenant: tenant.id.clone() });
+    }
+    let now = shared.now();
+    let (cut, epoch, kinds, names) = {
+        let mut ingest = tenant.ingest.lock();
+        ingest.begin_epoch(shared.commits.generation());
+        let cut = Lsn(shared.commits.wal.last_enqueued().0);
+        (cut, ingest.epoch, sorted_kinds(&ingest), sorted_names(&ingest))
+    };
+    let grown = shared.commits.wait_applied(cut, shared.options.background == Background::Steps);
+    shared.grow(grown);
+    let (heads, manifest) = {
+        let mut data = tenant.data.write();
+        data.freeze_before(epoch);
+        (data.frozen.clone(), data.manifest.clone())
+    };
+    if heads.iter().all(|head| head.is_empty()) {
+        let mut data = tenant.data.write();
+        let bytes: usize = data.frozen.drain(..).map(|head| head.bytes()).sum();
+        drop(data);
+        shared.shrink(bytes);
+        return Ok(None);
+    }
+    let encoded = build_blocks(
+        &heads,
+        &BuildRequest {
+            tenant: tenant.number,
+            schema: &shared.options.schema,
+            lsns: LsnRange { after: manifest.data_floor, through: cut },
+            first_sequence: change.next_sequence,
+            metrics_floor: manifest.build_floor(BlockContent::RawMetrics, now),
+            signals_floor: manifest.build_floor(BlockContent::RawSignals, now),
+        },
+    )
+    .map_err(|what| MaintenanceError::Build { tenant: tenant.id.clone(), what })?;
+    publish_new(shared, tenant, &mut change, &encoded, "write the blocks")?;
+    let metas: Vec<BlockMeta> = encoded.iter().map(|block| block.meta).collect();
+    let batches = tenant.batches.lock().remembered(&manifest.plan, now, cut);
+    let manifest = Manifest {
+        data_floor: cut,
+        replay_from: cut,
+        epoch,
+        sealed: manifest.sealed.max(manifest.plan.late_floor(now)),
+        next_sequence: change.next_sequence,
+        blocks: manifest.blocks.iter().chain(&metas).copied().collect(),
+        batches,
+        kinds,
+        names,
+        ..manifest
+    };
+    let opened: Vec<Arc<OpenBlock>> = metas
+        .iter()
+        .map(|&meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, meta))
+        .collect();
+    let mut released = 0;
+    tenant.commit_manifest(
+        &*shared.vfs,
+        &shared.layout,
+        &mut change,
+        manifest,
+        "publish the manifest",
+        |data| {
+            data.blocks.extend(opened);
+            released = data.frozen.drain(..).map(|head| head.bytes()).sum();
+        },
+    )?;
+    drop(change);
+    shared.shrink(released);
+    truncate_log(shared)?;
+    Ok(Some(metas))
+}
+
+/// Removes log segments that hold no record that any tenant still needs.
+pub(crate) fn truncate_log(shared: &Shared) -> Result<(), MaintenanceError> {
+    // Taken before the heads are looked at: what is queued or applied meanwhile lies after it.
+    let mut floor = shared.commits.applied();
+    for slot in shared.tenants.read().values() {
+        // What the log holds of a tenant that cannot be opened is unknown: all of it stays.
+        let TenantSlot::Open(tenant) = slot else { return Ok(()) };
+        for head in tenant.data.read().heads() {
+            floor = floor.min(Lsn(head.first.0.saturating_sub(1)));
+        }
+    }
+    match shared.commits.wal.truncate(annals_wal::Lsn(floor.0)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(MaintenanceError::Log(error.to_string())),
+    }
+}
+
+/// Publishes the files of new blocks. Their sequence numbers are used up whatever happens.
+pub(crate) fn publish_new(
+    shared: &Shared,
+    tenant: &TenantShared,
+    change: &mut ManifestChange,
+    encoded: &[EncodedBlock],
+    doing: &'static str,
+) -> Result<(), MaintenanceError> {
+    change.next_sequence += encoded.len() as u64;
+    publish_blocks(&*shared.vfs, &shared.layout, tenant.number, encoded).map_err(|error| {
+        // Nothing names the files yet: whichever are there are garbage that the next open removes.
+        MaintenanceError::Io { doing, tenant: tenant.id.clone(), source: error.into_source() }
+    })
+}
+
+pub(crate) fn publish_blocks(
+    vfs: &dyn Vfs,
+    layout: &Layout,
+    tenant: TenantNumber,
+    encoded: &[EncodedBlock],
+) -> Result<(), PublishError> {
+    let drafts: Vec<Draft<'_>> = encoded
+        .iter()
+        .map(|block| {
+            let name = block_file_name(block.meta.id);
+            Draft {
+                draft: layout.temporary.join(format!("{tenant}-{name}")),
+                directory: layout.blocks(tenant, block.meta.id.content),
+                name,
+                bytes: &block.bytes,
+            }
+        })
+        .collect();
+    publish_all(vfs, &drafts)
+}
+
+/// Builds one block per day and content from heads in log order. Expired data is left out.
+pub(crate) fn build_blocks(
+    heads: &[Arc<Head>],
+    request: &BuildRequest<'_>,
+) -> Result<Vec<EncodedBlock>, String> {
+    let mut blocks = Vec::new();
+    let mut sequence = request.first_sequence;
+    let groups = head::by_labels(heads);
+    let days: BTreeSet<Day> = groups
+        .iter()
+        .flatten()
+        .flat_map(|series| days_of(&series.timestamps))
+        .filter(|day| day.end() > request.metrics_floor)
+        .collect();
+    let mut merged = Samples::default();
+    for day in days {
+        let identity = identity(request, BlockContent::RawMetrics, day, sequence);
+        let mut writer = MetricBlockWriter::new(identity, request.lsns, 0, ChunkAge::Fresh);
+        let range = day.range();
+        for group in &groups {
+            let Some(first) = group.first() else { continue };
+            let (timestamps, values) = match group.as_slice() {
+                [only] => only.slice(range),
+                parts => {
+                    merged.clear();
+                    for part in parts {
+                        let (timestamps, values) = part.slice(range);
+                        merged.timestamps.extend_from_slice(timestamps);
+                        merged.values.extend_from_slice(values);
+                    }
+                    view::merge(first.kind, &mut merged);
+                    (merged.timestamps.as_slice(), merged.values.as_slice())
+                }
+            };
+            if !timestamps.is_empty() {
+                writer
+                    .add_series(&first.labels, first.kind, timestamps, values)
+                    .map_err(|e| e.to_string())?;
+            }
+        }
+        if let Some(block) = writer.finish().map_err(|e| e.to_string())? {
+            sequence += 1;
+            blocks.push(block);
+        }
+    }
+    build_signal_blocks(heads, request, sequence, &mut blocks)?;
+    Ok(blocks)
+}
+
+fn build_signal_blocks(
+    heads: &[Arc<Head>],
+    request: &BuildRequest<'_>,
+    mut sequence: u64,
+    blocks: &mut Vec<EncodedBlock>,
+) -> Result<(), String> {
+    let mut rows: Vec<&SignalRow> = heads
+        .iter()
+        .flat_map(|head| head.rows())
+        .filter(|row| row.time.day().end() > request.signals_floor)
+        .collect();
+    // Stable: events of one instant stay in the order in which they were written.
+    rows.sort_by_key(|row| row.time);
+    for day_rows in rows.chunk_by(|a, b| a.time.day() == b.time.day()) {
+        let Some(day) = day_rows.first().map(|row| row.time.day()) else { continue };
+        let identity = identity(request, BlockContent::RawSignals, day, sequence);
+        let mut writer = SignalBlockWriter::new(identity, request.lsns, 0, request.schema.kinds.clone());
+        for row in day_rows {
+            writer.add(row).map_err(|e| e.to_string())?;
+        }
+        if let Some(block) = writer.finish().map_err(|e| e.to_string())? {
+            sequence += 1;
+            blocks.push(block);
+        }
+    }
+    Ok(())
+}
+
+fn identity(request: &BuildRequest<'_>, content: BlockContent, day: Day, sequence: u64) -> BlockIdentity {
+    BlockIdentity { tenant: request.tenant, id: BlockId { day, content, sequence } }
+}
+
+/// The days of ascending stamps, found by jumping from day to day.
+fn days_of(timestamps: &[i64]) -> Vec<Day> {
+    let mut days = Vec::new();
+    let mut rest = timestamps;
+    while let Some(&first) = rest.first() {
+        let day = Timestamp(first).day();
+        days.push(day);
+        let count = rest.partition_point(|&t| t <= day.end().0).max(1);
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    days
+}
+
+fn sorted_kinds(ingest: &Ingest) -> Vec<(String, annals_model::SeriesKind)> {
+    let mut kinds: Vec<_> = ingest.kinds.iter().map(|(name, kind)| (name.to_string(), *kind)).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+fn sorted_names(ingest: &Ingest) -> Vec<(String, String, String)> {
+    ingest
+        .names
+        .iter()
+        .map(|(kind, field, name)| (kind.to_owned(), field.to_owned(), name.to_owned()))
+        .collect()
+}
+
+/// Whether the heads together are over their budget.
+pub(crate) fn over_budget(shared: &Shared) -> bool {
+    shared.head_bytes.load(Ordering::Relaxed) > shared.options.head_bytes_max
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use annals_model::DAY_MS;
+
+    #[test]
+    fn days_are_found_across_gaps_and_at_midnight() {
+        let stamps = [1, DAY_MS, DAY_MS + 1, 5 * DAY_MS, 5 * DAY_MS + 1];
+        assert_eq!(days_of(&stamps), [Day(0), Day(1), Day(4), Day(5)]);
+        assert_eq!(days_of(&[]), []);
+    }
+}

@@ -1,0 +1,320 @@
+//! Inspect: what one file of a store holds, in tables for people. Blocks, log segments, manifests and catalogues are
+//! known by their contents, wherever they lie.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use annals_block::{BlockError, BlockIdentity, MetricBlock, SectionInfo, SignalBlock};
+use annals_model::{BlockContent, BlockId, BlockMeta, Day, TenantNumber};
+use annals_vfs::{Sealed, Vfs};
+use annals_wal::FrameSummary;
+
+use crate::catalog::Catalogue;
+use crate::files::read_whole;
+use crate::manifest::Manifest;
+use crate::twin::{self, Role, TwinContent, TwinError};
+
+/// The most log frames that are listed one by one.
+const FRAMES_LISTED_MAX: usize = 200;
+
+/// What one file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// What the file is.
+    pub title: String,
+    /// Names and values, in the order in which they should be shown.
+    pub facts: Vec<(String, String)>,
+    /// Lists of parts.
+    pub tables: Vec<Table>,
+    /// What is wrong with it.
+    pub findings: Vec<String>,
+}
+
+/// A list of parts of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// What it lists.
+    pub title: String,
+    /// Column names.
+    pub columns: Vec<String>,
+    /// As many cells per row as there are columns.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// Why a file cannot be inspected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// The disk refused.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It does not begin like any file of a store.
+    #[error("{}: neither a block, a log segment, a manifest nor a catalogue", path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It begins like a block and cannot be opened.
+    #[error("{0}")]
+    Block(String),
+    /// It begins like a manifest or catalogue and cannot be read.
+    #[error("{0}")]
+    Twin(TwinError),
+    /// It begins like a log segment and cannot be read.
+    #[error("{0}")]
+    Log(annals_wal::WalError),
+}
+
+/// Looks into one file.
+pub fn inspect(vfs: &dyn Vfs, path: &Path) -> Result<Inspection, InspectError> {
+    let io = |source| InspectError::Io { path: path.to_owned(), source };
+    let mut magic = [0; 8];
+    let length = vfs.open(path).and_then(|file| file.read_at(&mut magic, 0)).map_err(io)?;
+    if magic.get(..length).is_some_and(|start| start == twin::MAGIC) {
+        return inspect_twin(&read_whole(vfs, path).map_err(io)?, path);
+    }
+    if path.extension().is_some_and(|extension| extension == "seg") {
+        return inspect_segment(vfs, path);
+    }
+    let bytes = vfs.map_sealed(path).map_err(io)?;
+    inspect_block(bytes, path)
+}
+
+fn facts<const N: usize>(pairs: [(&str, String); N]) -> Vec<(String, String)> {
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn columns<const N: usize>(names: [&str; N]) -> Vec<String> {
+    names.map(str::to_owned).to_vec()
+}
+
+fn inspect_block(bytes: Sealed, path: &Path) -> Result<Inspection, InspectError> {
+    let name = path.display().to_string();
+    // Opened under an identity that no block has: the refusal says which one it is.
+    let nobody = BlockIdentity {
+        tenant: TenantNumber(u32::MAX),
+        id: BlockId { day: Day(i32::MAX), content: BlockContent::RawMetrics, sequence: u64::MAX },
+    };
+    let identity = match MetricBlock::open(bytes.clone(), nobody, &name) {
+        Err(BlockError::WrongIdentity { found, .. }) => found,
+        Err(BlockError::Corrupt { .. }) if !bytes.starts_with(annals_block::MAGIC) => {
+            return Err(InspectError::Unknown { path: path.to_owned() });
+        }
+        Err(error) => return Err(InspectError::Block(error.to_string())),
+        Ok(block) => BlockIdentity { tenant: nobody.tenant, id: block.meta().id },
+    };
+    let opened = |error: BlockError| InspectError::Block(error.to_string());
+    match identity.id.content {
+        BlockContent::RawMetrics => {
+            let block = MetricBlock::open(bytes, identity, &name).map_err(opened)?;
+            let mut inspection = of_block("block of raw metrics", identity, block.meta());
+            inspection.findings = block.verify().iter().map(ToString::to_string).collect();
+            inspection.tables.push(sections(&block.sections(), block.meta()));
+            if let Ok(used) = block.codecs() {
+                inspection.tables.push(Table {
+                    title: "codecs".to_owned(),
+                    columns: columns(["codec", "chunks", "samples", "bytes", "bytes/sample"]),
+                    rows: used
+                        .iter()
+                        .map(|u| {
+                            let each = per(u.bytes, u.samples);
+                            vec![
+                                u.codec.to_owned(),
+                                u.chunks.to_string(),
+                                u.samples.to_string(),
+                                u.bytes.to_string(),
+                                each,
+                            ]
+                        })
+                        .collect(),
+                });
+            }
+            if let Ok(names) = block.label_values(annals_model::METRIC_NAME) {
+                inspection.facts.push(("metrics".to_owned(), names.len().to_string()));
+            }
+            Ok(inspection)
+        }
+        BlockContent::RawSignals => {
+            let block = SignalBlock::open(bytes, identity, &name).map_err(opened)?;
+            let mut inspection = of_block("block of raw signals", identity, block.meta());
+            inspection.findings = block.verify().iter().map(ToString::to_string).collect();
+            inspection.tables.push(sections(&block.sections(), block.meta()));
+            if let Ok(kinds) = block.kinds() {
+                inspection.tables.push(Table {
+                    title: "signal kinds".to_owned(),
+                    columns: columns(["kind", "fields"]),
+                    rows: kinds
+                        .iter()
+                        .map(|kind| {
+                            let fields: Vec<&str> = kind.fields.iter().map(|field| &*field.name).collect();
+                            vec![kind.name.to_string(), fields.join(", ")]
+                        })
+                        .collect(),
+                });
+            }
+            Ok(inspection)
+        }
+    }
+}
+
+fn of_block(title: &str, identity: BlockIdentity, meta: &BlockMeta) -> Inspection {
+    Inspection {
+        title: title.to_owned(),
+        facts: facts([
+            ("id", identity.id.to_string()),
+            ("tenant number", identity.tenant.to_string()),
+            ("day", identity.id.day.to_string()),
+            ("after", meta.time.start.to_string()),
+            ("up to", meta.time.end.to_string()),
+            ("log records", format!("after {} up to {}", meta.lsns.after, meta.lsns.through)),
+            ("level", meta.level.to_string()),
+            ("series", meta.series.to_string()),
+            ("rows", meta.rows.to_string()),
+            ("bytes", meta.bytes.to_string()),
+            ("bytes/row", per(meta.bytes, meta.rows)),
+        ]),
+        tables: Vec::new(),
+        findings: Vec::new(),
+    }
+}
+
+fn sections(sections: &[SectionInfo], meta: &BlockMeta) -> Table {
+    Table {
+        title: "sections".to_owned(),
+        columns: columns(["section", "offset", "bytes", "unpacked", "bytes/row"]),
+        rows: sections
+            .iter()
+            .map(|s| {
+                let each = per(s.bytes, meta.rows);
+                vec![
+                    s.name.to_owned(),
+                    s.offset.to_string(),
+                    s.bytes.to_string(),
+                    s.plain_bytes.to_string(),
+                    each,
+                ]
+            })
+            .collect(),
+    }
+}
+
+fn per(bytes: u64, count: u64) -> String {
+    if count == 0 { "-".to_owned() } else { format!("{:.3}", bytes as f64 / count as f64) }
+}
+
+fn inspect_twin(bytes: &[u8], path: &Path) -> Result<Inspection, InspectError> {
+    let (role, TwinContent { generation, root, content, half_damaged, .. }) =
+        twin::decode_any(bytes, path.to_owned()).map_err(InspectError::Twin)?;
+    let root: String = root.iter().map(|byte| format!("{byte:02x}")).collect();
+    let common = [("generation", generation.to_string()), ("store", root)];
+    let undecodable = || {
+        let what = "whole, and it does not decode".to_owned();
+        InspectError::Twin(TwinError::Corrupt { path: path.to_owned(), what })
+    };
+    let mut inspection = match role {
+        Role::Catalogue => of_catalogue(&Catalogue::decode(&content).ok_or_else(undecodable)?),
+        Role::Manifest => of_manifest(&Manifest::decode(&content).ok_or_else(undecodable)?),
+    };
+    inspection.facts.splice(0..0, facts(common));
+    inspection.findings.extend(half_damaged);
+    Ok(inspection)
+}
+
+fn of_catalogue(catalogue: &Catalogue) -> Inspection {
+    let rows =
+        catalogue.tenants.iter().map(|(number, id)| vec![number.to_string(), id.to_string()]).collect();
+    Inspection {
+        title: "catalogue".to_owned(),
+        facts: facts([("next tenant number", catalogue.next.to_string())]),
+        tables: vec![Table { title: "tenants".to_owned(), columns: columns(["number", "id"]), rows }],
+        findings: Vec::new(),
+    }
+}
+
+fn of_manifest(manifest: &Manifest) -> Inspection {
+    let rows = manifest
+        .blocks
+        .iter()
+        .map(|block| {
+            vec![
+                block.id.to_string(),
+                block.level.to_string(),
+                block.series.to_string(),
+                block.rows.to_string(),
+                block.bytes.to_string(),
+                format!("{}-{}", block.lsns.after, block.lsns.through),
+            ]
+        })
+        .collect();
+    Inspection {
+        title: "manifest".to_owned(),
+        facts: facts([
+            ("tenant", manifest.id.to_string()),
+            ("plan", manifest.plan.name.clone()),
+            ("created", manifest.created.to_string()),
+            ("records in blocks up to", manifest.data_floor.to_string()),
+            ("records needed after", manifest.replay_from.to_string()),
+            ("series numbering", manifest.epoch.to_string()),
+            ("remembered batches", manifest.batches.len().to_string()),
+            ("metrics", manifest.kinds.len().to_string()),
+            ("bounded names", manifest.names.len().to_string()),
+        ]),
+        tables: vec![Table {
+            title: "blocks".to_owned(),
+            columns: columns(["block", "level", "series", "rows", "bytes", "records"]),
+            rows,
+        }],
+        findings: Vec::new(),
+    }
+}
+
+fn inspect_segment(vfs: &dyn Vfs, path: &Path) -> Result<Inspection, InspectError> {
+    let mut rows = Vec::new();
+    let mut findings = Vec::new();
+    let summary = annals_wal::inspect(vfs, path, &mut |frame| match frame {
+        FrameSummary::Sound { offset, frame_type, kind, lsn, durable, payload_bytes } => {
+            if rows.len() < FRAMES_LISTED_MAX {
+                rows.push(vec![
+                    offset.to_string(),
+                    format!("{frame_type:?}").to_lowercase(),
+                    kind.to_string(),
+                    lsn.to_string(),
+                    durable.to_string(),
+                    payload_bytes.to_string(),
+                ]);
+            }
+        }
+        FrameSummary::Bad { offset, kind, lsns } => {
+            let records = lsns.map_or_else(String::new, |lsns| format!(", records {lsns}"));
+            findings.push(format!("offset {offset}: {kind}{records}"));
+        }
+    })
+    .map_err(InspectError::Log)?;
+    if summary.fault.is_some() && summary.records == 0 {
+        findings.push("its header cannot be used: no record of it can be read".to_owned());
+    }
+    let listed = rows.len();
+    Ok(Inspection {
+        title: "log segment".to_owned(),
+        facts: facts([
+            ("number", summary.number.to_string()),
+            ("bytes", summary.file_bytes.to_string()),
+            ("used", summary.end.to_string()),
+            ("first record", summary.first.map_or_else(|| "-".to_owned(), |lsn| lsn.to_string())),
+            ("last record", summary.last.to_string()),
+            ("known durable", summary.durable.to_string()),
+            ("records", summary.records.to_string()),
+        ]),
+        tables: vec![Table {
+            title: format!("the first {listed} frames"),
+            columns: columns(["offset", "type", "kind", "record", "durable", "payload bytes"]),
+            rows,
+        }],
+        findings,
+    })
+}

@@ -1,0 +1,115 @@
+//! Where everything lies under a root.
+//!
+//! ```text
+//! <root>/LOCK                       one writer
+//! <root>/catalog-<gen>              tenants: id -> number
+//! <root>/wal/                       one log for all tenants
+//! <root>/t/<n>/manifest-<gen>       the one truth about a tenant
+//! <root>/t/<n>/b/<block>.blk        metric blocks
+//! <root>/t/<n>/s/<block>.blk        raw-signal blocks
+//! <root>/keys/<n>.key               one secret per tenant; never in a backup
+//! <root>/quarantine/  <root>/tmp/   set aside; temporary files, emptied at open
+//! ```
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use annals_model::{BlockContent, BlockId, TenantNumber};
+use annals_vfs::{DirEntryKind, Vfs};
+
+/// The paths of one root.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub(crate) root: PathBuf,
+    pub(crate) lock: PathBuf,
+    pub(crate) wal: PathBuf,
+    pub(crate) tenants: PathBuf,
+    pub(crate) keys: PathBuf,
+    pub(crate) quarantine: PathBuf,
+    pub(crate) temporary: PathBuf,
+}
+
+impl Layout {
+    pub(crate) fn new(root: &Path) -> Layout {
+        Layout {
+            root: root.to_owned(),
+            lock: root.join("LOCK"),
+            wal: root.join("wal"),
+            tenants: root.join("t"),
+            keys: root.join("keys"),
+            quarantine: root.join("quarantine"),
+            temporary: root.join("tmp"),
+        }
+    }
+
+    pub(crate) fn tenant(&self, tenant: TenantNumber) -> PathBuf {
+        self.tenants.join(tenant.to_string())
+    }
+
+    /// The directory of a tenant's blocks of one content.
+    pub(crate) fn blocks(&self, tenant: TenantNumber, content: BlockContent) -> PathBuf {
+        self.tenant(tenant).join(match content {
+            BlockContent::RawMetrics => "b",
+            BlockContent::RawSignals => "s",
+        })
+    }
+
+    pub(crate) fn block(&self, tenant: TenantNumber, id: BlockId) -> PathBuf {
+        self.blocks(tenant, id.content).join(block_file_name(id))
+    }
+
+    /// Creates the directories that are missing and makes their names durable. Safe to repeat after a crash.
+    pub(crate) fn create(&self, vfs: &dyn Vfs) -> io::Result<()> {
+        create_missing_dir(vfs, &self.root)?;
+        let mut created = false;
+        for directory in [&self.wal, &self.tenants, &self.keys, &self.quarantine, &self.temporary] {
+            created |= create_missing_dir(vfs, directory)?;
+        }
+        if created { vfs.sync_dir(&self.root) } else { Ok(()) }
+    }
+
+    /// Creates a tenant's directories and makes their names durable. Safe to repeat after a crash.
+    pub(crate) fn create_tenant(&self, vfs: &dyn Vfs, tenant: TenantNumber) -> io::Result<()> {
+        let directory = self.tenant(tenant);
+        create_missing_dir(vfs, &directory)?;
+        for content in [BlockContent::RawMetrics, BlockContent::RawSignals] {
+            create_missing_dir(vfs, &self.blocks(tenant, content))?;
+        }
+        vfs.sync_dir(&directory)?;
+        vfs.sync_dir(&self.tenants)
+    }
+
+    /// Removes what an interrupted write left in the temporary directory.
+    pub(crate) fn empty_temporary(&self, vfs: &dyn Vfs) -> io::Result<()> {
+        for entry in vfs.list(&self.temporary)? {
+            if entry.kind == DirEntryKind::File {
+                vfs.unlink(&self.temporary.join(entry.name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file name of a block.
+pub(crate) fn block_file_name(id: BlockId) -> String {
+    format!("{id}.blk")
+}
+
+/// Creates a directory and its missing parents; says whether it was missing itself.
+fn create_missing_dir(vfs: &dyn Vfs, path: &Path) -> io::Result<bool> {
+    match vfs.create_dir(path) {
+        Ok(()) => {
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                vfs.sync_dir(parent)?;
+            }
+            Ok(true)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let parent = path.parent().ok_or(error)?;
+            create_missing_dir(vfs, parent)?;
+            create_missing_dir(vfs, path)
+        }
+        Err(error) => Err(error),
+    }
+}

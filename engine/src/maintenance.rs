@@ -1,0 +1,358 @@
+//! Background work, as steps that a thread or a test can call.
+//!
+//! Most urgent first: expired blocks leave the manifest; heads are flushed that are too large, too old, or hold the log
+//! back; blocks are merged; files that nobody reads any more are removed. A step that fails changes nothing and is
+//! tried again.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use annals_block::BlockIdentity;
+use annals_compaction::{Standing, Step, merge_metrics, merge_signals, plan};
+use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, Lsn, TenantId, Timestamp};
+
+use crate::error::MaintenanceError;
+use crate::flush::{self, publish_new, truncate_log};
+use crate::head::Head;
+use crate::manifest::Manifest;
+use crate::open_block::OpenBlock;
+use crate::shared::Shared;
+use crate::tenant::TenantShared;
+
+/// The most blocks that one merge takes when a store is settled.
+const SETTLE_INPUTS_MAX: usize = 16;
+
+/// A piece of background work that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Done {
+    /// A head became blocks.
+    Flushed {
+        /// Whose.
+        tenant: TenantId,
+        /// The blocks.
+        blocks: Vec<BlockMeta>,
+    },
+    /// Blocks became one.
+    Merged {
+        /// Whose.
+        tenant: TenantId,
+        /// The blocks that went.
+        inputs: Vec<BlockMeta>,
+        /// The block that came; `None` where all of their data had expired.
+        output: Option<BlockMeta>,
+    },
+    /// Blocks expired.
+    Dropped {
+        /// Whose.
+        tenant: TenantId,
+        /// The blocks.
+        blocks: Vec<BlockMeta>,
+    },
+    /// Files that no manifest names were removed.
+    Removed {
+        /// Which.
+        files: Vec<PathBuf>,
+    },
+}
+
+/// Does the most urgent piece of work; `None` where there is none.
+pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+    let now = shared.now();
+    let tenants = shared.open_tenants();
+    let drops = tenants.iter().map(|tenant| drop_expired(shared, tenant, now));
+    let flushes = to_flush(shared, &tenants, now).into_iter().map(|tenant| {
+        let flushed = flush::flush(shared, &tenant)?;
+        Ok(flushed.map(|blocks| Done::Flushed { tenant: tenant.id.clone(), blocks }))
+    });
+    let merges = tenants.iter().map(|tenant| merge_next(shared, tenant, now));
+    let rest = [remove_retired, prepare].into_iter().map(|work| work(shared));
+    // Lazy: the first piece that is done ends the step. One tenant's trouble does not keep others from their turn.
+    let mut failed = None;
+    for done in drops.chain(flushes).chain(merges).chain(rest) {
+        match done {
+            Ok(Some(done)) => return Ok(Some(done)),
+            Ok(None) => {}
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
+
+/// Flushes everything, merges each day's blocks into one, removes what is left over.
+pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
+    let mut done = Vec::new();
+    let now = shared.now();
+    for tenant in shared.open_tenants() {
+        while let Some(dropped) = drop_expired(shared, &tenant, now)? {
+            done.push(dropped);
+        }
+        if let Some(blocks) = flush::flush(shared, &tenant)? {
+            done.push(Done::Flushed { tenant: tenant.id.clone(), blocks });
+        }
+        while let Some(inputs) = whole_day(&tenant, now) {
+            done.push(merge(shared, &tenant, &inputs, now)?);
+        }
+    }
+    truncate_log(shared)?;
+    done.extend(remove_retired(shared)?);
+    Ok(done)
+}
+
+/// Gets the log's next segment ready. A full disk shows here first; writes say so themselves.
+fn prepare(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+    match shared.commits.wal.prepare() {
+        Ok(()) => Ok(None),
+        Err(error) => Err(MaintenanceError::Log(error.to_string())),
+    }
+}
+
+/// Takes expired blocks out of the manifest. Reads hide them anyway from the instant at which they expire.
+fn drop_expired(
+    shared: &Shared,
+    tenant: &Arc<TenantShared>,
+    now: Timestamp,
+) -> Result<Option<Done>, MaintenanceError> {
+    let due = |data: &crate::tenant::Data| -> Vec<BlockId> {
+        steps(data, now)
+            .into_iter()
+            .filter_map(|step| match step {
+                Step::Drop { block, .. } => Some(block),
+                Step::Merge { .. } => None,
+            })
+            .collect()
+    };
+    if due(&tenant.data.read()).is_empty() {
+        return Ok(None);
+    }
+    let mut change = tenant.manifest_change.lock();
+    let (ids, manifest) = {
+        let data = tenant.data.read();
+        (due(&data), data.manifest.clone())
+    };
+    let (dropped, kept): (Vec<BlockMeta>, Vec<BlockMeta>) =
+        manifest.blocks.iter().copied().partition(|block| ids.contains(&block.id));
+    if dropped.is_empty() {
+        return Ok(None);
+    }
+    let manifest = Manifest {
+        metrics_floor: manifest.floor(BlockContent::RawMetrics, now),
+        signals_floor: manifest.floor(BlockContent::RawSignals, now),
+        blocks: kept,
+        ..manifest
+    };
+    let mut removed = Vec::new();
+    tenant.commit_manifest(
+        &*shared.vfs,
+        &shared.layout,
+        &mut change,
+        manifest,
+        "drop expired blocks",
+        |data| {
+            removed = data.remove_blocks(&ids);
+        },
+    )?;
+    retire(shared, tenant, removed);
+    Ok(Some(Done::Dropped { tenant: tenant.id.clone(), blocks: dropped }))
+}
+
+/// What the plan says of a tenant's blocks.
+fn steps(data: &crate::tenant::Data, now: Timestamp) -> Vec<Step> {
+    let standing = Standing {
+        metrics_floor: data.manifest.metrics_floor,
+        signals_floor: data.manifest.signals_floor,
+        set_aside: data.set_aside.clone(),
+    };
+    plan(&data.manifest.blocks, &data.manifest.plan, now, &standing)
+}
+
+/// The tenant whose head should become blocks first, if any should.
+fn to_flush(shared: &Shared, tenants: &[Arc<TenantShared>], now: Timestamp) -> Option<Arc<TenantShared>> {
+    let mut largest: Option<(usize, &Arc<TenantShared>)> = None;
+    let mut oldest: Option<(Lsn, &Arc<TenantShared>)> = None;
+    for tenant in tenants {
+        let data = tenant.data.read();
+        let Some(first) = data.heads().find(|head| !head.is_empty()) else { continue };
+        if first.since.saturating_add(age_max_ms(shared, &data.manifest)) <= now
+            || holds_sealed_day(&data, now)
+        {
+            return Some(tenant.clone());
+        }
+        let bytes = data.heads().map(Head::bytes).sum();
+        if largest.is_none_or(|(most, _)| bytes > most) {
+            largest = Some((bytes, tenant));
+        }
+        if oldest.is_none_or(|(lsn, _)| first.first < lsn) {
+            oldest = Some((first.first, tenant));
+        }
+    }
+    if flush::over_budget(shared) {
+        return largest.map(|(_, tenant)| tenant.clone());
+    }
+    if shared.commits.wal.status().file_bytes > shared.options.log_bytes_max / 2 {
+        return oldest.map(|(_, tenant)| tenant.clone());
+    }
+    None
+}
+
+/// How old a head may become: what is in the log must not outlive half of the shortest retention.
+fn age_max_ms(shared: &Shared, manifest: &Manifest) -> i64 {
+    let plan = &manifest.plan;
+    let shortest = plan.signals_keep.min(plan.raw_keep());
+    match shortest {
+        Keep::Days(days) => shared.options.head_age_ms_max.min(i64::from(days) * DAY_MS / 2),
+        Keep::Forever => shared.options.head_age_ms_max,
+    }
+}
+
+/// Whether a day that takes no more data is not in blocks yet.
+fn holds_sealed_day(data: &crate::tenant::Data, now: Timestamp) -> bool {
+    let sealed = data.manifest.plan.late_floor(now);
+    sealed > data.manifest.sealed && data.heads().any(|head| !head.is_empty() && head.since <= sealed)
+}
+
+/// Does the first merge that the plan asks for.
+fn merge_next(
+    shared: &Shared,
+    tenant: &Arc<TenantShared>,
+    now: Timestamp,
+) -> Result<Option<Done>, MaintenanceError> {
+    let inputs = steps(&tenant.data.read(), now).into_iter().find_map(|step| match step {
+        Step::Merge { inputs, .. } => Some(inputs),
+        Step::Drop { .. } => None,
+    });
+    inputs.map(|inputs| merge(shared, tenant, &inputs, now)).transpose()
+}
+
+/// The blocks of a day that has more than one, in log order.
+fn whole_day(tenant: &TenantShared, now: Timestamp) -> Option<Vec<BlockId>> {
+    let data = tenant.data.read();
+    let mut days: BTreeMap<(Day, BlockContent), Vec<&BlockMeta>> = BTreeMap::new();
+    for block in &data.manifest.blocks {
+        let expired = block.id.day.end() <= data.manifest.floor(block.id.content, now);
+        if !expired && !data.set_aside.contains(&block.id) {
+            days.entry((block.id.day, block.id.content)).or_default().push(block);
+        }
+    }
+    let mut blocks = days.into_values().find(|blocks| blocks.len() > 1)?;
+    blocks.sort_by_key(|block| (block.lsns.through, block.id.sequence));
+    Some(blocks.iter().take(SETTLE_INPUTS_MAX).map(|block| block.id).collect())
+}
+
+/// Puts one block in place of several.
+fn merge(
+    shared: &Shared,
+    tenant: &Arc<TenantShared>,
+    ids: &[BlockId],
+    now: Timestamp,
+) -> Result<Done, MaintenanceError> {
+    let mut change = tenant.manifest_change.lock();
+    let (inputs, floors) = {
+        let data = tenant.data.read();
+        let inputs: Vec<Arc<OpenBlock>> =
+            ids.iter().filter_map(|id| data.blocks.iter().find(|b| b.meta.id == *id).cloned()).collect();
+        let manifest = &data.manifest;
+        (
+            inputs,
+            (manifest.floor(BlockContent::RawMetrics, now), manifest.floor(BlockContent::RawSignals, now)),
+        )
+    };
+    let metas: Vec<BlockMeta> = inputs.iter().map(|block| block.meta).collect();
+    let Some(first) = metas.first().filter(|_| metas.len() == ids.len()) else {
+        // The inputs have gone since they were chosen.
+        return Ok(Done::Merged { tenant: tenant.id.clone(), inputs: metas, output: None });
+    };
+    let id = BlockId { sequence: change.next_sequence, ..first.id };
+    let identity = BlockIdentity { tenant: tenant.number, id };
+    let merged = match first.id.content {
+        BlockContent::RawMetrics => inputs
+            .iter()
+            .map(|b| b.metrics())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|m| m.why)
+            .and_then(|blocks| merge_metrics(&blocks, identity, floors.0).map_err(|e| e.to_string())),
+        BlockContent::RawSignals => inputs
+            .iter()
+            .map(|b| b.signals())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|m| m.why)
+            .and_then(|blocks| merge_signals(&blocks, identity, floors.1).map_err(|e| e.to_string())),
+    };
+    let output = match merged {
+        Ok(output) => output,
+        Err(what) => {
+            // Left as they are: queries serve what is whole and name what is not.
+            tenant.data.write().set_aside.extend(ids.iter().copied());
+            return Err(MaintenanceError::Damaged { tenant: tenant.id.clone(), what });
+        }
+    };
+    let output: Vec<_> = output.into_iter().collect();
+    publish_new(shared, tenant, &mut change, &output, "write the merged block")?;
+    let output_meta = output.first().map(|block| block.meta);
+    let manifest = tenant.data.read().manifest.clone();
+    let manifest = Manifest {
+        next_sequence: change.next_sequence,
+        blocks: manifest
+            .blocks
+            .iter()
+            .filter(|block| !ids.contains(&block.id))
+            .copied()
+            .chain(output_meta)
+            .collect(),
+        ..manifest
+    };
+    let opened =
+        output_meta.map(|meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, meta));
+    let mut removed = Vec::new();
+    tenant.commit_manifest(
+        &*shared.vfs,
+        &shared.layout,
+        &mut change,
+        manifest,
+        "publish the merge",
+        |data| {
+            removed = data.remove_blocks(ids);
+            data.blocks.extend(opened);
+        },
+    )?;
+    drop(inputs);
+    retire(shared, tenant, removed);
+    Ok(Done::Merged { tenant: tenant.id.clone(), inputs: metas, output: output_meta })
+}
+
+/// Blocks that no manifest names wait here for their last reader.
+fn retire(shared: &Shared, tenant: &Arc<TenantShared>, blocks: Vec<Arc<OpenBlock>>) {
+    shared.retired.lock().extend(blocks.into_iter().map(|block| (tenant.clone(), block)));
+}
+
+/// Removes the files of retired blocks that nobody reads any more.
+fn remove_retired(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+    let free: Vec<(Arc<TenantShared>, Arc<OpenBlock>)> = {
+        let mut retired = shared.retired.lock();
+        let (free, read) = retired.drain(..).partition(|(_, block)| Arc::strong_count(block) == 1);
+        *retired = read;
+        free
+    };
+    if free.is_empty() {
+        return Ok(None);
+    }
+    let mut files = Vec::new();
+    let mut failed = None;
+    for (tenant, block) in free {
+        match shared.vfs.unlink(&block.path) {
+            Ok(()) => files.push(block.path.clone()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(source) => {
+                let tenant_id = tenant.id.clone();
+                shared.retired.lock().push((tenant, block));
+                failed = Some(MaintenanceError::Io { doing: "remove a block", tenant: tenant_id, source });
+            }
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(Some(Done::Removed { files })),
+    }
+}

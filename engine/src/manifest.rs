@@ -1,0 +1,327 @@
+//! A tenant's manifest: the one truth about which of its data is live.
+//!
+//! Content of the twin file `manifest-<gen>` (see [`crate::twin`]); numbers are LEB128, texts are length-prefixed:
+//!
+//! | field           | type    | notes                                                                  |
+//! |-----------------|---------|------------------------------------------------------------------------|
+//! | `id`            | text    | the tenant's id                                                        |
+//! | `created`       | i64     | milliseconds                                                           |
+//! | `plan`          | -       | name; signals keep; tiers (resolution, keep); late window; limits; rights |
+//! | `data_floor`    | number  | records up to this LSN are in blocks                                   |
+//! | `replay_from`   | number  | records after this LSN are read at open: series are defined in them    |
+//! | `epoch`         | number  | series numbers of later records are of this epoch or a later one       |
+//! | `sealed`        | i64     | stamps up to this are in sealed days                                   |
+//! | `metrics_floor` | i64     | samples up to this have expired; never goes down                       |
+//! | `signals_floor` | i64     | signals up to this have expired; never goes down                       |
+//! | `next_sequence` | number  | of the next block                                                      |
+//! | `blocks`        | list    | day, content, sequence, time, LSNs, level, series, rows, bytes, check  |
+//! | `batches`       | list    | remembered batch ids: site, id, digest, time                           |
+//! | `kinds`         | list    | metric name, kind                                                      |
+//! | `names`         | list    | signal kind, field, name: the names that cardinality caps have let in  |
+//!
+//! A keep is 0 for ever, else days + 1. A block exists only if the manifest names it: a file that it does not name
+//! is garbage, left by a crash or by an interrupted removal, and goes at the next open.
+
+use annals_model::bytes::{Cursor, PutBytes};
+use annals_model::{
+    BatchId, BlockContent, BlockId, BlockMeta, Day, Keep, Limits, Lsn, LsnRange, Plan, Resolution, Rights,
+    SeriesKind, SiteName, TenantId, Tier, TimeRange, Timestamp,
+};
+
+/// The decoded manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    pub(crate) id: TenantId,
+    pub(crate) created: Timestamp,
+    pub(crate) plan: Plan,
+    pub(crate) data_floor: Lsn,
+    pub(crate) replay_from: Lsn,
+    pub(crate) epoch: u64,
+    pub(crate) sealed: Timestamp,
+    pub(crate) metrics_floor: Timestamp,
+    pub(crate) signals_floor: Timestamp,
+    pub(crate) next_sequence: u64,
+    pub(crate) blocks: Vec<BlockMeta>,
+    pub(crate) batches: Vec<RememberedBatch>,
+    pub(crate) kinds: Vec<(String, SeriesKind)>,
+    pub(crate) names: Vec<(String, String, String)>,
+}
+
+/// A batch that was counted: the same id again counts nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RememberedBatch {
+    pub(crate) site: SiteName,
+    pub(crate) id: BatchId,
+    /// Keyed digest of its content.
+    pub(crate) digest: [u8; 16],
+    pub(crate) written: Timestamp,
+}
+
+impl Manifest {
+    /// Of a tenant that was just created.
+    pub(crate) fn new(id: TenantId, plan: Plan, now: Timestamp, after: Lsn) -> Manifest {
+        Manifest {
+            id,
+            created: now,
+            plan,
+            data_floor: after,
+            replay_from: after,
+            epoch: 0,
+            sealed: Timestamp::MIN,
+            metrics_floor: Timestamp::MIN,
+            signals_floor: Timestamp::MIN,
+            next_sequence: 1,
+            blocks: Vec::new(),
+            batches: Vec::new(),
+            kinds: Vec::new(),
+            names: Vec::new(),
+        }
+    }
+
+    /// Samples and signals up to these stamps are never returned at `now`.
+    pub(crate) fn floor(&self, content: BlockContent, now: Timestamp) -> Timestamp {
+        match content {
+            BlockContent::RawMetrics => self.metrics_floor.max(self.plan.raw_keep().floor(now)),
+            BlockContent::RawSignals => self.signals_floor.max(self.plan.signals_keep.floor(now)),
+        }
+    }
+
+    /// Data up to this stamp need not be put into blocks any more. Raw metrics that no reader sees stay while the plan
+    /// keeps a coarser tier of them: their rollup is owed.
+    pub(crate) fn build_floor(&self, content: BlockContent, now: Timestamp) -> Timestamp {
+        match content {
+            BlockContent::RawMetrics => self.plan.longest_keep().floor(now),
+            BlockContent::RawSignals => self.floor(content, now),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_text(self.id.as_str());
+        out.put_i64(self.created.0);
+        put_plan(&mut out, &self.plan);
+        out.put_varint(self.data_floor.0);
+        out.put_varint(self.replay_from.0);
+        out.put_varint(self.epoch);
+        out.put_i64(self.sealed.0);
+        out.put_i64(self.metrics_floor.0);
+        out.put_i64(self.signals_floor.0);
+        out.put_varint(self.next_sequence);
+        out.put_varint(self.blocks.len() as u64);
+        for block in &self.blocks {
+            put_block_id(&mut out, block.id);
+            out.put_i64(block.time.start.0);
+            out.put_i64(block.time.end.0);
+            out.put_varint(block.lsns.after.0);
+            out.put_varint(block.lsns.through.0);
+            out.put_u8(block.level);
+            out.put_varint(block.series);
+            out.put_varint(block.rows);
+            out.put_varint(block.bytes);
+            out.put_u32(block.check);
+        }
+        out.put_varint(self.batches.len() as u64);
+        for batch in &self.batches {
+            out.put_text(batch.site.as_str());
+            out.put(&batch.id.0);
+            out.put(&batch.digest);
+            out.put_i64(batch.written.0);
+        }
+        out.put_varint(self.kinds.len() as u64);
+        for (name, kind) in &self.kinds {
+            out.put_text(name);
+            out.put_u8(kind.tag());
+        }
+        out.put_varint(self.names.len() as u64);
+        for (kind, field, name) in &self.names {
+            [kind, field, name].into_iter().for_each(|text| out.put_text(text));
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Manifest> {
+        let mut cursor = Cursor::new(bytes);
+        let c = &mut cursor;
+        let manifest = Manifest {
+            id: TenantId::new(c.text()?).ok()?,
+            created: Timestamp(c.i64()?),
+            plan: take_plan(c)?,
+            data_floor: Lsn(c.varint()?),
+            replay_from: Lsn(c.varint()?),
+            epoch: c.varint()?,
+            sealed: Timestamp(c.i64()?),
+            metrics_floor: Timestamp(c.i64()?),
+            signals_floor: Timestamp(c.i64()?),
+            next_sequence: c.varint()?,
+            blocks: take_list(c, 36, take_block)?,
+            batches: take_list(c, 42, |c| {
+                Some(RememberedBatch {
+                    site: SiteName::new(c.text()?).ok()?,
+                    id: BatchId(c.array()?),
+                    digest: c.array()?,
+                    written: Timestamp(c.i64()?),
+                })
+            })?,
+            kinds: take_list(c, 2, |c| Some((c.text()?.to_owned(), SeriesKind::from_tag(c.u8()?)?)))?,
+            names: take_list(c, 3, |c| {
+                Some((c.text()?.to_owned(), c.text()?.to_owned(), c.text()?.to_owned()))
+            })?,
+        };
+        cursor.is_empty().then_some(manifest)
+    }
+}
+
+fn take_list<T>(
+    cursor: &mut Cursor<'_>,
+    each_bytes_min: usize,
+    mut take: impl FnMut(&mut Cursor<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let count = cursor.count(each_bytes_min)?;
+    (0..count).map(|_| take(cursor)).collect()
+}
+
+fn put_block_id(out: &mut Vec<u8>, id: BlockId) {
+    out.put_u32(id.day.0 as u32);
+    out.put_u8(id.content.tag());
+    out.put_varint(id.sequence);
+}
+
+fn take_block_id(c: &mut Cursor<'_>) -> Option<BlockId> {
+    Some(BlockId {
+        day: Day(c.u32()? as i32),
+        content: BlockContent::from_tag(c.u8()?)?,
+        sequence: c.varint()?,
+    })
+}
+
+fn take_block(c: &mut Cursor<'_>) -> Option<BlockMeta> {
+    Some(BlockMeta {
+        id: take_block_id(c)?,
+        time: TimeRange::new(Timestamp(c.i64()?), Timestamp(c.i64()?)),
+        lsns: LsnRange { after: Lsn(c.varint()?), through: Lsn(c.varint()?) },
+        level: c.u8()?,
+        series: c.varint()?,
+        rows: c.varint()?,
+        bytes: c.varint()?,
+        check: c.u32()?,
+    })
+}
+
+fn put_keep(out: &mut Vec<u8>, keep: Keep) {
+    match keep {
+        Keep::Forever => out.put_varint(0),
+        Keep::Days(days) => out.put_varint(u64::from(days) + 1),
+    }
+}
+
+fn take_keep(c: &mut Cursor<'_>) -> Option<Keep> {
+    Some(match c.varint()? {
+        0 => Keep::Forever,
+        days => Keep::Days(u32::try_from(days - 1).ok()?),
+    })
+}
+
+fn put_plan(out: &mut Vec<u8>, plan: &Plan) {
+    out.put_text(&plan.name);
+    put_keep(out, plan.signals_keep);
+    out.put_varint(plan.tiers.len() as u64);
+    for tier in &plan.tiers {
+        out.put_u8(match tier.resolution {
+            Resolution::Raw => 0,
+            Resolution::FiveMinutes => 1,
+            Resolution::Hour => 2,
+        });
+        put_keep(out, tier.keep);
+    }
+    out.put_i64(plan.late_window_ms.unwrap_or(-1));
+    out.put_varint(plan.limits.series_max as u64);
+    out.put_varint(plan.limits.batch_records_max as u64);
+    out.put_i64(plan.limits.future_max_ms);
+    let Rights { export, open_metrics, backfill } = plan.rights;
+    out.put_u8(u8::from(export) | u8::from(open_metrics) << 1 | u8::from(backfill) << 2);
+}
+
+fn take_plan(c: &mut Cursor<'_>) -> Option<Plan> {
+    Some(Plan {
+        name: c.text()?.to_owned(),
+        signals_keep: take_keep(c)?,
+        tiers: take_list(c, 2, |c| {
+            let resolution = match c.u8()? {
+                0 => Resolution::Raw,
+                1 => Resolution::FiveMinutes,
+                2 => Resolution::Hour,
+                _ => return None,
+            };
+            Some(Tier { resolution, keep: take_keep(c)? })
+        })?,
+        late_window_ms: Some(c.i64()?).filter(|&window| window >= 0),
+        limits: Limits {
+            series_max: usize::try_from(c.varint()?).ok()?,
+            batch_records_max: usize::try_from(c.varint()?).ok()?,
+            future_max_ms: c.i64()?,
+        },
+        rights: match c.u8()? {
+            bits @ 0..=7 => {
+                Rights { export: bits & 1 != 0, open_metrics: bits & 2 != 0, backfill: bits & 4 != 0 }
+            }
+            _ => return None,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Manifest {
+        let plan = Plan::built_in("enterprise").expect("built in");
+        let mut manifest = Manifest::new(TenantId::new("acme").expect("valid"), plan, Timestamp(5), Lsn(9));
+        let id = BlockId { day: Day(-3), content: BlockContent::RawSignals, sequence: 300 };
+        manifest.blocks.push(BlockMeta {
+            id,
+            time: TimeRange::new(Timestamp(-9), Timestamp(9)),
+            lsns: LsnRange { after: Lsn(1), through: Lsn(1000) },
+            level: 2,
+            series: 1,
+            rows: 77,
+            bytes: 1 << 40,
+            check: 0xdead_beef,
+        });
+        manifest.batches.push(RememberedBatch {
+            site: SiteName::new("shop.example").expect("valid"),
+            id: BatchId([1; 16]),
+            digest: [2; 16],
+            written: Timestamp(1),
+        });
+        manifest.kinds.push(("up".into(), SeriesKind::Gauge));
+        manifest.names.push(("http.request".into(), "route".into(), "/a".into()));
+        manifest
+    }
+
+    #[test]
+    fn a_manifest_round_trips() {
+        let manifest = sample();
+        assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
+    }
+
+    #[test]
+    fn a_damaged_manifest_never_panics() {
+        let bytes = sample().encode();
+        for length in 0..bytes.len() {
+            assert_eq!(Manifest::decode(&bytes[..length]), None, "cut at {length}");
+        }
+        for at in 0..bytes.len() {
+            for mask in [1, 0x80, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= mask;
+                let _ = Manifest::decode(&damaged);
+            }
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_held() {
+        // A change here is a change of the format: it needs a new version.
+        assert_eq!(crc32fast::hash(&sample().encode()), 0xac12_c7d7, "see docs/format");
+    }
+}

@@ -1,0 +1,106 @@
+//! A block that a manifest names, opened when it is first asked for.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use annals_block::{BlockIdentity, MetricBlock, SignalBlock};
+use annals_model::{BlockContent, BlockMeta, Missing, TenantNumber};
+use annals_vfs::{Sealed, Vfs};
+
+use crate::layout::Layout;
+
+/// A live block. Its file stays until the last of these goes.
+pub(crate) struct OpenBlock {
+    pub(crate) meta: BlockMeta,
+    pub(crate) path: PathBuf,
+    tenant: TenantNumber,
+    vfs: Arc<dyn Vfs>,
+    bytes: OnceLock<Result<Sealed, String>>,
+    reader: OnceLock<Result<Reader, String>>,
+}
+
+enum Reader {
+    Metrics(MetricBlock),
+    Signals(SignalBlock),
+}
+
+impl OpenBlock {
+    pub(crate) fn new(
+        vfs: Arc<dyn Vfs>,
+        layout: &Layout,
+        tenant: TenantNumber,
+        meta: BlockMeta,
+    ) -> Arc<OpenBlock> {
+        let path = layout.block(tenant, meta.id);
+        Arc::new(OpenBlock { meta, path, tenant, vfs, bytes: OnceLock::new(), reader: OnceLock::new() })
+    }
+
+    /// Maps the file, so that it stays readable when a writer removes it.
+    pub(crate) fn map(&self) -> Result<Sealed, String> {
+        let bytes = self.bytes.get_or_init(|| {
+            let bytes =
+                self.vfs.map_sealed(&self.path).map_err(|e| format!("{}: {e}", self.path.display()))?;
+            if bytes.len() as u64 == self.meta.bytes {
+                Ok(bytes)
+            } else {
+                Err(format!(
+                    "{}: it has {} bytes, the manifest says {}",
+                    self.path.display(),
+                    bytes.len(),
+                    self.meta.bytes
+                ))
+            }
+        });
+        bytes.clone()
+    }
+
+    pub(crate) fn identity(&self) -> BlockIdentity {
+        BlockIdentity { tenant: self.tenant, id: self.meta.id }
+    }
+
+    fn reader(&self) -> Result<&Reader, String> {
+        let reader = self.reader.get_or_init(|| {
+            let bytes = self.map()?;
+            let name = self.path.display().to_string();
+            match self.meta.id.content {
+                BlockContent::RawMetrics => {
+                    MetricBlock::open(bytes, self.identity(), &name).map(Reader::Metrics)
+                }
+                BlockContent::RawSignals => {
+                    SignalBlock::open(bytes, self.identity(), &name).map(Reader::Signals)
+                }
+            }
+            .map_err(|e| e.to_string())
+        });
+        reader.as_ref().map_err(Clone::clone)
+    }
+
+    /// The block's metrics.
+    pub(crate) fn metrics(&self) -> Result<&MetricBlock, Missing> {
+        match self.reader() {
+            Ok(Reader::Metrics(block)) => Ok(block),
+            Ok(Reader::Signals(_)) => Err(self.missing("it holds signals".to_owned())),
+            Err(why) => Err(self.missing(why)),
+        }
+    }
+
+    /// The block's signals.
+    pub(crate) fn signals(&self) -> Result<&SignalBlock, Missing> {
+        match self.reader() {
+            Ok(Reader::Signals(block)) => Ok(block),
+            Ok(Reader::Metrics(_)) => Err(self.missing("it holds metrics".to_owned())),
+            Err(why) => Err(self.missing(why)),
+        }
+    }
+
+    /// The block's whole time range, as missing.
+    pub(crate) fn missing(&self, why: String) -> Missing {
+        Missing { range: self.meta.time, why }
+    }
+}
+
+impl std::fmt::Debug for OpenBlock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OpenBlock({})", self.meta.id)
+    }
+}

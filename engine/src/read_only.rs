@@ -1,0 +1,217 @@
+//! Opening a store to read it, beside a live writer or without one.
+//!
+//! Nothing is locked and nothing written. Manifests give the blocks; the log gives what is newer. Beside a live writer
+//! only records that the log itself says are durable are read; where no writer lives, every whole record. Files that
+//! vanish in between mean that the writer has moved on: the manifests are read again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use annals_model::schema::SignalSchema;
+use annals_model::{Lsn, Missing, TenantId, TenantNumber, TimeRange, Timestamp};
+use annals_vfs::{Clock, Vfs};
+use annals_wal::Tail;
+
+use crate::error::{OpenError, TenantError};
+use crate::layout::Layout;
+use crate::open_block::OpenBlock;
+use crate::reader::{ReportReader, TenantReader};
+use crate::recover::{self, Loaded};
+use crate::replay::{Replay, ReplayTenant};
+use crate::summary::TenantSummary;
+use crate::view::View;
+
+/// How often a moving store is looked at again before what is missing is taken for missing.
+const ATTEMPTS_MAX: usize = 5;
+
+/// A store as it was when it was opened for reading.
+pub struct ReadOnly {
+    clock: Arc<dyn Clock>,
+    tenants: BTreeMap<TenantId, Opened>,
+    findings: Vec<String>,
+}
+
+struct Opened {
+    summary: TenantSummary,
+    view: Result<View, String>,
+}
+
+impl ReadOnly {
+    /// Opens a store for reading, with the built-in signal kinds.
+    pub fn open(vfs: Arc<dyn Vfs>, clock: Arc<dyn Clock>, root: &Path) -> Result<ReadOnly, OpenError> {
+        ReadOnly::open_with(vfs, clock, root, &annals_signals::builtin())
+    }
+
+    /// Opens a store for reading whose host has registered signal kinds of its own.
+    pub fn open_with(
+        vfs: Arc<dyn Vfs>,
+        clock: Arc<dyn Clock>,
+        root: &Path,
+        schema: &SignalSchema,
+    ) -> Result<ReadOnly, OpenError> {
+        let layout = Layout::new(root);
+        for attempt in 1.. {
+            let last = attempt == ATTEMPTS_MAX;
+            let loaded = match recover::load(&*vfs, &layout) {
+                Ok(Some(loaded)) => loaded,
+                Ok(None) => return Err(OpenError::NoStore { root: root.to_owned() }),
+                Err(_) if !layout_exists(&*vfs, root) => {
+                    return Err(OpenError::NoStore { root: root.to_owned() });
+                }
+                // A generation that was listed and then replaced.
+                Err(_) if !last => continue,
+                Err(error) => return Err(error),
+            };
+            if let Some(opened) = snapshot(&vfs, &clock, &layout, loaded, schema, last)? {
+                return Ok(opened);
+            }
+        }
+        Err(OpenError::NoStore { root: root.to_owned() })
+    }
+
+    /// All tenants, by id.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<TenantSummary> {
+        self.tenants.values().map(|tenant| tenant.summary.clone()).collect()
+    }
+
+    /// What is wrong and was worked around, one sentence each.
+    #[must_use]
+    pub fn findings(&self) -> &[String] {
+        &self.findings
+    }
+
+    /// Reads the tenant's metrics and raw signals.
+    pub fn tenant(&self, id: &TenantId) -> Result<TenantReader, TenantError> {
+        let opened = self.tenants.get(id).ok_or_else(|| TenantError::Unknown(id.clone()))?;
+        match &opened.view {
+            Ok(view) => Ok(TenantReader::snapshot(self.clock.clone(), id.clone(), view.clone())),
+            Err(why) => Err(TenantError::Unavailable { tenant: id.clone(), why: why.clone() }),
+        }
+    }
+
+    /// Reads reports only.
+    pub fn report_reader(&self, id: &TenantId) -> Result<ReportReader, TenantError> {
+        self.tenant(id).map(ReportReader::new)
+    }
+}
+
+impl std::fmt::Debug for ReadOnly {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ReadOnly({} tenants)", self.tenants.len())
+    }
+}
+
+fn layout_exists(vfs: &dyn Vfs, root: &Path) -> bool {
+    vfs.list(root).is_ok()
+}
+
+/// One look at the store; `None` where it moved meanwhile and another look may see it whole.
+fn snapshot(
+    vfs: &Arc<dyn Vfs>,
+    clock: &Arc<dyn Clock>,
+    layout: &Layout,
+    loaded: Loaded,
+    schema: &SignalSchema,
+    last: bool,
+) -> Result<Option<ReadOnly>, OpenError> {
+    let mut findings = loaded.findings;
+    let mut replay = Replay::new(schema);
+    let mut ids: Vec<(TenantNumber, TenantId, Option<String>)> = Vec::new();
+    for (number, id, manifest) in loaded.tenants {
+        match manifest {
+            Ok(loaded) => {
+                replay.tenants.insert(number, ReplayTenant::new(loaded.manifest, loaded.generation));
+                ids.push((number, id, None));
+            }
+            Err(why) => ids.push((number, id, Some(why))),
+        }
+    }
+    // Blocks before the log: what a flush moves from the log into blocks meanwhile is seen in the log still, or the
+    // manifest is seen to have moved.
+    let mut views: BTreeMap<TenantNumber, View> = BTreeMap::new();
+    let now = Timestamp(clock.now_ms());
+    for (&number, tenant) in &replay.tenants {
+        let blocks: Vec<Arc<OpenBlock>> = tenant
+            .manifest
+            .blocks
+            .iter()
+            .map(|&meta| OpenBlock::new(vfs.clone(), layout, number, meta))
+            .collect();
+        // Mapped now, so that a writer may remove them.
+        if !last && blocks.iter().any(|block| block.map().is_err()) && moved(vfs, layout, number, tenant) {
+            return Ok(None);
+        }
+        views.insert(
+            number,
+            View {
+                blocks,
+                metrics_floor: tenant.manifest.floor(annals_model::BlockContent::RawMetrics, now),
+                signals_floor: tenant.manifest.floor(annals_model::BlockContent::RawSignals, now),
+                ..View::default()
+            },
+        );
+    }
+    let Log { lost, interrupted } = read_log(vfs, layout, loaded.root, &mut replay, &mut findings)?;
+    let moved = || replay.tenants.iter().any(|(&number, tenant)| moved(vfs, layout, number, tenant));
+    if !last && (interrupted || moved()) {
+        return Ok(None);
+    }
+    let mut tenants = BTreeMap::new();
+    for (number, id, unavailable) in ids {
+        let opened = match (replay.tenants.remove(&number), views.remove(&number), unavailable) {
+            (Some(tenant), Some(mut view), None) => {
+                let summary = TenantSummary::of(&tenant.manifest, tenant.heads.iter(), number, now);
+                view.heads = tenant.heads.into_iter().map(Arc::new).collect();
+                view.missing.extend(lost.iter().cloned());
+                Opened { summary, view: Ok(view) }
+            }
+            (_, _, why) => {
+                let why = why.unwrap_or_default();
+                Opened { summary: TenantSummary::unavailable(id.clone(), why.clone()), view: Err(why) }
+            }
+        };
+        tenants.insert(id, opened);
+    }
+    Ok(Some(ReadOnly { clock: clock.clone(), tenants, findings }))
+}
+
+/// Whether a tenant has a newer manifest than the one that was read.
+fn moved(vfs: &Arc<dyn Vfs>, layout: &Layout, number: TenantNumber, tenant: &ReplayTenant) -> bool {
+    let newest = crate::tenant::manifest_files(layout, number).generations(&**vfs);
+    newest.is_ok_and(|generations| generations.last().is_some_and(|&newest| newest != tenant.generation))
+}
+
+/// What a look at the log gave, beside its records.
+struct Log {
+    lost: Vec<Missing>,
+    /// Segments went while they were read.
+    interrupted: bool,
+}
+
+/// Replays the log.
+fn read_log(
+    vfs: &Arc<dyn Vfs>,
+    layout: &Layout,
+    root: [u8; 16],
+    replay: &mut Replay<'_>,
+    findings: &mut Vec<String>,
+) -> Result<Log, OpenError> {
+    let live = vfs.is_locked(&layout.lock).map_err(OpenError::io("look at", &layout.lock))?;
+    let tail = if live { Tail::KnownDurable } else { Tail::AllValid };
+    let after = annals_wal::Lsn(replay.start().0);
+    let report =
+        annals_wal::read(&**vfs, &layout.wal, &root, after, tail, &mut |record: annals_wal::Record<'_>| {
+            replay.record(Lsn(record.lsn.0), record.kind, record.payload);
+        })
+        .map_err(OpenError::Log)?;
+    let lost = report
+        .damage
+        .iter()
+        .filter(|damage| damage.lsns.is_some())
+        .map(|damage| Missing { range: TimeRange::ALL, why: damage.to_string() })
+        .collect();
+    findings.extend(report.damage.iter().map(ToString::to_string));
+    Ok(Log { lost, interrupted: report.interrupted })
+}

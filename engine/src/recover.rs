@@ -1,0 +1,274 @@
+//! Opening a root for writing: catalogue, manifests, log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use annals_model::{BlockContent, Lsn, TenantId, TenantNumber, Timestamp};
+use annals_vfs::{DirEntryKind, Entropy, Vfs};
+use annals_wal::Wal;
+
+use crate::catalog::Catalogue;
+use crate::error::{MaintenanceError, OpenError};
+use crate::files::PublishError;
+use crate::flush::{BuildRequest, build_blocks, publish_blocks};
+use crate::head::Head;
+use crate::layout::{Layout, block_file_name};
+use crate::manifest::Manifest;
+use crate::options::Options;
+use crate::replay::{Replay, ReplayReport, ReplayTenant, flushed_range};
+use crate::shared::CatalogueState;
+use crate::tenant::manifest_files;
+use crate::twin::{Role, TwinError, TwinFiles};
+
+/// What an open found, for the host to log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// What was replayed.
+    pub replay: ReplayReport,
+    /// What is wrong and was worked around, one sentence each, naming the file.
+    pub findings: Vec<String>,
+    /// Bytes at the log's end that were never acknowledged and were cut, as a crash leaves them.
+    pub tail_bytes_discarded: u64,
+    /// Where log files went that could not be used whole. Nothing is deleted.
+    pub quarantined: Vec<PathBuf>,
+    /// Tenants that cannot be used, and why.
+    pub unavailable: Vec<(TenantId, String)>,
+}
+
+/// What is read from the root before the log.
+pub(crate) struct Loaded {
+    pub(crate) catalogue: CatalogueState,
+    pub(crate) root: [u8; 16],
+    pub(crate) tenants: Vec<(TenantNumber, TenantId, Result<LoadedManifest, String>)>,
+    pub(crate) findings: Vec<String>,
+}
+
+pub(crate) struct LoadedManifest {
+    pub(crate) manifest: Manifest,
+    pub(crate) generation: u64,
+}
+
+/// The catalogue's file series.
+pub(crate) fn catalogue_files(layout: &Layout) -> TwinFiles {
+    TwinFiles { directory: layout.root.clone(), role: Role::Catalogue, owner: 0 }
+}
+
+/// Reads catalogue and manifests; `None` where there is no catalogue.
+pub(crate) fn load(vfs: &dyn Vfs, layout: &Layout) -> Result<Option<Loaded>, OpenError> {
+    let Some(twin) = catalogue_files(layout).load(vfs).map_err(OpenError::Catalogue)? else {
+        return Ok(None);
+    };
+    let catalogue = Catalogue::decode(&twin.content).ok_or_else(|| {
+        OpenError::Catalogue(TwinError::Corrupt {
+            path: twin.path.clone(),
+            what: "it does not decode".to_owned(),
+        })
+    })?;
+    let mut findings = Vec::new();
+    if let Some(what) = &twin.half_damaged {
+        findings.push(format!("{}: {what}; the other copy was used", twin.path.display()));
+    }
+    let mut tenants = Vec::new();
+    for (number, id) in &catalogue.tenants {
+        let loaded = load_manifest(vfs, layout, *number, id, twin.root, &mut findings);
+        tenants.push((*number, id.clone(), loaded));
+    }
+    let catalogue = CatalogueState { catalogue, generation: twin.generation, suspended: false };
+    Ok(Some(Loaded { catalogue, root: twin.root, tenants, findings }))
+}
+
+fn load_manifest(
+    vfs: &dyn Vfs,
+    layout: &Layout,
+    number: TenantNumber,
+    id: &TenantId,
+    root: [u8; 16],
+    findings: &mut Vec<String>,
+) -> Result<LoadedManifest, String> {
+    let files = manifest_files(layout, number);
+    let twin = files
+        .load(vfs)
+        .map_err(|e| e.to_string())?
+        .ok_or_else(|| format!("{}: there is no manifest", files.directory.display()))?;
+    let path = twin.path.display();
+    if twin.root != root {
+        return Err(format!("{path}: it belongs to another store"));
+    }
+    if let Some(what) = &twin.half_damaged {
+        findings.push(format!("{path}: {what}; the other copy was used"));
+    }
+    let manifest = Manifest::decode(&twin.content).ok_or_else(|| format!("{path}: it does not decode"))?;
+    if manifest.id != *id {
+        return Err(format!("{path}: it names another tenant"));
+    }
+    Ok(LoadedManifest { manifest, generation: twin.generation })
+}
+
+/// Starts an empty store: its catalogue is what makes the directory one.
+pub(crate) fn initialise(vfs: &dyn Vfs, entropy: &dyn Entropy, layout: &Layout) -> Result<Loaded, OpenError> {
+    let mut root = [0; 16];
+    entropy.fill(&mut root).map_err(OpenError::io("draw the id of", &layout.root))?;
+    let catalogue = Catalogue { next: 1, tenants: Vec::new() };
+    catalogue_files(layout)
+        .store(vfs, &layout.temporary, root, 1, &catalogue.encode())
+        .map_err(|e| OpenError::io("create", &layout.root)(e.into_source()))?;
+    let catalogue = CatalogueState { catalogue, generation: 1, suspended: false };
+    Ok(Loaded { catalogue, root, tenants: Vec::new(), findings: Vec::new() })
+}
+
+/// What an open works with.
+pub(crate) struct Opening<'a> {
+    pub(crate) vfs: &'a Arc<dyn Vfs>,
+    pub(crate) entropy: &'a dyn Entropy,
+    pub(crate) layout: &'a Layout,
+    pub(crate) root: [u8; 16],
+    pub(crate) options: &'a Options,
+    pub(crate) now: Timestamp,
+}
+
+/// Opens the log and replays it. Where heads outgrow the budget they become blocks on the way.
+pub(crate) fn replay_log<'a>(
+    opening: &Opening<'a>,
+    mut replay: Replay<'a>,
+    found: &mut RecoveryReport,
+) -> Result<(Wal, Replay<'a>), OpenError> {
+    let Opening { vfs, entropy, layout, root, options, .. } = *opening;
+    let floor = replay.tenants.values().map(|t| t.manifest.data_floor).max().unwrap_or_default();
+    let mut failed = None;
+    let place = annals_wal::Place {
+        directory: layout.wal.clone(),
+        temporary: layout.temporary.clone(),
+        quarantine: layout.quarantine.clone(),
+        root_id: root,
+    };
+    let opened = Wal::open(
+        vfs.clone(),
+        entropy,
+        place,
+        &wal_options(options),
+        annals_wal::Lsn(floor.0),
+        &mut |record: annals_wal::Record<'_>| {
+            let lsn = Lsn(record.lsn.0);
+            replay.record(lsn, record.kind, record.payload);
+            if replay.head_bytes > options.head_bytes_max && failed.is_none() {
+                failed = flush_all(opening, &mut replay, lsn).err();
+            }
+        },
+    );
+    if let Some(error) = failed {
+        return Err(OpenError::Recovery(error));
+    }
+    let (wal, report) = opened.map_err(OpenError::Log)?;
+    found.findings.extend(report.damage.iter().map(ToString::to_string));
+    found.tail_bytes_discarded = report.tail_bytes_discarded;
+    found.quarantined = report.quarantined;
+    Ok((wal, replay))
+}
+
+/// The log's sizes that follow from a host's limit: a segment or a record is at most a part of the whole.
+fn wal_options(options: &Options) -> annals_wal::Options {
+    let defaults = annals_wal::Options::default();
+    let part = (options.log_bytes_max / 8).clamp(64 << 10, defaults.segment_bytes_max);
+    annals_wal::Options {
+        log_bytes_max: options.log_bytes_max.max(8 * part),
+        segment_bytes_max: part,
+        record_bytes_max: part as u32,
+        first_segment_bytes: defaults.first_segment_bytes.min(part),
+        ..defaults
+    }
+}
+
+/// Makes blocks of what was replayed so far. The series' definitions stay needed: `replay_from` does not move.
+fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Result<(), MaintenanceError> {
+    let Opening { layout, root, options, now, .. } = *opening;
+    let vfs = &**opening.vfs;
+    for (&number, tenant) in &mut replay.tenants {
+        if tenant.heads.iter().all(Head::is_empty) {
+            continue;
+        }
+        let id = tenant.manifest.id.clone();
+        let heads: Vec<Arc<Head>> = std::mem::take(&mut tenant.heads).into_iter().map(Arc::new).collect();
+        let request = BuildRequest {
+            tenant: number,
+            schema: &options.schema,
+            lsns: flushed_range(&tenant.manifest, through),
+            first_sequence: tenant.manifest.next_sequence,
+            metrics_floor: tenant.manifest.build_floor(BlockContent::RawMetrics, now),
+            signals_floor: tenant.manifest.build_floor(BlockContent::RawSignals, now),
+        };
+        let encoded = build_blocks(&heads, &request)
+            .map_err(|what| MaintenanceError::Build { tenant: id.clone(), what })?;
+        let io = |doing, error: PublishError| MaintenanceError::Io {
+            doing,
+            tenant: id.clone(),
+            source: error.into_source(),
+        };
+        publish_blocks(vfs, layout, number, &encoded).map_err(|e| io("write the blocks", e))?;
+        let batches = tenant.batches.remembered(&tenant.manifest.plan, now, through);
+        let kinds = tenant.kinds.iter().map(|(name, kind)| (name.to_string(), *kind));
+        let manifest = Manifest {
+            data_floor: through,
+            next_sequence: request.first_sequence + encoded.len() as u64,
+            blocks: tenant.manifest.blocks.iter().copied().chain(encoded.iter().map(|b| b.meta)).collect(),
+            batches,
+            kinds: kinds.collect::<BTreeMap<_, _>>().into_iter().collect(),
+            names: tenant.names.iter().map(|(k, f, n)| (k.to_owned(), f.to_owned(), n.to_owned())).collect(),
+            ..tenant.manifest.clone()
+        };
+        manifest_files(layout, number)
+            .store(vfs, &layout.temporary, root, tenant.generation + 1, &manifest.encode())
+            .map_err(|e| io("publish the manifest", e))?;
+        tenant.generation += 1;
+        tenant.manifest = manifest;
+        // No one else holds them: readers come after recovery.
+        tenant.heads = heads.into_iter().filter_map(Arc::into_inner).collect();
+        for head in &mut tenant.heads {
+            replay.head_bytes -= head.clear_data();
+        }
+    }
+    Ok(())
+}
+
+/// Removes files of blocks that no manifest names: left by a crash before their manifest, or waiting to be removed.
+pub(crate) fn remove_orphans(
+    vfs: &dyn Vfs,
+    layout: &Layout,
+    tenant: &ReplayTenant,
+    number: TenantNumber,
+) -> Vec<String> {
+    let mut findings = Vec::new();
+    for content in [BlockContent::RawMetrics, BlockContent::RawSignals] {
+        let directory = layout.blocks(number, content);
+        let live: BTreeSet<String> = tenant
+            .manifest
+            .blocks
+            .iter()
+            .filter(|block| block.id.content == content)
+            .map(|block| block_file_name(block.id))
+            .collect();
+        let entries = match vfs.list(&directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                findings.push(format!("{}: cannot be listed: {error}", directory.display()));
+                continue;
+            }
+        };
+        let mut removed = false;
+        for entry in entries {
+            let path = directory.join(&entry.name);
+            if entry.kind == DirEntryKind::File && entry.name.ends_with(".blk") {
+                if !live.contains(&entry.name) {
+                    // What cannot be removed now is found again at the next open.
+                    removed |= vfs.unlink(&path).is_ok();
+                }
+            } else {
+                findings.push(format!("{}: it is none of this store's files; left alone", path.display()));
+            }
+        }
+        if removed {
+            let _ = vfs.sync_dir(&directory);
+        }
+    }
+    findings
+}

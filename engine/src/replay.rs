@@ -1,0 +1,158 @@
+//! Replay: the log's records become heads again, within the memory budget.
+//!
+//! A tenant's records after its manifest's `replay_from` are read: those up to `data_floor` only for the series that
+//! they define (their samples are in blocks), later ones whole. A record whose batch id is known already is a retry
+//! that was written after its first attempt had been reported as unknown: it counts nothing.
+
+use std::collections::BTreeMap;
+
+use annals_model::schema::SignalSchema;
+use annals_model::{Lsn, LsnRange, SeriesKind, TenantNumber};
+use annals_signals::{NameTable, decode_rows};
+use hashbrown::HashMap;
+
+use crate::batches::{BatchIds, Seen};
+use crate::head::Head;
+use crate::manifest::{Manifest, RememberedBatch};
+use crate::record::{self, BATCH, MetricRows};
+
+/// What is replayed of each tenant.
+pub(crate) struct Replay<'a> {
+    schema: &'a SignalSchema,
+    pub(crate) tenants: BTreeMap<TenantNumber, ReplayTenant>,
+    pub(crate) report: ReplayReport,
+    /// Bytes of all heads.
+    pub(crate) head_bytes: usize,
+}
+
+/// One tenant while its records are read.
+pub(crate) struct ReplayTenant {
+    pub(crate) manifest: Manifest,
+    pub(crate) generation: u64,
+    pub(crate) heads: Vec<Head>,
+    pub(crate) batches: BatchIds,
+    pub(crate) names: NameTable,
+    pub(crate) kinds: HashMap<Box<str>, SeriesKind, foldhash::fast::FixedState>,
+    /// The highest epoch of any record.
+    pub(crate) epoch: u64,
+}
+
+/// What a replay found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReplayReport {
+    /// Records read.
+    pub records: u64,
+    /// Records whose data is in blocks already.
+    pub in_blocks: u64,
+    /// Records that were retries of others.
+    pub duplicates: u64,
+    /// Records of tenants that the catalogue does not name.
+    pub foreign: u64,
+    /// Records that were whole in the log and do not decode: their numbers in it.
+    pub undecodable: Vec<Lsn>,
+}
+
+impl ReplayTenant {
+    pub(crate) fn new(manifest: Manifest, generation: u64) -> ReplayTenant {
+        let mut names = NameTable::default();
+        for (kind, field, name) in &manifest.names {
+            names.insert(kind, field, name);
+        }
+        ReplayTenant {
+            generation,
+            heads: Vec::new(),
+            batches: BatchIds::from_remembered(&manifest.batches),
+            names,
+            kinds: manifest.kinds.iter().map(|(name, kind)| (name.as_str().into(), *kind)).collect(),
+            epoch: manifest.epoch,
+            manifest,
+        }
+    }
+}
+
+impl<'a> Replay<'a> {
+    pub(crate) fn new(schema: &'a SignalSchema) -> Replay<'a> {
+        Replay { schema, tenants: BTreeMap::new(), report: ReplayReport::default(), head_bytes: 0 }
+    }
+
+    /// Where reading the log must start.
+    pub(crate) fn start(&self) -> Lsn {
+        self.tenants.values().map(|tenant| tenant.manifest.replay_from).min().unwrap_or_default()
+    }
+
+    /// Takes one record.
+    pub(crate) fn record(&mut self, lsn: Lsn, kind: u8, payload: &[u8]) {
+        self.report.records += 1;
+        let Some(record) = record::decode(payload).filter(|_| kind == BATCH) else {
+            self.report.undecodable.push(lsn);
+            return;
+        };
+        let header = record.header;
+        let Some(tenant) = self.tenants.get_mut(&header.tenant) else {
+            self.report.foreign += 1;
+            return;
+        };
+        tenant.epoch = tenant.epoch.max(header.epoch);
+        if lsn <= tenant.manifest.replay_from {
+            self.report.in_blocks += 1;
+            return;
+        }
+        let Some(mut metrics) = record::decode_metrics(record.metrics) else {
+            self.report.undecodable.push(lsn);
+            return;
+        };
+        let mut rows = Vec::new();
+        if lsn <= tenant.manifest.data_floor {
+            self.report.in_blocks += 1;
+            metrics.samples.clear();
+        } else {
+            let known = tenant.batches.check(&header.site, header.id, &header.digest);
+            if matches!(known, Seen::Duplicate) {
+                self.report.duplicates += 1;
+                // Later records may use the series that it defines.
+                metrics.samples.clear();
+            } else if record.signals.is_empty() {
+            } else if let Ok(decoded) = decode_rows(self.schema, record.signals) {
+                rows = decoded;
+            } else {
+                self.report.undecodable.push(lsn);
+            }
+            rows.iter().for_each(|row| tenant.names.observe(self.schema, row));
+            let batch = RememberedBatch {
+                site: header.site,
+                id: header.id,
+                digest: header.digest,
+                written: header.written,
+            };
+            tenant.batches.remember(batch, lsn);
+        }
+        for (labels, kind) in &metrics.definitions {
+            tenant.kinds.entry(labels.metric_name().into()).or_insert(*kind);
+        }
+        if metrics.definitions.is_empty() && metrics.samples.is_empty() && rows.is_empty() {
+            return;
+        }
+        self.head_bytes += apply(&mut tenant.heads, header.epoch, lsn, header.written, &metrics, rows);
+    }
+}
+
+/// Applies a record to the head of its epoch.
+pub(crate) fn apply(
+    heads: &mut Vec<Head>,
+    epoch: u64,
+    lsn: Lsn,
+    written: annals_model::Timestamp,
+    metrics: &MetricRows,
+    rows: Vec<annals_model::SignalRow>,
+) -> usize {
+    let at = heads.partition_point(|head| head.epoch < epoch);
+    if heads.get(at).is_none_or(|head| head.epoch != epoch) {
+        heads.insert(at, Head::new(epoch, lsn, written));
+    }
+    heads.get_mut(at).map_or(0, |head| head.apply(metrics, rows))
+}
+
+/// The records that a flush in the middle of a replay covers.
+pub(crate) fn flushed_range(manifest: &Manifest, through: Lsn) -> LsnRange {
+    LsnRange { after: manifest.data_floor, through }
+}

@@ -1,0 +1,162 @@
+//! What the parts of a store that is open for writing share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use annals_model::{TenantId, Timestamp};
+use annals_signals::ReservedMetrics;
+use annals_vfs::{Clock, Entropy, Vfs};
+use parking_lot::{Condvar, Mutex, RwLock};
+
+use crate::catalog::Catalogue;
+use crate::commit::CommitQueue;
+use crate::error::WriteError;
+use crate::layout::Layout;
+use crate::open_block::OpenBlock;
+use crate::options::{Background, Options};
+use crate::tenant::TenantShared;
+
+/// How long a writer waits for a flush before it is told that the store is overloaded.
+const ROOM_WAIT: Duration = Duration::from_secs(10);
+
+/// The inside of a store that is open for writing.
+pub(crate) struct Shared {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) layout: Layout,
+    pub(crate) root: [u8; 16],
+    pub(crate) options: Options,
+    pub(crate) reserved: ReservedMetrics,
+    pub(crate) commits: CommitQueue,
+    pub(crate) tenants: RwLock<BTreeMap<TenantId, TenantSlot>>,
+    pub(crate) catalogue: Mutex<CatalogueState>,
+    /// Bytes of all heads, frozen ones included.
+    pub(crate) head_bytes: AtomicUsize,
+    /// Blocks that no manifest names any more, waiting for their last reader.
+    pub(crate) retired: Mutex<Vec<(Arc<TenantShared>, Arc<OpenBlock>)>>,
+    pub(crate) closed: AtomicBool,
+    /// Wakes the maintenance thread, and writers that wait for room.
+    pub(crate) attention: Signal,
+    pub(crate) room: Signal,
+    pub(crate) this: OnceLock<Weak<Shared>>,
+}
+
+/// A tenant of the catalogue.
+pub(crate) enum TenantSlot {
+    Open(Arc<TenantShared>),
+    /// Its manifest or keys cannot be used; the text says why.
+    Unavailable(String),
+}
+
+pub(crate) struct CatalogueState {
+    pub(crate) catalogue: Catalogue,
+    pub(crate) generation: u64,
+    /// Whether the last change is durable is unknown.
+    pub(crate) suspended: bool,
+}
+
+/// A condition that is looked at again when someone says so, or after a while.
+#[derive(Default)]
+pub(crate) struct Signal {
+    lock: Mutex<()>,
+    condvar: Condvar,
+}
+
+impl Signal {
+    pub(crate) fn notify(&self) {
+        let _lock = self.lock.lock();
+        self.condvar.notify_all();
+    }
+
+    /// Waits for a notification where `ready` does not hold; at most for `timeout`.
+    pub(crate) fn wait_unless(&self, timeout: Duration, ready: impl Fn() -> bool) {
+        let mut lock = self.lock.lock();
+        if !ready() {
+            self.condvar.wait_for(&mut lock, timeout);
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp(self.clock.now_ms())
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<(), WriteError> {
+        if self.closed.load(Ordering::Acquire) { Err(WriteError::Closed) } else { Ok(()) }
+    }
+
+    /// What a ticket calls to make progress where no thread commits.
+    pub(crate) fn drive(&self) -> Option<Arc<dyn Fn() + Send + Sync>> {
+        match self.options.background {
+            Background::Threads => None,
+            Background::Steps => {
+                let this = self.this.get().cloned()?;
+                Some(Arc::new(move || {
+                    if let Some(shared) = this.upgrade() {
+                        shared.commit_step();
+                    }
+                }))
+            }
+        }
+    }
+
+    /// Commits what is queued; false where nothing was committed.
+    pub(crate) fn commit_step(&self) -> bool {
+        match self.commits.step() {
+            None => false,
+            Some(grown) => {
+                self.grow(grown);
+                true
+            }
+        }
+    }
+
+    pub(crate) fn grow(&self, bytes: usize) {
+        let before = self.head_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes > self.options.head_bytes_max {
+            self.attention.notify();
+        }
+    }
+
+    pub(crate) fn shrink(&self, bytes: usize) {
+        self.head_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.room.notify();
+    }
+
+    /// Back-pressure: heads stay below twice their budget.
+    pub(crate) fn wait_for_room(&self) -> Result<(), WriteError> {
+        let limit = self.options.head_bytes_max.saturating_mul(2);
+        let has_room = || self.head_bytes.load(Ordering::Relaxed) < limit;
+        if has_room() {
+            return Ok(());
+        }
+        if self.options.background == Background::Threads {
+            self.attention.notify();
+            self.room.wait_unless(ROOM_WAIT, || has_room() || self.closed.load(Ordering::Acquire));
+        }
+        if has_room() {
+            Ok(())
+        } else {
+            Err(WriteError::Overloaded {
+                what: "the memory for data that is not in blocks yet",
+                limit: limit as u64,
+            })
+        }
+    }
+
+    /// All tenants that can be used, by id.
+    pub(crate) fn open_tenants(&self) -> Vec<Arc<TenantShared>> {
+        self.tenants
+            .read()
+            .values()
+            .filter_map(|slot| match slot {
+                TenantSlot::Open(tenant) => Some(tenant.clone()),
+                TenantSlot::Unavailable(_) => None,
+            })
+            .collect()
+    }
+}

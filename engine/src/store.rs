@@ -1,0 +1,419 @@
+//! A store that is open for writing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use annals_model::{BlockMeta, Lsn, Plan, SampleBatch, SignalBatch, TenantId, TenantNumber, Timestamp};
+use annals_signals::{Deriver, reserved_metrics};
+use annals_vfs::{Clock, Entropy, LockError, LockGuard, Vfs};
+use parking_lot::{Mutex, RwLock};
+
+use crate::catalog::Catalogue;
+use crate::commit::CommitQueue;
+use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
+use crate::files::PublishError;
+use crate::ingest;
+use crate::keys;
+use crate::layout::Layout;
+use crate::maintenance::{self, Done};
+use crate::manifest::Manifest;
+use crate::open_block::OpenBlock;
+use crate::options::{Background, Options};
+use crate::reader::{ReportReader, TenantReader};
+use crate::recover::{self, Opening, RecoveryReport, catalogue_files};
+use crate::replay::{Replay, ReplayTenant};
+use crate::shared::{CatalogueState, Shared, Signal, TenantSlot};
+use crate::summary::TenantSummary;
+use crate::tenant::{Data, Ingest, ManifestChange, TenantShared, manifest_files};
+use crate::ticket::{Durability, Ticket};
+
+/// How long the commit thread sleeps where nobody wakes it; also how soon an idle log says what is durable.
+const COMMIT_IDLE: Duration = Duration::from_millis(50);
+/// How long the maintenance thread sleeps where nobody wakes it.
+const MAINTENANCE_IDLE: Duration = Duration::from_secs(1);
+
+/// A store that is open for writing: one per root and machine.
+///
+/// Dropping it ends its threads without a flush: what was acknowledged is in the log. [`Annals::close`] does the same
+/// and reports errors.
+pub struct Annals {
+    shared: Arc<Shared>,
+    recovery: RecoveryReport,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    _lock: LockGuard,
+}
+
+/// A tenant of a store that is open for writing. Cheap to clone.
+#[derive(Clone)]
+pub struct Tenant {
+    shared: Arc<Shared>,
+    tenant: Arc<TenantShared>,
+}
+
+impl Annals {
+    /// Opens a root for writing, creating the store where there is none, and recovers what the log holds.
+    ///
+    /// A tenant whose manifest or keys are damaged is unavailable; the others are served. See [`Annals::recovery`].
+    pub fn open(
+        vfs: Arc<dyn Vfs>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        root: &Path,
+        options: Options,
+    ) -> Result<Annals, OpenError> {
+        let layout = Layout::new(root);
+        layout.create(&*vfs).map_err(OpenError::io("create", root))?;
+        let holder = format!("process {} since {}", std::process::id(), Timestamp(clock.now_ms()));
+        let lock = vfs.lock(&layout.lock, &holder).map_err(|error| match error {
+            held @ LockError::Held { .. } => OpenError::AlreadyOpen(held),
+            LockError::Io { path, source } => OpenError::Io { doing: "lock", path, source },
+        })?;
+        layout.empty_temporary(&*vfs).map_err(OpenError::io("empty", &layout.temporary))?;
+        let loaded = match recover::load(&*vfs, &layout)? {
+            Some(loaded) => loaded,
+            None => recover::initialise(&*vfs, &*entropy, &layout)?,
+        };
+        let mut recovery = RecoveryReport { findings: loaded.findings, ..RecoveryReport::default() };
+        let mut replay = Replay::new(&options.schema);
+        let mut numbers = BTreeMap::new();
+        let mut slots = BTreeMap::new();
+        for (number, id, manifest) in loaded.tenants {
+            match manifest {
+                Ok(loaded) => {
+                    replay.tenants.insert(number, ReplayTenant::new(loaded.manifest, loaded.generation));
+                    numbers.insert(number, id);
+                }
+                Err(why) => {
+                    recovery.unavailable.push((id.clone(), why.clone()));
+                    slots.insert(id, TenantSlot::Unavailable(why));
+                }
+            }
+        }
+        let opening = Opening {
+            vfs: &vfs,
+            entropy: &*entropy,
+            layout: &layout,
+            root: loaded.root,
+            options: &options,
+            now: Timestamp(clock.now_ms()),
+        };
+        let (wal, replay) = recover::replay_log(&opening, replay, &mut recovery)?;
+        let Replay { tenants, report, head_bytes, .. } = replay;
+        recovery.replay = report;
+        let commits = CommitQueue::new(wal, options.durability);
+        for (number, tenant) in tenants {
+            let Some(id) = numbers.remove(&number) else { continue };
+            recovery.findings.extend(recover::remove_orphans(&*vfs, &layout, &tenant, number));
+            let slot = match keys::load(&*vfs, &layout, number) {
+                Ok(keys) => {
+                    TenantSlot::Open(Arc::new(open_tenant(&opening, number, id.clone(), keys, tenant)))
+                }
+                Err(error) => {
+                    recovery.unavailable.push((id.clone(), error.to_string()));
+                    TenantSlot::Unavailable(error.to_string())
+                }
+            };
+            slots.insert(id, slot);
+        }
+        let shared = Arc::new(Shared {
+            vfs,
+            clock,
+            entropy,
+            layout,
+            root: loaded.root,
+            reserved: reserved_metrics(&options.schema),
+            commits,
+            tenants: RwLock::new(slots),
+            catalogue: Mutex::new(loaded.catalogue),
+            head_bytes: AtomicUsize::new(head_bytes),
+            retired: Mutex::new(Vec::new()),
+            closed: AtomicBool::new(false),
+            attention: Signal::default(),
+            room: Signal::default(),
+            this: OnceLock::new(),
+            options,
+        });
+        let _ = shared.this.set(Arc::downgrade(&shared));
+        let threads = match shared.options.background {
+            Background::Steps => Vec::new(),
+            Background::Threads => vec![
+                spawn("annals-commit", &shared, commit_loop),
+                spawn("annals-maintenance", &shared, maintenance_loop),
+            ],
+        };
+        Ok(Annals { shared, recovery, threads: Mutex::new(threads), _lock: lock })
+    }
+
+    /// What the open found and did.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    /// Creates a tenant. It is durable when this returns.
+    pub fn create_tenant(&self, id: &TenantId, plan: Plan) -> Result<Tenant, TenantError> {
+        let shared = &self.shared;
+        let mut state = shared.catalogue.lock();
+        if shared.tenants.read().contains_key(id) {
+            return Err(TenantError::Exists(id.clone()));
+        }
+        let io = |source| TenantError::Io { tenant: id.clone(), source };
+        if state.suspended {
+            return Err(TenantError::Unavailable {
+                tenant: id.clone(),
+                why: "whether an earlier change of the catalogue is durable is unknown; open the store again"
+                    .to_owned(),
+            });
+        }
+        let number = TenantNumber(state.catalogue.next);
+        let next = number.0.checked_add(1).ok_or(TenantError::Full)?;
+        let (vfs, layout) = (&*shared.vfs, &shared.layout);
+        // A number is used up even where its creation fails: what is left under it is garbage, never data.
+        state.catalogue.next = next;
+        layout.create_tenant(vfs, number).map_err(io)?;
+        keys::create(vfs, &*shared.entropy, layout, number).map_err(io)?;
+        let keys = keys::load(vfs, layout, number)
+            .map_err(|e| TenantError::Unavailable { tenant: id.clone(), why: e.to_string() })?;
+        let after = Lsn(shared.commits.wal.last_enqueued().0);
+        let manifest = Manifest::new(id.clone(), plan, shared.now(), after);
+        manifest_files(layout, number)
+            .store(vfs, &layout.temporary, shared.root, 1, &manifest.encode())
+            .map_err(|e| io(e.into_source()))?;
+        let mut tenants = state.catalogue.tenants.clone();
+        tenants.push((number, id.clone()));
+        let catalogue = Catalogue { next, tenants };
+        let generation = state.generation + 1;
+        let files = catalogue_files(layout);
+        match files.store(vfs, &layout.temporary, shared.root, generation, &catalogue.encode()) {
+            Ok(()) => {}
+            Err(PublishError::Nothing(source)) => return Err(io(source)),
+            Err(PublishError::Indeterminate(source)) => {
+                state.suspended = true;
+                return Err(io(source));
+            }
+        }
+        *state = CatalogueState { catalogue, generation, suspended: false };
+        let _ = files.remove_older(vfs, generation);
+        let replayed = ReplayTenant::new(manifest, 1);
+        let opening = Opening {
+            vfs: &shared.vfs,
+            entropy: &*shared.entropy,
+            layout,
+            root: shared.root,
+            options: &shared.options,
+            now: shared.now(),
+        };
+        let tenant = Arc::new(open_tenant(&opening, number, id.clone(), keys, replayed));
+        shared.tenants.write().insert(id.clone(), TenantSlot::Open(tenant.clone()));
+        Ok(Tenant { shared: shared.clone(), tenant })
+    }
+
+    /// The tenant of that id.
+    pub fn tenant(&self, id: &TenantId) -> Result<Tenant, TenantError> {
+        match self.shared.tenants.read().get(id) {
+            Some(TenantSlot::Open(tenant)) => {
+                Ok(Tenant { shared: self.shared.clone(), tenant: tenant.clone() })
+            }
+            Some(TenantSlot::Unavailable(why)) => {
+                Err(TenantError::Unavailable { tenant: id.clone(), why: why.clone() })
+            }
+            None => Err(TenantError::Unknown(id.clone())),
+        }
+    }
+
+    /// All tenants, by id.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<TenantSummary> {
+        let now = self.shared.now();
+        self.shared
+            .tenants
+            .read()
+            .iter()
+            .map(|(id, slot)| match slot {
+                TenantSlot::Open(tenant) => TenantSummary::of_data(&tenant.data.read(), tenant.number, now),
+                TenantSlot::Unavailable(why) => TenantSummary::unavailable(id.clone(), why.clone()),
+            })
+            .collect()
+    }
+
+    /// Commits what is queued; false where nothing was committed. For hosts that run without threads.
+    pub fn commit_step(&self) -> bool {
+        self.shared.commit_step()
+    }
+
+    /// Does the most urgent piece of background work; `None` where there is none. For hosts that run without threads.
+    pub fn maintenance_step(&self) -> Result<Option<Done>, MaintenanceError> {
+        maintenance::step(&self.shared)
+    }
+
+    /// Flushes every tenant and merges each day's blocks into one, now.
+    pub fn settle(&self) -> Result<Vec<Done>, MaintenanceError> {
+        maintenance::settle(&self.shared)
+    }
+
+    /// Ends the store's threads, commits what is queued and seals the log. Nothing is flushed: the log has it.
+    pub fn close(self) -> Result<(), WriteError> {
+        self.stop()
+    }
+
+    fn stop(&self) -> Result<(), WriteError> {
+        let shared = &self.shared;
+        if shared.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        shared.attention.notify();
+        shared.room.notify();
+        for thread in self.threads.lock().drain(..) {
+            // A panic of a thread was its own report; what is durable is durable.
+            let _ = thread.join();
+        }
+        while shared.commit_step() {}
+        let closed = shared.commits.wal.close();
+        // Queued in the very moment of closing: the log may have taken it with its seal.
+        shared.commits.fail_all(&WriteError::Indeterminate("the store was closed meanwhile".to_owned()));
+        closed.map(|_| ()).map_err(|error| WriteError::Failed(error.to_string()))
+    }
+}
+
+impl Drop for Annals {
+    fn drop(&mut self) {
+        let _ = self.stop();
+    }
+}
+
+impl Tenant {
+    /// The tenant's id.
+    #[must_use]
+    pub fn id(&self) -> &TenantId {
+        &self.tenant.id
+    }
+
+    /// Admits and queues a batch of samples. The ticket says what became of it.
+    pub fn write_samples(&self, batch: &SampleBatch) -> Result<Ticket, WriteError> {
+        ingest::write_samples(&self.shared, &self.tenant, batch)
+    }
+
+    /// Admits and queues a batch of signals, with the metrics derived from them. The ticket says what became of it.
+    pub fn write_signals(&self, batch: &SignalBatch) -> Result<Ticket, WriteError> {
+        ingest::write_signals(&self.shared, &self.tenant, batch)
+    }
+
+    /// Reads the tenant's metrics and raw signals, including what was acknowledged a moment ago.
+    #[must_use]
+    pub fn reader(&self) -> TenantReader {
+        TenantReader::live(self.shared.clock.clone(), self.tenant.clone())
+    }
+
+    /// Reads reports only: it cannot name a raw signal.
+    #[must_use]
+    pub fn report_reader(&self) -> ReportReader {
+        ReportReader::new(self.reader())
+    }
+
+    /// Makes blocks of what is in memory. What was made; empty where there was nothing.
+    pub fn flush(&self) -> Result<Vec<BlockMeta>, MaintenanceError> {
+        Ok(crate::flush::flush(&self.shared, &self.tenant)?.unwrap_or_default())
+    }
+
+    /// What the tenant has.
+    #[must_use]
+    pub fn summary(&self) -> TenantSummary {
+        TenantSummary::of_data(&self.tenant.data.read(), self.tenant.number, self.shared.now())
+    }
+}
+
+impl std::fmt::Debug for Annals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Annals({})", self.shared.layout.root.display())
+    }
+}
+
+impl std::fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tenant({})", self.tenant.id)
+    }
+}
+
+fn open_tenant(
+    opening: &Opening<'_>,
+    number: TenantNumber,
+    id: TenantId,
+    keys: keys::TenantKeys,
+    replayed: ReplayTenant,
+) -> TenantShared {
+    let Opening { vfs, layout, root, options, .. } = *opening;
+    let ReplayTenant { manifest, generation, heads, batches, names, kinds, epoch } = replayed;
+    let blocks =
+        manifest.blocks.iter().map(|&meta| OpenBlock::new(vfs.clone(), layout, number, meta)).collect();
+    // A new epoch: nothing that is written from here on depends on what the log held before.
+    let ingest = Ingest::new(0, epoch + 1, names, kinds, Deriver::new(&options.schema));
+    TenantShared {
+        number,
+        id,
+        root,
+        keys,
+        manifest_change: Mutex::new(ManifestChange {
+            generation,
+            next_sequence: manifest.next_sequence,
+            suspended: false,
+        }),
+        ingest: Mutex::new(ingest),
+        batches: Mutex::new(batches),
+        data: RwLock::new(Data {
+            manifest,
+            blocks,
+            frozen: Vec::new(),
+            live: heads,
+            set_aside: BTreeSet::new(),
+        }),
+    }
+}
+
+fn spawn(name: &str, shared: &Arc<Shared>, work: fn(&Shared)) -> JoinHandle<()> {
+    let shared = shared.clone();
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || work(&shared))
+        .expect("the system can start a thread while a store is opened")
+}
+
+fn commit_loop(shared: &Shared) {
+    let wal = &shared.commits.wal;
+    let mut synced_at = shared.clock.monotonic();
+    while !shared.closed.load(Ordering::Acquire) {
+        let busy = wal.wait_for_work(COMMIT_IDLE);
+        shared.commit_step();
+        if shared.options.durability == Durability::Buffered {
+            let now = shared.clock.monotonic();
+            if now.saturating_sub(synced_at) >= shared.options.sync_every {
+                synced_at = now;
+                if wal.sync().is_err() {
+                    // The log has moved on to a new segment or says so with the next commit.
+                    shared
+                        .commits
+                        .fail_all(&WriteError::Indeterminate("the log could not be synced".to_owned()));
+                }
+            }
+        }
+        if !busy {
+            // Tells readers beside this writer what is durable. A failure shows at the next commit.
+            let _ = wal.watermark();
+        }
+    }
+}
+
+fn maintenance_loop(shared: &Shared) {
+    while !shared.closed.load(Ordering::Acquire) {
+        match maintenance::step(shared) {
+            Ok(Some(_)) => {}
+            // What failed is tried again after a while; writers meanwhile feel back-pressure.
+            Ok(None) | Err(_) => {
+                shared.attention.wait_unless(MAINTENANCE_IDLE, || shared.closed.load(Ordering::Acquire));
+            }
+        }
+    }
+}

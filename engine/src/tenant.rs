@@ -1,0 +1,186 @@
+//! One tenant inside a store that is open for writing: what ingest, commit, flush and readers share.
+//!
+//! Locks, in the order in which they may be taken together:
+//!
+//! 1. `manifest_change` - one change of the manifest at a time (flush, merge, drop).
+//! 2. `ingest` - admission and encoding of a batch; held while it is queued, so that records are in log order.
+//! 3. `batches` - remembered ids. 4. `data` - what readers see; held for moments only.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use annals_model::{BlockContent, BlockId, Lsn, SeriesKind, SignalRow, TenantId, TenantNumber, Timestamp};
+use annals_signals::{Deriver, NameTable};
+use annals_vfs::Vfs;
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
+
+use crate::batches::BatchIds;
+use crate::error::MaintenanceError;
+use crate::files::PublishError;
+use crate::head::Head;
+use crate::keys::TenantKeys;
+use crate::layout::Layout;
+use crate::manifest::Manifest;
+use crate::open_block::OpenBlock;
+use crate::record::MetricRows;
+use crate::replay;
+use crate::series_table::SeriesTable;
+use crate::twin::{Role, TwinFiles};
+use crate::view::View;
+
+/// A tenant that is being written to.
+pub(crate) struct TenantShared {
+    pub(crate) number: TenantNumber,
+    pub(crate) id: TenantId,
+    pub(crate) root: [u8; 16],
+    pub(crate) keys: TenantKeys,
+    pub(crate) manifest_change: Mutex<ManifestChange>,
+    pub(crate) ingest: Mutex<Ingest>,
+    pub(crate) batches: Mutex<BatchIds>,
+    pub(crate) data: RwLock<Data>,
+}
+
+/// What changes of the manifest need to know.
+pub(crate) struct ManifestChange {
+    pub(crate) generation: u64,
+    /// Of the next block. Rises even where a block was not published in the end: its name may be there.
+    pub(crate) next_sequence: u64,
+    /// Whether the last change is durable is unknown: no further change before a reopen.
+    pub(crate) suspended: bool,
+}
+
+/// What admission and encoding need.
+pub(crate) struct Ingest {
+    /// The commit generation that the epoch's definitions belong to.
+    pub(crate) generation: u64,
+    pub(crate) epoch: u64,
+    pub(crate) table: SeriesTable,
+    /// The kind of each metric, fixed by its first write.
+    pub(crate) kinds: HashMap<Box<str>, SeriesKind, foldhash::fast::FixedState>,
+    pub(crate) names: NameTable,
+    pub(crate) deriver: Deriver,
+}
+
+/// What readers see.
+pub(crate) struct Data {
+    pub(crate) manifest: Manifest,
+    pub(crate) blocks: Vec<Arc<OpenBlock>>,
+    /// Heads that a flush is making blocks of, in log order.
+    pub(crate) frozen: Vec<Arc<Head>>,
+    /// Heads that still take records, by ascending epoch.
+    pub(crate) live: Vec<Head>,
+    /// Damaged blocks, which no merge takes.
+    pub(crate) set_aside: BTreeSet<BlockId>,
+}
+
+impl Ingest {
+    pub(crate) fn new(
+        generation: u64,
+        epoch: u64,
+        names: NameTable,
+        kinds: HashMap<Box<str>, SeriesKind, foldhash::fast::FixedState>,
+        deriver: Deriver,
+    ) -> Ingest {
+        Ingest { generation, epoch, table: SeriesTable::default(), kinds, names, deriver }
+    }
+
+    /// Starts a numbering of series that no earlier record has a part in.
+    pub(crate) fn begin_epoch(&mut self, generation: u64) {
+        self.generation = generation;
+        self.epoch += 1;
+        self.table = SeriesTable::default();
+    }
+}
+
+impl TenantShared {
+    pub(crate) fn manifest_files(&self, layout: &Layout) -> TwinFiles {
+        manifest_files(layout, self.number)
+    }
+
+    /// Makes a changed manifest durable, then shows it to readers together with what `swap` does to the data.
+    ///
+    /// The new generation is the commit point: before it is durable nothing has changed.
+    pub(crate) fn commit_manifest(
+        &self,
+        vfs: &dyn Vfs,
+        layout: &Layout,
+        change: &mut ManifestChange,
+        manifest: Manifest,
+        doing: &'static str,
+        swap: impl FnOnce(&mut Data),
+    ) -> Result<(), MaintenanceError> {
+        if change.suspended {
+            return Err(MaintenanceError::Suspended { tenant: self.id.clone() });
+        }
+        let files = self.manifest_files(layout);
+        let generation = change.generation + 1;
+        match files.store(vfs, &layout.temporary, self.root, generation, &manifest.encode()) {
+            Ok(()) => {}
+            Err(PublishError::Nothing(source)) => {
+                return Err(MaintenanceError::Io { doing, tenant: self.id.clone(), source });
+            }
+            Err(PublishError::Indeterminate(source)) => {
+                change.suspended = true;
+                return Err(MaintenanceError::Indeterminate { tenant: self.id.clone(), source });
+            }
+        }
+        change.generation = generation;
+        {
+            let mut data = self.data.write();
+            data.manifest = manifest;
+            swap(&mut data);
+        }
+        // Old generations are only garbage: what cannot be removed now is removed after a later change.
+        let _ = files.remove_older(vfs, generation);
+        Ok(())
+    }
+}
+
+impl Data {
+    /// Applies a durable record to the head of its epoch; returns how many bytes that head grew by.
+    pub(crate) fn apply(
+        &mut self,
+        epoch: u64,
+        lsn: Lsn,
+        written: Timestamp,
+        metrics: &MetricRows,
+        rows: Vec<SignalRow>,
+    ) -> usize {
+        replay::apply(&mut self.live, epoch, lsn, written, metrics, rows)
+    }
+
+    /// All heads, in log order.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &Head> {
+        self.frozen.iter().map(|head| &**head).chain(&self.live)
+    }
+
+    /// Takes the heads of epochs before `epoch` out of service for writing; readers go on seeing them.
+    pub(crate) fn freeze_before(&mut self, epoch: u64) {
+        let count = self.live.partition_point(|head| head.epoch < epoch);
+        self.frozen.extend(self.live.drain(..count).map(Arc::new));
+    }
+
+    /// The blocks and frozen heads, with the floors at `now`.
+    pub(crate) fn view(&self, now: Timestamp) -> View {
+        View {
+            blocks: self.blocks.clone(),
+            heads: self.frozen.clone(),
+            metrics_floor: self.manifest.floor(BlockContent::RawMetrics, now),
+            signals_floor: self.manifest.floor(BlockContent::RawSignals, now),
+            missing: Vec::new(),
+        }
+    }
+
+    pub(crate) fn remove_blocks(&mut self, ids: &[BlockId]) -> Vec<Arc<OpenBlock>> {
+        let (removed, kept) =
+            std::mem::take(&mut self.blocks).into_iter().partition(|b| ids.contains(&b.meta.id));
+        self.blocks = kept;
+        removed
+    }
+}
+
+/// The files of a tenant's manifest.
+pub(crate) fn manifest_files(layout: &Layout, number: TenantNumber) -> TwinFiles {
+    TwinFiles { directory: layout.tenant(number), role: Role::Manifest, owner: number.0 }
+}

@@ -1,0 +1,294 @@
+//! What a query sees of a tenant: blocks and heads as one source of merged series.
+//!
+//! Parts are kept in log order, so that where two hold the same stamp the later write wins, or deltas add up. A
+//! damaged part is named as missing; the others answer.
+
+use std::sync::Arc;
+
+use annals_model::{
+    BlockContent, Budget, Coverage, LabelSet, Matcher, Missing, Samples, SelectedSeries, SeriesKind,
+    SourceError, TimeRange, Timestamp, merge_values,
+};
+use hashbrown::HashMap;
+
+use crate::head::Head;
+use crate::open_block::OpenBlock;
+
+/// A tenant's data at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    /// Live blocks of both contents.
+    pub(crate) blocks: Vec<Arc<OpenBlock>>,
+    /// Heads that are newer than the blocks, in log order.
+    pub(crate) heads: Vec<Arc<Head>>,
+    /// Samples up to this stamp are not shown.
+    pub(crate) metrics_floor: Timestamp,
+    /// Signals up to this stamp are not shown.
+    pub(crate) signals_floor: Timestamp,
+    /// What is known to be lost.
+    pub(crate) missing: Vec<Missing>,
+}
+
+/// Series found in a view. Columns of live heads are copied out, all else is decoded when it is read.
+pub(crate) struct Selected {
+    range: TimeRange,
+    blocks: Vec<Arc<OpenBlock>>,
+    series: Vec<Found>,
+    coverage: Coverage,
+}
+
+/// One series and where its samples lie.
+struct Found {
+    labels: LabelSet,
+    kind: SeriesKind,
+    /// (index into `blocks`, series ordinal), in log order.
+    in_blocks: Vec<(u32, u32)>,
+    /// Copied from heads, in log order, newer than every block.
+    in_heads: Vec<(Vec<i64>, Vec<f64>)>,
+}
+
+/// Collects the parts of each series while blocks and heads are searched.
+pub(crate) struct Selecting {
+    range: TimeRange,
+    blocks: Vec<Arc<OpenBlock>>,
+    found: HashMap<LabelSet, Found, foldhash::fast::FixedState>,
+    coverage: Coverage,
+}
+
+impl View {
+    /// The part of a range that has not expired.
+    pub(crate) fn visible(&self, range: TimeRange) -> TimeRange {
+        TimeRange::new(range.start.max(self.metrics_floor), range.end)
+    }
+
+    /// Searches blocks and frozen heads; live heads may be added before it is finished.
+    pub(crate) fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Selecting, SourceError> {
+        let visible = self.visible(range);
+        let mut blocks: Vec<Arc<OpenBlock>> = self
+            .blocks
+            .iter()
+            .filter(|b| b.meta.id.content == BlockContent::RawMetrics)
+            .filter(|b| b.meta.time.overlaps(visible))
+            .cloned()
+            .collect();
+        blocks.sort_by_key(|block| (block.meta.lsns.through, block.meta.id));
+        let mut selecting = Selecting {
+            range: visible,
+            blocks: Vec::new(),
+            found: HashMap::default(),
+            coverage: Coverage {
+                expired_through: (range.start < self.metrics_floor).then_some(self.metrics_floor),
+                missing: self.missing.iter().filter(|m| m.range.overlaps(visible)).cloned().collect(),
+            },
+        };
+        if visible.is_empty() {
+            return Ok(selecting);
+        }
+        for block in blocks {
+            selecting.add_block(block, matchers, budget)?;
+        }
+        for head in &self.heads {
+            selecting.add_head(head, matchers, budget)?;
+        }
+        Ok(selecting)
+    }
+
+    /// The blocks of raw signals.
+    pub(crate) fn signal_blocks(&self) -> impl Iterator<Item = &Arc<OpenBlock>> {
+        self.blocks.iter().filter(|b| b.meta.id.content == BlockContent::RawSignals)
+    }
+}
+
+impl Selecting {
+    fn add_block(
+        &mut self,
+        block: Arc<OpenBlock>,
+        matchers: &[Matcher],
+        budget: &Budget,
+    ) -> Result<(), SourceError> {
+        let at = self.blocks.len() as u32;
+        let searched = block.metrics().and_then(|metrics| {
+            let corrupt = |error: annals_block::BlockError| block.missing(error.to_string());
+            let ordinals = metrics.find(matchers).map_err(corrupt)?;
+            let found = ordinals
+                .iter()
+                .map(|ordinal| Ok((ordinal, metrics.labels(ordinal)?, metrics.kind(ordinal)?)))
+                .collect::<Result<Vec<_>, annals_block::BlockError>>()
+                .map_err(corrupt)?;
+            Ok(found)
+        });
+        match searched {
+            Ok(found) => {
+                for (ordinal, labels, kind) in found {
+                    self.found(labels, kind, budget)?.in_blocks.push((at, ordinal));
+                }
+            }
+            Err(missing) => self.coverage.missing.push(missing),
+        }
+        self.blocks.push(block);
+        Ok(())
+    }
+
+    fn add_head(&mut self, head: &Head, matchers: &[Matcher], budget: &Budget) -> Result<(), SourceError> {
+        let copied = copy_matching(head, matchers, self.range, budget)?;
+        self.add_copied(copied, budget)
+    }
+
+    /// Adds what was copied from a head. Heads are added in log order.
+    pub(crate) fn add_copied(&mut self, copied: Copied, budget: &Budget) -> Result<(), SourceError> {
+        if copied.orphans > 0 {
+            self.coverage.missing.push(Missing {
+                range: TimeRange::ALL,
+                why: format!("{} samples of series whose definition in the log is damaged", copied.orphans),
+            });
+        }
+        for (labels, kind, timestamps, values) in copied.series {
+            self.found(labels, kind, budget)?.in_heads.push((timestamps, values));
+        }
+        Ok(())
+    }
+
+    fn found(
+        &mut self,
+        labels: LabelSet,
+        kind: SeriesKind,
+        budget: &Budget,
+    ) -> Result<&mut Found, SourceError> {
+        match self.found.entry(labels) {
+            hashbrown::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            hashbrown::hash_map::Entry::Vacant(entry) => {
+                budget.charge_series(1)?;
+                let labels = entry.key().clone();
+                Ok(entry.insert(Found { labels, kind, in_blocks: Vec::new(), in_heads: Vec::new() }))
+            }
+        }
+    }
+
+    pub(crate) fn finish(self) -> Selected {
+        let mut series: Vec<Found> = self.found.into_values().collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Selected { range: self.range, blocks: self.blocks, series, coverage: self.coverage }
+    }
+}
+
+/// Series copied out of a head.
+pub(crate) struct Copied {
+    series: Vec<(LabelSet, SeriesKind, Vec<i64>, Vec<f64>)>,
+    orphans: u64,
+}
+
+/// Copies the matching series of a head, so that the head can go on taking records.
+pub(crate) fn copy_matching(
+    head: &Head,
+    matchers: &[Matcher],
+    range: TimeRange,
+    budget: &Budget,
+) -> Result<Copied, SourceError> {
+    let mut series = Vec::new();
+    for found in head.find(matchers, range) {
+        let (timestamps, values) = found.slice(range);
+        budget.charge_memory(timestamps.len() as u64 * 16)?;
+        series.push((found.labels.clone(), found.kind, timestamps.to_vec(), values.to_vec()));
+    }
+    Ok(Copied { series, orphans: head.orphans })
+}
+
+impl SelectedSeries for Selected {
+    fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the trait asks for an index below `len`")]
+    fn labels(&self, index: usize) -> &LabelSet {
+        &self.series[index].labels
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the trait asks for an index below `len`")]
+    fn kind(&self, index: usize) -> SeriesKind {
+        self.series[index].kind
+    }
+
+    fn read(&self, index: usize, budget: &Budget, into: &mut Samples) -> Result<(), SourceError> {
+        into.clear();
+        let Some(found) = self.series.get(index) else { return Ok(()) };
+        for &(block, ordinal) in &found.in_blocks {
+            let Some(block) = self.blocks.get(block as usize) else { continue };
+            let metrics = match block.metrics() {
+                Ok(metrics) => metrics,
+                Err(missing) => {
+                    into.missing.push(missing);
+                    continue;
+                }
+            };
+            match metrics.samples_in(ordinal, self.range) {
+                Ok(samples) => budget.charge_samples(samples)?,
+                Err(error) => {
+                    into.missing.push(block.missing(error.to_string()));
+                    continue;
+                }
+            }
+            let Samples { timestamps, values, missing } = into;
+            metrics.read_lossy(ordinal, self.range, timestamps, values, &mut |range, error| {
+                missing.push(Missing { range, why: error.to_string() });
+            });
+        }
+        for (timestamps, values) in &found.in_heads {
+            budget.charge_samples(timestamps.len() as u64)?;
+            into.timestamps.extend_from_slice(timestamps);
+            into.values.extend_from_slice(values);
+        }
+        merge(found.kind, into);
+        Ok(())
+    }
+
+    fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+}
+
+/// Brings samples that were appended part by part, in log order, into time order, one per stamp.
+pub(crate) fn merge(kind: SeriesKind, samples: &mut Samples) {
+    if samples.timestamps.is_sorted_by(|a, b| a < b) {
+        return;
+    }
+    let mut pairs: Vec<(i64, f64)> =
+        samples.timestamps.iter().copied().zip(samples.values.iter().copied()).collect();
+    // Stable: samples of one stamp stay in log order.
+    pairs.sort_by_key(|&(time, _)| time);
+    samples.timestamps.clear();
+    samples.values.clear();
+    for (time, value) in pairs {
+        match (samples.timestamps.last(), samples.values.last_mut()) {
+            (Some(&last), Some(held)) if last == time => *held = merge_values(kind, *held, value),
+            _ => {
+                samples.timestamps.push(time);
+                samples.values.push(value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_merge_by_the_law_of_the_kind() {
+        let parts = || Samples {
+            timestamps: vec![10, 20, 30, 20, 25, 20],
+            values: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+            missing: vec![],
+        };
+        let mut gauge = parts();
+        merge(SeriesKind::Gauge, &mut gauge);
+        assert_eq!((gauge.timestamps, gauge.values), (vec![10, 20, 25, 30], vec![1.0, 6.0, 5.0, 3.0]));
+        let mut delta = parts();
+        merge(SeriesKind::Delta, &mut delta);
+        assert_eq!(delta.values, [1.0, 12.0, 5.0, 3.0]);
+    }
+}

@@ -1,0 +1,251 @@
+//! Reading beside a live writer, a second writer, damage, a full disk.
+
+mod common;
+
+use std::path::PathBuf;
+
+use annals::vfs::{SimCalls, SimError, SimFault};
+use annals::*;
+use common::*;
+
+#[test]
+fn a_second_writer_is_refused_and_told_who_holds_the_store() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let error = machine.try_open().expect_err("held");
+    assert!(matches!(error, OpenError::AlreadyOpen(_)), "{error}");
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    drop(store);
+    machine.open();
+}
+
+#[test]
+fn a_reader_beside_a_writer_sees_blocks_and_the_durable_log() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    let later = Timestamp(NOW + 60_000);
+    let seen = || failures(&machine.read_only().tenant(&id("acme")).expect("there"), later);
+    write_signals(&tenant, &attempts(1, &[NOW])).expect("written");
+    tenant.flush().expect("flushed");
+    assert_eq!(seen(), 1.0);
+    write_signals(&tenant, &attempts(2, &[NOW])).expect("written");
+    write_signals(&tenant, &attempts(3, &[NOW])).expect("written");
+    // The second is known to be durable once the third says so.
+    assert!(seen() >= 2.0);
+    let old = machine.read_only();
+    tenant.flush().expect("flushed");
+    store.settle().expect("settled");
+    assert_eq!(seen(), 3.0);
+    // A reader of before goes on with the files that it has opened.
+    assert!(failures(&old.tenant(&id("acme")).expect("there"), later) >= 2.0);
+    write_signals(&tenant, &attempts(4, &[NOW])).expect("written");
+    store.close().expect("closed");
+    assert_eq!(seen(), 4.0);
+}
+
+#[test]
+fn without_a_writer_a_reader_sees_all_that_was_acknowledged() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    write_signals(&tenant, &attempts(1, &[NOW])).expect("written");
+    machine.vfs.process_crash();
+    let reader = machine.read_only().tenant(&id("acme")).expect("there");
+    assert_eq!(failures(&reader, Timestamp(NOW + 60_000)), 1.0);
+    assert_eq!(raw_signals(&reader), 1);
+}
+
+#[test]
+fn a_read_only_open_of_nothing_creates_nothing() {
+    let machine = Machine::new();
+    let vfs = std::sync::Arc::new(machine.vfs.clone());
+    let error = ReadOnly::open(vfs, machine.clock.clone(), "/data".as_ref()).expect_err("nothing there");
+    assert!(matches!(error, OpenError::NoStore { .. }), "{error}");
+    assert_eq!(machine.vfs.paths(), Vec::<PathBuf>::new());
+}
+
+/// Two tenants, each with a block per content of two days, and a log tail.
+fn filled() -> Machine {
+    let machine = Machine::new();
+    let store = machine.open();
+    for name in ["one", "two"] {
+        let tenant = store.create_tenant(&id(name), plan("archive")).expect("created");
+        write_signals(&tenant, &attempts(1, &[NOW, NOW - DAY_MS])).expect("written");
+        tenant.flush().expect("flushed");
+        write_signals(&tenant, &attempts(2, &[NOW + 1])).expect("written");
+    }
+    store.close().expect("closed");
+    machine
+}
+
+fn files(machine: &Machine, part: &str) -> Vec<PathBuf> {
+    machine.vfs.paths().into_iter().filter(|p| p.to_string_lossy().contains(part)).collect()
+}
+
+#[test]
+fn a_damaged_block_is_named_and_the_rest_is_served() {
+    let whole = filled();
+    let later = Timestamp(NOW + HOUR_MS);
+    assert_eq!(
+        verify(std::sync::Arc::new(whole.vfs.clone()), "/data".as_ref()).expect("readable").findings,
+        []
+    );
+    for path in files(&whole, "/t/1/b/") {
+        let bytes = whole.vfs.read_file(&path).expect("readable");
+        for at in (0..bytes.len()).step_by(7) {
+            let machine = Machine { vfs: whole.vfs.snapshot(), ..Machine::new() };
+            machine.vfs.corrupt(&path, at as u64, 0x10).expect("there");
+            let found = verify(std::sync::Arc::new(machine.vfs.clone()), "/data".as_ref())
+                .expect("readable")
+                .findings;
+            assert!(
+                !found.is_empty() && found.iter().all(|f| f.path == path),
+                "{} byte {at}: {found:?}",
+                path.display()
+            );
+            let store = machine.open();
+            let one = store.tenant(&id("one")).expect("there").reader();
+            let answer = one.query("sum(increase(auth_attempts[60d]))", later).expect("answered");
+            let told = answer.warnings.iter().any(|w| w.text.contains(&path.display().to_string()));
+            let all = failures(&one, later) == 3.0;
+            assert!(told || all, "byte {at}: less than all, and not a word");
+            assert_eq!(failures(&store.tenant(&id("two")).expect("there").reader(), later), 3.0);
+            write_signals(&store.tenant(&id("one")).expect("there"), &attempts(9, &[NOW])).expect("written");
+            store.settle().err();
+        }
+    }
+}
+
+#[test]
+fn a_truncated_block_is_named_and_the_rest_is_served() {
+    let whole = filled();
+    let later = Timestamp(NOW + HOUR_MS);
+    for path in files(&whole, "/t/1/").into_iter().filter(|p| p.extension().is_some_and(|e| e == "blk")) {
+        let bytes = whole.vfs.read_file(&path).expect("readable");
+        for length in [0, 1, bytes.len() / 2, bytes.len() - 1] {
+            let machine = Machine { vfs: whole.vfs.snapshot(), ..Machine::new() };
+            machine.vfs.write_file(&path, &bytes[..length]).expect("there");
+            let found = verify(std::sync::Arc::new(machine.vfs.clone()), "/data".as_ref())
+                .expect("readable")
+                .findings;
+            assert_eq!(found.iter().map(|f| &f.path).collect::<Vec<_>>(), [&path]);
+            let reader = machine.read_only().tenant(&id("one")).expect("there");
+            let answer = reader.query("sum(increase(auth_attempts[60d]))", later).expect("answered");
+            let mut missing = 0;
+            missing += reader.scan_signals(TimeRange::ALL, None, None, &mut |_| {}).len();
+            assert!(!answer.warnings.is_empty() || missing == 1, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn one_damaged_copy_of_a_manifest_is_repaired_and_two_cost_that_tenant_only() {
+    let whole = filled();
+    let later = Timestamp(NOW + HOUR_MS);
+    let manifest = files(&whole, "/t/1/manifest-").pop().expect("there is one");
+    let half = whole.vfs.read_file(&manifest).expect("readable").len() as u64 / 2;
+    let machine = Machine { vfs: whole.vfs.snapshot(), ..Machine::new() };
+    machine.vfs.corrupt(&manifest, 60, 0xff).expect("there");
+    let store = machine.open();
+    assert!(store.recovery().findings[0].contains("manifest-"), "{:?}", store.recovery().findings);
+    assert_eq!(failures(&store.tenant(&id("one")).expect("there").reader(), later), 3.0);
+    drop(store);
+    machine.vfs.corrupt(&manifest, half + 60, 0xff).expect("there");
+    let store = machine.open();
+    let error = store.tenant(&id("one")).expect_err("its manifest is gone");
+    assert!(error.to_string().contains("manifest-"), "{error}");
+    assert_eq!(failures(&store.tenant(&id("two")).expect("there").reader(), later), 3.0);
+    store.settle().expect("the others go on");
+    drop(store);
+    // Nothing was deleted: with the manifest back, all of it is there.
+    machine.vfs.write_file(&manifest, &whole.vfs.read_file(&manifest).expect("readable")).expect("there");
+    assert_eq!(failures(&machine.open().tenant(&id("one")).expect("there").reader(), later), 3.0);
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_is_found_and_costs_at_most_its_record() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    for n in 0..4 {
+        write_signals(&tenant, &attempts(n, &[NOW])).expect("written");
+    }
+    store.close().expect("closed");
+    let later = Timestamp(NOW + HOUR_MS);
+    let segment = files(&machine, "/wal/").pop().expect("there is one");
+    let used = {
+        let bytes = machine.vfs.read_file(&segment).expect("readable");
+        bytes.iter().rposition(|&b| b != 0).expect("frames") + 1
+    };
+    for at in (0..used).step_by(3) {
+        let damaged = Machine { vfs: machine.vfs.snapshot(), ..Machine::new() };
+        damaged.vfs.corrupt(&segment, at as u64, 0x04).expect("there");
+        let store = damaged.try_open().unwrap_or_else(|error| panic!("byte {at}: {error}"));
+        let reader = store.tenant(&id("acme")).expect("there").reader();
+        let (counted, raw) = (failures(&reader, later), raw_signals(&reader));
+        assert!(raw >= 3, "byte {at}: {raw} raw signals");
+        // The first record names the series: without it the samples of the others have no series.
+        let told = !store.recovery().findings.is_empty();
+        assert!(
+            (counted, raw) == (4.0, 4) || told,
+            "byte {at}: {counted} counted, {raw} raw, and not a word"
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_keeps_reads_and_recovers_by_itself() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    write_signals(&tenant, &attempts(0, &[NOW])).expect("written");
+    machine.vfs.fail(SimFault::forever(SimCalls::Mutating, 0, SimError::NoSpace));
+    let later = Timestamp(NOW + HOUR_MS);
+    let mut refused = 0;
+    let mut written = 1.0;
+    for n in 1..200 {
+        let times: Vec<i64> = (0..400).map(|i| NOW + i).collect();
+        match write_signals(&tenant, &attempts(n, &times)) {
+            Ok(_) => written += 400.0,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 0);
+    assert_eq!(failures(&tenant.reader(), later), written, "reads go on");
+    assert!(tenant.flush().is_err());
+    assert_eq!(failures(&tenant.reader(), later), written, "a failed flush changes nothing");
+    machine.vfs.clear_faults();
+    drop((tenant, store));
+    let store = machine.open();
+    let tenant = store.tenant(&id("acme")).expect("there");
+    assert!(failures(&tenant.reader(), later) >= written);
+    assert_eq!(write_signals(&tenant, &attempts(500, &[NOW])).expect("written").accepted(), 1);
+}
+
+#[test]
+fn writes_resume_when_space_returns() {
+    let machine =
+        Machine { options: Options { log_bytes_max: 4 << 20, ..Machine::new().options }, ..Machine::new() };
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    let times: Vec<i64> = (0..2_000).map(|i| NOW + i).collect();
+    write_signals(&tenant, &attempts(0, &times)).expect("written");
+    machine.vfs.set_space(0);
+    let mut number = 1;
+    let refused = loop {
+        match write_signals(&tenant, &attempts(number, &times)) {
+            Ok(_) => number += 1,
+            Err(error) => break error,
+        }
+        assert!(number < 10_000, "a full disk takes no end of writes");
+    };
+    assert!(matches!(refused, WriteError::NoSpace(_)), "{refused}");
+    let later = Timestamp(NOW + HOUR_MS);
+    assert_eq!(failures(&tenant.reader(), later), (number * 2_000) as f64);
+    machine.vfs.set_space(u64::MAX);
+    assert_eq!(write_signals(&tenant, &attempts(number, &times)).expect("space is back").accepted(), 2_000);
+    assert_eq!(failures(&tenant.reader(), later), ((number + 1) * 2_000) as f64);
+    store.settle().expect("settled");
+    assert_eq!(failures(&tenant.reader(), later), ((number + 1) * 2_000) as f64);
+}
