@@ -1,1 +1,80 @@
-fn main() {}
+//! The `annals` command: import, query, report, inspect, verify.
+//!
+//! ```text
+//!   args       the command line                       verbs/    one file per verb
+//!   access     opens stores, finds tenants            import/   files to batches, pipelined
+//!   times      times and spans as people write them   demo/     two weeks of made-up activity
+//!   output/    tables, csv, json, charts              error     messages and exit codes
+//! ```
+//!
+//! Data goes to standard output, everything else to standard error. Reading verbs open the store beside whoever writes
+//! to it.
+
+mod access;
+mod args;
+mod demo;
+mod error;
+mod import;
+mod output;
+mod times;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, PlanVerb, TenantVerb, Verb};
+use error::Outcome;
+use output::Screen;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version go to standard output with code 0; a reader that went away is no error.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let mut screen = Screen::stdout();
+    let outcome = run(args.verb, &mut screen).and_then(|code| {
+        screen.finish()?;
+        Ok(code)
+    });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            // What was written before the error is part of the answer.
+            let _ = screen.finish();
+            let text = error.to_string();
+            if !text.is_empty() {
+                eprintln!("{text}");
+            }
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn run(verb: Verb, screen: &mut Screen) -> Outcome {
+    match verb {
+        Verb::Demo(args) => demo::run(&args, screen),
+        Verb::Import(args) => import::run(&args, screen),
+        Verb::Query(args) => verbs::query::instant(&args, screen),
+        Verb::Range(args) => verbs::query::range(&args, screen),
+        Verb::Series(args) => verbs::series::series(&args, screen),
+        Verb::Labels(args) => verbs::series::labels(&args, screen),
+        Verb::Report(args) => verbs::report::run(&args, screen),
+        Verb::Tenant(TenantVerb::Create { name, plan, store }) => {
+            verbs::tenant::create(&name, &plan, &store, screen)
+        }
+        Verb::Tenant(TenantVerb::List { store, output }) => verbs::tenant::list(&store, output, screen),
+        Verb::Tenant(TenantVerb::Show { name, store, output }) => {
+            verbs::tenant::show(name.as_deref(), &store, output, screen)
+        }
+        Verb::Plan(PlanVerb::List { output }) => verbs::plan::list(output, screen),
+        Verb::Plan(PlanVerb::Show { name, output }) => verbs::plan::show(&name, output, screen),
+        Verb::Compact(args) => verbs::upkeep::compact(&args, screen),
+        Verb::Verify(args) => verbs::upkeep::verify(&args, screen),
+        Verb::Inspect(args) => verbs::upkeep::inspect(&args, screen),
+    }
+}

@@ -1,0 +1,412 @@
+//! The command line: verbs, their options, and an example in the help of each.
+
+use std::path::PathBuf;
+
+use annals::Timestamp;
+use clap::{Parser, Subcommand, ValueEnum};
+use jiff::civil::Date;
+
+use crate::output::{AnswerForm, ListForm};
+use crate::times::{When, parse_date, parse_span, parse_week, parse_when};
+
+/// Activity signals and metrics of many tenants: import, query, report.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "\
+Start here:
+  annals demo                                  two weeks of three tenants, and what to try with them
+  annals tenant create acme --plan archive --data ./annals-data
+  annals import --tenant acme --site www --format apache access.log
+  annals query 'sum by (status) (increase(http_requests[1d]))' --at 2015-05-18
+  annals report --tenant acme --site www
+
+The store is --data DIR, else the variable ANNALS_DATA, else ./annals-data.
+Exit codes: 0 done, 1 error, 2 wrong command line, 3 verify or inspect found damage.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a store with two weeks of made-up activity and show what it holds
+    #[command(after_help = "Examples:\n  annals demo\n  annals demo --data /tmp/demo --seed 7")]
+    Demo(DemoArgs),
+    /// Read log or metric files into a store; importing a file again counts nothing twice
+    #[command(after_help = IMPORT_HELP)]
+    Import(ImportArgs),
+    /// Ask a PromQL question about one instant
+    #[command(after_help = "\
+Examples:
+  annals query 'sum by (status) (increase(http_requests[1d]))' --at 2015-05-18
+  annals query 'topk(5, host_cpu_percent)' --tenant retailer -o chart
+  annals query 'count({__name__=~\".+\"})' -o json | jq .data
+
+Times: unix seconds, RFC 3339, a date (midnight UTC), now, now-1h, now-1d/d.")]
+    Query(QueryArgs),
+    /// Ask a PromQL question for every step of a range of time
+    #[command(after_help = "\
+Examples:
+  annals range 'sum(increase(http_requests[1h]))' --start 2015-05-17 --end 2015-05-21 --step 1h -o chart
+  annals range 'host_load1{host=\"web-00\"}' --last 6h
+  annals range 'sum(rate(errors[5m]))' --last 1d --step 5m -o csv > errors.csv
+
+Times: unix seconds, RFC 3339, a date (midnight UTC), now, now-1h, now-1d/d.
+Spans: 30s, 5m, 1h30m, 7d, or seconds.")]
+    Range(RangeArgs),
+    /// List the series that matchers find, with their kind
+    #[command(after_help = "\
+Examples:
+  annals series
+  annals series 'http_requests{status=~\"5..\"}' -o csv
+  annals series 'auth_attempts' 'errors' --last 7d")]
+    Series(SeriesArgs),
+    /// List label names, or the values of one label
+    #[command(
+        after_help = "Examples:\n  annals labels\n  annals labels site\n  annals labels __name__ --match '{site=\"www\"}'"
+    )]
+    Labels(LabelsArgs),
+    /// Write a site's week as a report
+    #[command(after_help = "\
+Examples:
+  annals report --site www
+  annals report --site www --week 2026-W46 --tz Europe/Berlin --out week.html
+  annals report --site www --date 2015-05-20 -o json | jq .")]
+    Report(ReportArgs),
+    /// Create, list and show tenants
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  annals tenant create acme --plan professional\n  annals tenant list\n  annals tenant show acme"
+    )]
+    Tenant(TenantVerb),
+    /// List and show the built-in plans
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  annals plan list\n  annals plan show enterprise")]
+    Plan(PlanVerb),
+    /// Make blocks of everything in the log and merge each day's blocks into one
+    #[command(after_help = "Example:\n  annals compact --data /var/lib/annals")]
+    Compact(StoreArgs),
+    /// Read every file of a store and name each that is damaged, with what is lost (exit code 3)
+    #[command(after_help = "Example:\n  annals verify --data /var/lib/annals")]
+    Verify(StoreArgs),
+    /// Show what one file of a store holds
+    #[command(after_help = "\
+Examples:
+  annals inspect annals-data/t/1/b/20150517-raw-0000002a.blk
+  annals inspect annals-data/wal/0000000000000001.seg")]
+    Inspect(InspectArgs),
+}
+
+const IMPORT_HELP: &str = "\
+Examples:
+  annals import --tenant acme --site www --format apache access.log access.log.1.gz
+  annals import --tenant acme --site bastion --format sshd --year 2017 auth.log
+  annals import --tenant acme --site taxi --format csv --metric nyc_taxi nyc_taxi.csv
+  annals import --tenant acme --site node --format influx --precision s metrics.lp
+  curl -s host:9100/metrics | annals import --tenant acme --site node --format openmetrics --at now -
+
+Formats:
+  apache       access log, common or combined, with or without a virtual host in front
+  nginx        the same, and with $request_time at the end
+  sshd         auth.log of an SSH server; its lines carry no year, so give --year
+  openmetrics  OpenMetrics or Prometheus text
+  csv          timestamp,value (give --metric), timestamp,<name>,<name>.. or series,<ms>,<ms>..
+  influx       Influx line protocol
+
+Files that gzip made are unpacked. A file is read in chunks of 1,000 lines, each with an identity
+made of the file's first line, its place and its own first line: importing the same file again,
+or after it has grown, counts only what is new. Lines that carry no time need --at, which is part
+of that identity: another --at is another reading.";
+
+/// Which store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// The store [default: $ANNALS_DATA, else ./annals-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Which tenant of which store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TenantArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// The tenant [default: the only one]
+    #[arg(long, short, value_name = "TENANT")]
+    pub(crate) tenant: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// Where to make the store; a new or empty directory [default: ./annals-demo, else ./annals-demo-2 and so on]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Another seed is another two weeks
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) seed: u64,
+}
+
+/// The formats that `import` reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Apache,
+    Nginx,
+    Sshd,
+    Openmetrics,
+    Csv,
+    Influx,
+}
+
+/// The unit of Influx timestamps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Precision {
+    Ns,
+    Us,
+    Ms,
+    S,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    pub(crate) store: TenantArgs,
+    /// The site that the data comes from: the label `site` of what is counted in logs
+    #[arg(long, short, value_name = "SITE")]
+    pub(crate) site: String,
+    /// What the files hold [default: guessed from their first lines]
+    #[arg(long, short, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// Create the tenant with this plan where there is none
+    #[arg(long, value_name = "PLAN")]
+    pub(crate) create: Option<String>,
+    /// The year of the first line, for sshd logs without one [default: this year]
+    #[arg(long, value_name = "YEAR", value_parser = clap::value_parser!(i16).range(1970..=9998))]
+    pub(crate) year: Option<i16>,
+    /// The metric's name, for csv with the columns timestamp,value
+    #[arg(long, value_name = "NAME")]
+    pub(crate) metric: Option<String>,
+    /// The unit of Influx timestamps
+    #[arg(long, value_enum, default_value = "ns")]
+    pub(crate) precision: Precision,
+    /// The time of samples that carry none (openmetrics, influx)
+    #[arg(long, value_name = "TIME", value_parser = parse_when)]
+    pub(crate) at: Option<When>,
+    /// The files; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct QueryArgs {
+    /// The question, in PromQL
+    #[arg(value_name = "EXPR")]
+    pub(crate) expression: String,
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    /// The instant
+    #[arg(long, value_name = "TIME", value_parser = parse_when, default_value = "now", allow_hyphen_values = true)]
+    pub(crate) at: When,
+    /// The form of the answer
+    #[arg(long, short, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<AnswerForm>,
+}
+
+/// A range of time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RangeOfTime {
+    /// The first instant [default: --last before the end]
+    #[arg(long, value_name = "TIME", value_parser = parse_when, allow_hyphen_values = true)]
+    pub(crate) start: Option<When>,
+    /// The last instant [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_when, allow_hyphen_values = true)]
+    pub(crate) end: Option<When>,
+    /// How long before the end it starts
+    #[arg(long, value_name = "SPAN", value_parser = parse_span, conflicts_with = "start")]
+    pub(crate) last: Option<i64>,
+}
+
+impl RangeOfTime {
+    /// The first and the last instant, where anything was said about them.
+    pub(crate) fn resolve(&self, now: Timestamp, last_ms: i64) -> (Timestamp, Timestamp) {
+        let end = self.end.unwrap_or(When::NOW).resolve(now);
+        let start = match self.start {
+            Some(start) => start.resolve(now),
+            None => end.saturating_add(-self.last.unwrap_or(last_ms)),
+        };
+        (start, end)
+    }
+
+    /// Whether any bound was given.
+    pub(crate) fn given(&self) -> bool {
+        self.start.is_some() || self.end.is_some() || self.last.is_some()
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RangeArgs {
+    /// The question, in PromQL
+    #[arg(value_name = "EXPR")]
+    pub(crate) expression: String,
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    #[command(flatten)]
+    pub(crate) time: RangeOfTime,
+    /// The distance of two instants [default: about 250 in the range]
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    pub(crate) step: Option<i64>,
+    /// The form of the answer
+    #[arg(long, short, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<AnswerForm>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SeriesArgs {
+    /// PromQL selectors; a series that satisfies any of them is listed [default: all]
+    #[arg(value_name = "SELECTOR")]
+    pub(crate) selectors: Vec<String>,
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    #[command(flatten)]
+    pub(crate) time: RangeOfTime,
+    /// The form of the list
+    #[arg(long, short, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<ListForm>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct LabelsArgs {
+    /// The label whose values are listed [default: list the names]
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A PromQL selector; only series that satisfy it count
+    #[arg(long = "match", value_name = "SELECTOR")]
+    pub(crate) selector: Option<String>,
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    #[command(flatten)]
+    pub(crate) time: RangeOfTime,
+    /// The form of the list
+    #[arg(long, short, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<ListForm>,
+}
+
+/// The forms of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportForm {
+    /// Plain text with tables (default)
+    Markdown,
+    /// One file with charts, for the browser and for print
+    Html,
+    /// One JSON document
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    /// The site [default: the only one]
+    #[arg(long, short, value_name = "SITE")]
+    pub(crate) site: Option<String>,
+    /// The week, as 2026-W46 (Monday first)
+    #[arg(long, value_name = "WEEK", value_parser = parse_week, conflicts_with_all = ["date", "last_week"])]
+    pub(crate) week: Option<Date>,
+    /// Any day of the week
+    #[arg(long, value_name = "DAY", value_parser = parse_date, conflicts_with = "last_week")]
+    pub(crate) date: Option<Date>,
+    /// The last complete week that has data (default)
+    #[arg(long)]
+    pub(crate) last_week: bool,
+    /// The zone that days and hours are those of
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub(crate) tz: String,
+    /// The form of the report [default: by the ending of --out, else markdown]
+    #[arg(long, short, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<ReportForm>,
+    /// Write it to a file instead
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantVerb {
+    /// Create a tenant, and the store where there is none
+    #[command(after_help = "Example:\n  annals tenant create acme --plan professional --data ./annals-data")]
+    Create {
+        /// Its name
+        name: String,
+        /// Its plan: see `annals plan list`
+        #[arg(long, value_name = "PLAN")]
+        plan: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// List all tenants
+    #[command(after_help = "Example:\n  annals tenant list -o csv")]
+    List {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The form of the list
+        #[arg(long, short, value_enum, value_name = "FORM")]
+        output: Option<ListForm>,
+    },
+    /// Show one tenant
+    #[command(after_help = "Example:\n  annals tenant show acme")]
+    Show {
+        /// Its name [default: the only one]
+        name: Option<String>,
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The form of the answer
+        #[arg(long, short, value_enum, value_name = "FORM")]
+        output: Option<ListForm>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanVerb {
+    /// List the built-in plans
+    #[command(after_help = "Example:\n  annals plan list -o markdown")]
+    List {
+        /// The form of the list
+        #[arg(long, short, value_enum, value_name = "FORM")]
+        output: Option<ListForm>,
+    },
+    /// Show one plan in full
+    #[command(after_help = "Example:\n  annals plan show enterprise")]
+    Show {
+        /// Its name
+        name: String,
+        /// The form of the answer
+        #[arg(long, short, value_enum, value_name = "FORM")]
+        output: Option<ListForm>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectArgs {
+    /// A block, log segment, manifest or catalogue
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The form of the tables
+    #[arg(long, short, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<ListForm>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_verb_has_an_example() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("annals "), "{} has no example", command.get_name());
+            command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(check);
+        }
+        Args::command().debug_assert();
+        check(&Args::command());
+    }
+}

@@ -1,0 +1,143 @@
+//! What ends a command early, and the exit code that goes with it.
+//!
+//! | code | means                                                        |
+//! |-----:|--------------------------------------------------------------|
+//! |    0 | done; also where the reader of a pipe went away              |
+//! |    1 | it could not be done, or not all of it; the message says why |
+//! |    2 | the command line is wrong                                    |
+//! |    3 | `verify` or `inspect` found damage                           |
+
+use std::fmt;
+use std::io;
+
+/// Why a command ends without having done what was asked.
+#[derive(Debug)]
+pub(crate) enum CliError {
+    /// One line of what is wrong, and where that is known what to do next.
+    Failed {
+        /// What is wrong, without a full stop.
+        message: String,
+        /// What to do next.
+        help: Option<String>,
+    },
+    /// Already rendered over several lines, `error: ` included: a query with its caret.
+    Rendered(String),
+    /// The command line asks for something that does not exist.
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to write instead.
+        help: Option<String>,
+    },
+    /// The reader of standard output went away: nothing is left to say.
+    Gone,
+}
+
+/// What a command returns: the exit code of a command that ran to its end.
+pub(crate) type Outcome = Result<u8, CliError>;
+
+impl CliError {
+    /// An error without advice.
+    pub(crate) fn failed(message: impl fmt::Display) -> CliError {
+        CliError::Failed { message: message.to_string(), help: None }
+    }
+
+    /// An error of the command line without advice.
+    pub(crate) fn usage(message: impl fmt::Display) -> CliError {
+        CliError::Usage { message: message.to_string(), help: None }
+    }
+
+    /// Adds what to do next.
+    pub(crate) fn help(self, advice: impl fmt::Display) -> CliError {
+        let help = Some(advice.to_string());
+        match self {
+            CliError::Failed { message, .. } => CliError::Failed { message, help },
+            CliError::Usage { message, .. } => CliError::Usage { message, help },
+            other => other,
+        }
+    }
+
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            CliError::Failed { .. } | CliError::Rendered(_) => 1,
+            CliError::Usage { .. } => 2,
+            CliError::Gone => 0,
+        }
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CliError::Failed { message, help } | CliError::Usage { message, help } => {
+                write!(f, "error: {message}")?;
+                help.iter().try_for_each(|help| write!(f, "\n  {help}"))
+            }
+            CliError::Rendered(text) => f.write_str(text.trim_end()),
+            CliError::Gone => Ok(()),
+        }
+    }
+}
+
+/// Errors of writing to standard output.
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> CliError {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => CliError::Gone,
+            _ => CliError::failed(format_args!("cannot write the output: {error}")),
+        }
+    }
+}
+
+/// The known name nearest to a wrong one, where one is near enough to be meant.
+pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (distance(&wrong.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= name.chars().count().max(wrong.chars().count()).div_ceil(3))
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// Edits between two words: insert, remove, replace, swap two neighbours.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            if i == 0 || j == 0 {
+                rows[i][j] = i + j;
+                continue;
+            }
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = best;
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_offered_and_a_far_one_is_not() {
+        let known = ["starter", "professional", "enterprise", "archive"];
+        assert_eq!(nearest("profesional", known), Some("professional"));
+        assert_eq!(nearest("Starter", known), Some("starter"));
+        assert_eq!(nearest("achrive", known), Some("archive"));
+        assert_eq!(nearest("gold", known), None);
+        assert_eq!(nearest("", known), None);
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_error() {
+        let gone = CliError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((gone.code(), gone.to_string()), (0, String::new()));
+    }
+}

@@ -1,0 +1,336 @@
+//! Chunks: runs of lines that become one batch each, with an identity that another import finds again.
+//!
+//! A chunk ends at every line whose number is a multiple of 1,000, after a line that brings its records to 50,000, and
+//! before a last line that has no line end (it may be half written). Where chunks end depends on what comes before
+//! only, so a file that has grown has the same chunks as before, except that its last one may have become longer.
+//!
+//! A batch's id is the first 16 bytes of SHA-256 over these, each with its length in front:
+//!
+//! | what                                                            |
+//! |-----------------------------------------------------------------|
+//! | `annals import 1`                                               |
+//! | format, site                                                    |
+//! | options that change what a line means: year, metric, precision, time |
+//! | SHA-256 of the file's first line                                |
+//! | number of the chunk's first line, from 1, in eight bytes        |
+//! | SHA-256 of the chunk's first line                               |
+
+use std::collections::BTreeMap;
+
+use annals::signals::read::{Line, MetricLine};
+use annals::{BatchId, LabelSet, SampleBatch, SeriesKind, Signal, SignalBatch, SiteName, Timestamp};
+use aws_lc_rs::digest::{Context, SHA256, digest};
+
+use super::format::LineReader;
+use super::summary::LineCounts;
+use crate::error::CliError;
+
+/// A chunk ends at line numbers that are multiples of this.
+const CHUNK_LINES: u64 = 1_000;
+/// And where it holds so many records: a row of a table may hold thousands.
+const CHUNK_RECORDS: usize = 50_000;
+
+/// What of a batch's id all chunks of a file share.
+#[derive(Debug, Clone)]
+pub(super) struct FileIdentity {
+    format: &'static str,
+    site: String,
+    meaning: String,
+    first_line: Vec<u8>,
+}
+
+impl FileIdentity {
+    /// The identity of a file whose first line is still to come.
+    pub(super) fn new(format: &'static str, site: &str, meaning: String) -> FileIdentity {
+        FileIdentity { format, site: site.to_owned(), meaning, first_line: Vec::new() }
+    }
+
+    fn batch(&self, line: u64, content: &[u8]) -> BatchId {
+        let mut context = Context::new(&SHA256);
+        let mut feed = |bytes: &[u8]| {
+            context.update(&(bytes.len() as u64).to_le_bytes());
+            context.update(bytes);
+        };
+        feed(b"annals import 1");
+        feed(self.format.as_bytes());
+        feed(self.site.as_bytes());
+        feed(self.meaning.as_bytes());
+        feed(&self.first_line);
+        feed(&line.to_le_bytes());
+        feed(content);
+        let mut id = [0; 16];
+        id.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+        BatchId(id)
+    }
+}
+
+/// What the lines of a chunk hold.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Records {
+    signals: Vec<Signal>,
+    series: Vec<(LabelSet, SeriesKind)>,
+    samples: Vec<(u32, Timestamp, f64)>,
+}
+
+/// A line of a chunk: its identity, and how much the chunk holds up to it.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// SHA-256 of the line.
+    content: [u8; 32],
+    /// Records up to the line, included.
+    records: usize,
+    /// Series that are first named up to the line, included.
+    series: usize,
+}
+
+/// Lines that are written as one batch.
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    file: FileIdentity,
+    /// Number of the first line, from 1.
+    first_line: u64,
+    marks: Vec<Mark>,
+    records: Records,
+    /// Finds a series' index again.
+    index: BTreeMap<Vec<u8>, u32>,
+}
+
+/// A batch of either kind.
+#[derive(Debug)]
+pub(super) enum Batch {
+    Signals(SignalBatch),
+    Samples(SampleBatch),
+}
+
+impl Chunk {
+    fn new(file: FileIdentity, first_line: u64) -> Chunk {
+        Chunk { file, first_line, marks: Vec::new(), records: Records::default(), index: BTreeMap::new() }
+    }
+
+    /// How many lines it has.
+    pub(super) fn lines(&self) -> u64 {
+        self.marks.len() as u64
+    }
+
+    /// Its first and last line, by number.
+    pub(super) fn line_numbers(&self) -> (u64, u64) {
+        (self.first_line, (self.first_line + self.lines()).saturating_sub(1))
+    }
+
+    /// How many records it has.
+    pub(super) fn records(&self) -> usize {
+        self.records.signals.len() + self.records.samples.len()
+    }
+
+    /// The chunk as a batch.
+    pub(super) fn batch(&self, site: &SiteName) -> Batch {
+        self.prefix(self.marks.len(), site)
+    }
+
+    /// The first so many lines as a batch, exactly as a file would make it that ends there.
+    pub(super) fn prefix(&self, lines: usize, site: &SiteName) -> Batch {
+        let first = self.marks.first().map_or([0; 32], |mark| mark.content);
+        let id = self.file.batch(self.first_line, &first);
+        let (records, series) = match lines.checked_sub(1).and_then(|last| self.marks.get(last)) {
+            Some(mark) => (mark.records, mark.series),
+            None => (0, 0),
+        };
+        if self.records.samples.is_empty() {
+            let signals = self.records.signals.get(..records).unwrap_or_default().to_vec();
+            return Batch::Signals(SignalBatch { id, site: site.clone(), signals });
+        }
+        let mut batch = SampleBatch::new(id, site.clone());
+        batch.series = self.records.series.get(..series).unwrap_or_default().to_vec();
+        batch.samples = self.records.samples.get(..records).unwrap_or_default().to_vec();
+        Batch::Samples(batch)
+    }
+
+    /// The lengths, ascending and shorter than the whole, at which a shorter file would have made another batch: of
+    /// lines that add nothing only the first is one. Ascending, because beginnings cost what they hold: a file that is
+    /// imported every minute is cut into many short pieces, and each is found at once.
+    pub(super) fn shorter_lengths(&self) -> Vec<usize> {
+        let whole = self.records();
+        let mut lengths = Vec::new();
+        let mut before = 0;
+        for (index, mark) in self.marks.iter().enumerate() {
+            if mark.records > before && mark.records < whole {
+                lengths.push(index + 1);
+            }
+            before = mark.records;
+        }
+        lengths
+    }
+
+    /// What follows the first so many lines, as a chunk of its own.
+    pub(super) fn after(&self, lines: usize) -> Chunk {
+        let mut rest = Chunk::new(self.file.clone(), self.first_line + lines as u64);
+        let start = lines.checked_sub(1).and_then(|last| self.marks.get(last)).map_or(0, |mark| mark.records);
+        let mut done = start;
+        for mark in self.marks.get(lines..).unwrap_or_default() {
+            // Series are named anew, in the order in which the rest needs them.
+            for signal in self.records.signals.get(done..mark.records).unwrap_or_default() {
+                rest.records.signals.push(signal.clone());
+            }
+            for &(series, time, value) in self.records.samples.get(done..mark.records).unwrap_or_default() {
+                if let Some((labels, kind)) = self.records.series.get(series as usize) {
+                    rest.sample(labels.clone(), *kind, time, value);
+                }
+            }
+            done = mark.records;
+            rest.end_line(mark.content);
+        }
+        rest
+    }
+
+    fn sample(&mut self, labels: LabelSet, kind: SeriesKind, time: Timestamp, value: f64) {
+        let mut key = labels.as_bytes().to_vec();
+        key.push(kind.tag());
+        let next = u32::try_from(self.records.series.len()).unwrap_or(u32::MAX);
+        let index = *self.index.entry(key).or_insert(next);
+        if index == next {
+            self.records.series.push((labels, kind));
+        }
+        self.records.samples.push((index, time, value));
+    }
+
+    fn end_line(&mut self, content: [u8; 32]) {
+        self.marks.push(Mark { content, records: self.records(), series: self.records.series.len() });
+    }
+}
+
+/// Cuts a file's lines into chunks.
+pub(super) struct Chunker {
+    reader: LineReader,
+    chunk: Chunk,
+    line: u64,
+    /// What lines were.
+    pub(super) counts: LineCounts,
+    /// The labels of the sample before, as text and checked: rows name the same series again and again.
+    last_labels: Option<(Vec<u8>, Option<LabelSet>)>,
+}
+
+impl Chunker {
+    /// Starts a file.
+    pub(super) fn new(reader: LineReader, identity: FileIdentity) -> Chunker {
+        Chunker {
+            reader,
+            chunk: Chunk::new(identity, 1),
+            line: 0,
+            counts: LineCounts::default(),
+            last_labels: None,
+        }
+    }
+
+    /// The longest line that the format has.
+    pub(super) fn line_bytes_max(&self) -> usize {
+        self.reader.line_bytes_max()
+    }
+
+    /// Takes a line; `ended` where a line end followed it. Hands on the chunk that it completes.
+    pub(super) fn line(
+        &mut self,
+        bytes: &[u8],
+        ended: bool,
+        each: &mut dyn FnMut(Chunk) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        self.line += 1;
+        let content = sha256(bytes);
+        if self.line == 1 {
+            self.chunk.file.first_line = content.to_vec();
+        }
+        if !ended {
+            self.hand_on(self.line, each)?;
+        }
+        self.read(bytes)?;
+        self.chunk.end_line(content);
+        if self.line.is_multiple_of(CHUNK_LINES) || self.chunk.records() >= CHUNK_RECORDS {
+            self.hand_on(self.line + 1, each)?;
+        }
+        Ok(())
+    }
+
+    /// Hands on the last chunk.
+    pub(super) fn finish(
+        &mut self,
+        each: &mut dyn FnMut(Chunk) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        self.hand_on(self.line + 1, each)
+    }
+
+    fn hand_on(
+        &mut self,
+        next_line: u64,
+        each: &mut dyn FnMut(Chunk) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let next = Chunk::new(self.chunk.file.clone(), next_line);
+        let chunk = std::mem::replace(&mut self.chunk, next);
+        if chunk.records() == 0 { Ok(()) } else { each(chunk) }
+    }
+
+    /// Adds what a line holds to the chunk.
+    fn read(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.counts.lines += 1;
+        let (chunk, counts, last) = (&mut self.chunk, &mut self.counts, &mut self.last_labels);
+        match &mut self.reader {
+            LineReader::Signals { reader, .. } => match reader.line(bytes) {
+                Line::Signal(signal) => chunk.records.signals.push(signal),
+                Line::Repeated(signal, times) => {
+                    chunk.records.signals.extend(std::iter::repeat_n(signal, times as usize));
+                }
+                Line::Skipped => counts.skipped += 1,
+                Line::Unreadable => counts.unreadable(self.line),
+            },
+            LineReader::Samples { reader, default_time, .. } => {
+                let (mut timeless, mut invalid) = (false, 0);
+                let mut sink =
+                    |labels: &[(&str, &str)], kind: SeriesKind, time: Option<Timestamp>, value: f64| {
+                        let Some(time) = time.or(*default_time) else {
+                            timeless = true;
+                            return;
+                        };
+                        match label_set(labels, last) {
+                            Some(labels) => chunk.sample(labels, kind, time, value),
+                            None => invalid += 1,
+                        }
+                    };
+                let read = reader.line(bytes, &mut sink);
+                counts.invalid_labels += invalid;
+                if timeless {
+                    return Err(CliError::failed(format_args!("line {} carries no time", self.line))
+                        .help("say with --at when it was measured; importing again with the same --at counts nothing twice"));
+                }
+                match read {
+                    MetricLine::Samples(_) => {}
+                    MetricLine::Skipped => counts.skipped += 1,
+                    MetricLine::Unreadable => counts.unreadable(self.line),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Labels, checked once for a run of samples that name the same.
+fn label_set(labels: &[(&str, &str)], last: &mut Option<(Vec<u8>, Option<LabelSet>)>) -> Option<LabelSet> {
+    let mut key = Vec::with_capacity(128);
+    for (name, value) in labels {
+        key.extend_from_slice(&(name.len() as u32).to_le_bytes());
+        key.extend_from_slice(name.as_bytes());
+        key.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        key.extend_from_slice(value.as_bytes());
+    }
+    match last {
+        Some((known, set)) if *known == key => set.clone(),
+        _ => {
+            let set = LabelSet::from_pairs(labels.iter().copied()).ok();
+            *last = Some((key, set.clone()));
+            set
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut content = [0; 32];
+    content.iter_mut().zip(digest(&SHA256, bytes).as_ref()).for_each(|(to, from)| *to = *from);
+    content
+}

@@ -1,0 +1,175 @@
+//! `import`: log and metric files into a store, exactly once.
+//!
+//! ```text
+//!   file, gz or pipe ──► source.rs ──lines──► format.rs ──► chunk.rs ──batches──► deliver.rs ──► the store
+//!                        unpacks, counts      reads         1,000 lines,          pipelined tickets,
+//!                                                           identity              retries, summary.rs
+//! ```
+//!
+//! What must hold: reading a file again counts nothing twice, also when it has grown since; lines and their content
+//! never reach messages, only line numbers do; memory is bounded whatever the file holds.
+
+mod chunk;
+mod deliver;
+mod format;
+mod source;
+mod summary;
+
+use std::path::Path;
+use std::time::Duration;
+
+use annals::{Annals, SiteName, TenantError, Timestamp};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::access;
+use crate::args::ImportArgs;
+use crate::error::{CliError, Outcome, nearest};
+use crate::output::Screen;
+
+use chunk::{Chunker, FileIdentity};
+use deliver::Delivery;
+use format::LineReader;
+use source::Source;
+use summary::Summary;
+
+/// From so many records on the import ends with a flush; fewer stay in the log, which the next flush takes.
+const FLUSH_RECORDS_MIN: u64 = 50_000;
+
+/// What is done sooner shows no bar.
+const BAR_AFTER: Duration = Duration::from_millis(400);
+
+/// Imports files.
+pub(crate) fn run(args: &ImportArgs, screen: &mut Screen) -> Outcome {
+    let site = SiteName::new(&args.site).map_err(CliError::usage)?;
+    let now = access::now();
+    let (annals, tenant) = open_tenant(args)?;
+    let mut total = Summary::default();
+    let mut outcome = Ok(());
+    for path in &args.files {
+        let mut delivery = Delivery::new(&tenant, site.clone());
+        outcome = import_file(args, path, now, &mut delivery);
+        total.add(&delivery.finish());
+        if outcome.is_err() {
+            break;
+        }
+    }
+    if total.accepted >= FLUSH_RECORDS_MIN {
+        eprintln!("writing blocks ..");
+        tenant.flush().map_err(CliError::failed)?;
+    }
+    annals.close().map_err(CliError::failed)?;
+    total.write(screen)?;
+    outcome?;
+    Ok(u8::from(total.conflicting_lines > 0))
+}
+
+/// Opens the store and its tenant, creating both where `--create` says so.
+fn open_tenant(args: &ImportArgs) -> Result<(Annals, annals::Tenant), CliError> {
+    let root = access::directory(&args.store.store);
+    let plan = args.create.as_deref().map(access::plan).transpose()?;
+    let annals = match plan {
+        Some(_) => access::create_or_open(&root)?,
+        None => access::open_to_write(&root)?,
+    };
+    for finding in &annals.recovery().findings {
+        eprintln!("warning: {finding}");
+    }
+    let name = match &args.store.tenant {
+        Some(name) => name.clone(),
+        None => access::choose(annals.tenants(), None, &root)?.id.to_string(),
+    };
+    let id = access::tenant_id(&name)?;
+    let tenant = match (annals.tenant(&id), plan) {
+        (Ok(tenant), _) => tenant,
+        (Err(TenantError::Unknown(_)), Some(plan)) => {
+            let tenant = annals.create_tenant(&id, plan).map_err(CliError::failed)?;
+            eprintln!("created tenant {id}");
+            tenant
+        }
+        (Err(error @ TenantError::Unknown(_)), None) => {
+            let known: Vec<String> = annals.tenants().iter().map(|tenant| tenant.id.to_string()).collect();
+            let create =
+                format!("create it: annals tenant create {id} --plan archive --data {}", root.display());
+            return Err(CliError::failed(error).help(
+                match nearest(&name, known.iter().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`? Otherwise {create}"),
+                    None => create,
+                },
+            ));
+        }
+        (Err(error), _) => return Err(CliError::failed(error)),
+    };
+    Ok((annals, tenant))
+}
+
+fn import_file(
+    args: &ImportArgs,
+    path: &Path,
+    now: Timestamp,
+    delivery: &mut Delivery<'_>,
+) -> Result<(), CliError> {
+    let mut source = Source::open(path)?;
+    if source.peek()?.is_empty() {
+        return Ok(());
+    }
+    let bar = progress(path, source.bytes());
+    let format = match args.format {
+        Some(format) => format,
+        None => {
+            let guessed = format::guess(source.peek()?).ok_or_else(|| {
+                CliError::usage(format_args!("cannot tell the format of {}", path.display()))
+                    .help("say it with --format; `annals import --help` lists them")
+            })?;
+            eprintln!("{}: read as {}", path.display(), format::name(guessed));
+            guessed
+        }
+    };
+    let end = source.end();
+    let reader = LineReader::new(format, args, now, source.peek()?, end.as_deref())?;
+    let identity = FileIdentity::new(format::name(format), &args.site, reader.meaning());
+    let mut chunker = Chunker::new(reader, identity);
+    let mut failed: Option<CliError> = None;
+    source.lines(
+        chunker.line_bytes_max(),
+        &mut |line, ended| {
+            if failed.is_some() {
+                return false;
+            }
+            failed = chunker.line(line, ended, &mut |chunk| delivery.chunk(chunk)).err();
+            failed.is_none()
+        },
+        &mut |bytes_read, lines| {
+            // A file that is read in a moment needs no bar.
+            if bar.elapsed() > BAR_AFTER {
+                bar.set_message(lines);
+                bar.set_position(bytes_read);
+            }
+        },
+    )?;
+    let ended = match failed {
+        Some(error) => Err(error),
+        None => chunker.finish(&mut |chunk| delivery.chunk(chunk)),
+    };
+    // What is on its way is waited for, whatever happened behind it.
+    let delivered = delivery.wait_for_all();
+    delivery.count_lines(&chunker.counts);
+    bar.finish_and_clear();
+    ended.and(delivered)
+}
+
+/// A bar on standard error where that is a terminal; nothing otherwise.
+fn progress(path: &Path, bytes: Option<u64>) -> ProgressBar {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let bar = match bytes {
+        Some(bytes) => ProgressBar::new(bytes),
+        None => ProgressBar::new_spinner(),
+    };
+    let template = match bytes {
+        Some(_) => "{prefix} {wide_bar} {bytes}/{total_bytes}  {msg}  {eta} left",
+        None => "{prefix} {spinner} {bytes}  {msg}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.with_prefix(crate::output::words::harmless(&name))
+}

@@ -1,0 +1,8 @@
+//! One file per verb, or per few that share their work.
+
+pub(crate) mod plan;
+pub(crate) mod query;
+pub(crate) mod report;
+pub(crate) mod series;
+pub(crate) mod tenant;
+pub(crate) mod upkeep;

@@ -1,0 +1,88 @@
+//! `series` and `labels`: what there is to ask about.
+
+use annals::query::promql::{ExprKind, parse};
+use annals::{Budget, LabelSet, Matcher, QueryLimits, SeriesKind, SeriesSource, TimeRange};
+
+use crate::access;
+use crate::args::{LabelsArgs, RangeOfTime, SeriesArgs};
+use crate::error::{CliError, Outcome};
+use crate::output::{Cell, Grid, Screen};
+
+/// The range of `--last` where only `--end` is given.
+const LAST_MS: i64 = annals::HOUR_MS;
+
+/// Lists series.
+pub(crate) fn series(args: &SeriesArgs, screen: &mut Screen) -> Outcome {
+    let selectors: Vec<Vec<Matcher>> = match args.selectors.is_empty() {
+        true => vec![Vec::new()],
+        false => args.selectors.iter().map(|text| selector(text)).collect::<Result<_, _>>()?,
+    };
+    let reading = access::read(&args.tenant)?;
+    let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
+    let budget = Budget::new(QueryLimits::default());
+    let mut found: Vec<(LabelSet, SeriesKind)> = Vec::new();
+    for matchers in &selectors {
+        let selected = reader.select(matchers, range(&args.time), &budget).map_err(CliError::failed)?;
+        found.extend((0..selected.len()).map(|index| (selected.labels(index).clone(), selected.kind(index))));
+        for missing in &selected.coverage().missing {
+            eprintln!("warning: {}", missing.why);
+        }
+    }
+    found.sort();
+    found.dedup();
+    let mut grid = Grid::new(["series", "kind"]);
+    for (labels, kind) in &found {
+        grid.row(vec![Cell::text(labels.to_string()), Cell::text(kind.name())]);
+    }
+    if found.is_empty() {
+        super::query::note_where_data_is(&reading.tenant, range(&args.time), "--end");
+    }
+    screen.list(&grid, args.output)?;
+    Ok(0)
+}
+
+/// Lists label names, or the values of one.
+pub(crate) fn labels(args: &LabelsArgs, screen: &mut Screen) -> Outcome {
+    let matchers = args.selector.as_deref().map_or(Ok(Vec::new()), selector)?;
+    let reading = access::read(&args.tenant)?;
+    let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
+    let (budget, range) = (Budget::new(QueryLimits::default()), range(&args.time));
+    let (column, found) = match &args.name {
+        None => ("label", reader.label_names(&matchers, range, &budget)),
+        Some(name) => ("value", reader.label_values(name, &matchers, range, &budget)),
+    };
+    let found = found.map_err(CliError::failed)?;
+    if let (true, Some(name)) = (found.is_empty(), &args.name) {
+        let names = reader.label_names(&matchers, range, &budget).map_err(CliError::failed)?;
+        match crate::error::nearest(name, names.iter().map(String::as_str)) {
+            Some(near) => eprintln!("note: no series has that label; did you mean `{near}`?"),
+            None => eprintln!("note: no series has that label; there are {}", names.join(", ")),
+        }
+    }
+    let mut grid = Grid::new([column]);
+    for one in found {
+        grid.row(vec![Cell::text(one)]);
+    }
+    screen.list(&grid, args.output)?;
+    Ok(0)
+}
+
+/// All of time where no bound was given.
+fn range(time: &RangeOfTime) -> TimeRange {
+    if !time.given() {
+        return TimeRange::ALL;
+    }
+    let (start, end) = time.resolve(access::now(), LAST_MS);
+    TimeRange::new(start, end)
+}
+
+/// The matchers of a PromQL selector.
+fn selector(text: &str) -> Result<Vec<Matcher>, CliError> {
+    let expr = parse(text).map_err(|error| CliError::Rendered(error.render(text)))?;
+    match expr.kind {
+        ExprKind::Selector(selector) => {
+            Ok(selector.matchers.into_iter().map(|matcher| matcher.item).collect())
+        }
+        _ => Err(CliError::usage("only a selector is possible here, such as http_requests{status=\"200\"}")),
+    }
+}

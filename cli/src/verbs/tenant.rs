@@ -1,0 +1,111 @@
+//! `tenant create`, `list` and `show`.
+
+use annals::{TenantError, TenantSummary};
+
+use crate::access;
+use crate::args::StoreArgs;
+use crate::error::{CliError, Outcome};
+use crate::output::{Cell, Grid, ListForm, Screen};
+use std::io::Write;
+
+/// Creates a tenant, and the store where there is none.
+pub(crate) fn create(name: &str, plan: &str, store: &StoreArgs, screen: &mut Screen) -> Outcome {
+    // Both before anything is created.
+    let (id, plan) = (access::tenant_id(name)?, access::plan(plan)?);
+    let root = access::directory(store);
+    let annals = access::create_or_open(&root)?;
+    let created = annals.create_tenant(&id, plan).map(drop);
+    annals.close().map_err(CliError::failed)?;
+    created.map_err(|error| match error {
+        TenantError::Exists(_) => {
+            CliError::failed(&error).help(format_args!("annals tenant show {id} shows it"))
+        }
+        other => CliError::failed(other),
+    })?;
+    writeln!(screen, "created tenant {id} in {}", root.display())?;
+    Ok(0)
+}
+
+/// Lists all tenants.
+pub(crate) fn list(store: &StoreArgs, output: Option<ListForm>, screen: &mut Screen) -> Outcome {
+    let root = access::directory(store);
+    let opened = access::open_to_read(&root)?;
+    for finding in opened.findings() {
+        eprintln!("warning: {finding}");
+    }
+    let tenants = opened.tenants();
+    if tenants.is_empty() {
+        eprintln!(
+            "note: the store has no tenant yet; make one: annals tenant create NAME --plan archive --data {}",
+            root.display()
+        );
+    }
+    let mut grid =
+        Grid::new(["tenant", "plan", "signals", "samples", "blocks", "bytes", "earliest", "latest", "state"]);
+    for tenant in &tenants {
+        grid.row(vec![
+            Cell::text(tenant.id.as_str()),
+            plan_name(tenant),
+            Cell::Count(tenant.signals + tenant.head_signals),
+            Cell::Count(tenant.samples + tenant.head_samples),
+            Cell::Count((tenant.metric_blocks + tenant.signal_blocks) as u64),
+            Cell::Bytes(tenant.metric_bytes + tenant.signal_bytes),
+            tenant.earliest.map_or(Cell::None, Cell::Time),
+            tenant.latest.map_or(Cell::None, Cell::Time),
+            state(tenant),
+        ]);
+    }
+    screen.list(&grid, output)?;
+    Ok(0)
+}
+
+/// Shows one tenant, a line per fact.
+pub(crate) fn show(
+    name: Option<&str>,
+    store: &StoreArgs,
+    output: Option<ListForm>,
+    screen: &mut Screen,
+) -> Outcome {
+    let root = access::directory(store);
+    let tenant = access::choose(access::open_to_read(&root)?.tenants(), name, &root)?;
+    let per = |bytes: u64, rows: u64| match rows {
+        0 => Cell::None,
+        rows => Cell::Value((bytes as f64 / rows as f64 * 1000.0).round() / 1000.0),
+    };
+    let facts = [
+        ("tenant", Cell::text(tenant.id.as_str())),
+        ("directory number", Cell::Count(u64::from(tenant.number.0))),
+        ("state", state(&tenant)),
+        ("plan", plan_name(&tenant)),
+        ("created", Cell::Time(tenant.created)),
+        ("metrics from", tenant.earliest.map_or(Cell::None, Cell::Time)),
+        ("metrics to", tenant.latest.map_or(Cell::None, Cell::Time)),
+        ("samples in blocks", Cell::Count(tenant.samples)),
+        ("samples in the log", Cell::Count(tenant.head_samples)),
+        ("metric blocks", Cell::Count(tenant.metric_blocks as u64)),
+        ("metric block bytes", Cell::Bytes(tenant.metric_bytes)),
+        ("bytes per sample", per(tenant.metric_bytes, tenant.samples)),
+        ("signals in blocks", Cell::Count(tenant.signals)),
+        ("signals in the log", Cell::Count(tenant.head_signals)),
+        ("signal blocks", Cell::Count(tenant.signal_blocks as u64)),
+        ("signal block bytes", Cell::Bytes(tenant.signal_bytes)),
+        ("bytes per signal", per(tenant.signal_bytes, tenant.signals)),
+    ];
+    let mut grid = Grid::new(["what", "value"]);
+    for (what, value) in facts {
+        grid.row(vec![Cell::text(what), value]);
+    }
+    screen.list(&grid, output)?;
+    Ok(0)
+}
+
+fn plan_name(tenant: &TenantSummary) -> Cell {
+    tenant.plan.as_ref().map_or(Cell::None, |plan| Cell::text(plan.name.as_str()))
+}
+
+fn state(tenant: &TenantSummary) -> Cell {
+    Cell::text(match &tenant.unavailable {
+        None => "ok".to_owned(),
+        Some(why) => format!("unavailable: {why}"),
+    })
+}

@@ -1,0 +1,159 @@
+//! `compact`, `verify` and `inspect`: a store's files.
+
+use std::io::Write;
+
+use annals::{BlockMeta, Done, TenantSummary};
+
+use crate::access;
+use crate::args::{InspectArgs, StoreArgs};
+use crate::error::{CliError, Outcome};
+use crate::output::{Cell, Grid, ListForm, Screen, words};
+
+/// The exit code of damage.
+const DAMAGE_FOUND: u8 = 3;
+
+/// Flushes and merges everything.
+pub(crate) fn compact(store: &StoreArgs, screen: &mut Screen) -> Outcome {
+    let root = access::directory(store);
+    let annals = access::open_to_write(&root)?;
+    for finding in &annals.recovery().findings {
+        eprintln!("warning: {finding}");
+    }
+    let before = Size::of(&annals.tenants());
+    let settled = annals.settle();
+    let after = Size::of(&annals.tenants());
+    annals.close().map_err(CliError::failed)?;
+    let done = settled.map_err(|error| {
+        CliError::failed(error)
+            .help(format_args!("annals verify --data {} names what is damaged", root.display()))
+    })?;
+    let (mut flushed, mut merged, mut dropped) = (0, 0, 0);
+    for step in &done {
+        match step {
+            Done::Flushed { tenant, blocks } => {
+                flushed += blocks.len();
+                for block in blocks {
+                    writeln!(screen, "flushed  {tenant}  {}", describe(block))?;
+                }
+            }
+            Done::Merged { tenant, inputs, output } => {
+                merged += inputs.len();
+                let output = output.as_ref().map_or("nothing: all of it had expired".to_owned(), describe);
+                writeln!(
+                    screen,
+                    "merged   {tenant}  {} into {output}",
+                    words::plural(inputs.len() as u64, "block", "blocks")
+                )?;
+            }
+            Done::Dropped { tenant, blocks } => {
+                dropped += blocks.len();
+                for block in blocks {
+                    writeln!(screen, "dropped  {tenant}  {} (expired)", block.id)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    writeln!(
+        screen,
+        "{} flushed, {merged} merged, {dropped} dropped; {} in {} before, {} in {} after",
+        words::plural(flushed as u64, "block", "blocks"),
+        words::size(before.bytes),
+        words::plural(before.blocks, "block", "blocks"),
+        words::size(after.bytes),
+        words::plural(after.blocks, "block", "blocks"),
+    )?;
+    Ok(0)
+}
+
+struct Size {
+    blocks: u64,
+    bytes: u64,
+}
+
+impl Size {
+    fn of(tenants: &[TenantSummary]) -> Size {
+        Size {
+            blocks: tenants.iter().map(|tenant| (tenant.metric_blocks + tenant.signal_blocks) as u64).sum(),
+            bytes: tenants.iter().map(|tenant| tenant.metric_bytes + tenant.signal_bytes).sum(),
+        }
+    }
+}
+
+fn describe(block: &BlockMeta) -> String {
+    let what = match block.id.content {
+        annals::BlockContent::RawMetrics => words::plural(block.rows, "sample", "samples"),
+        annals::BlockContent::RawSignals => words::plural(block.rows, "signal", "signals"),
+    };
+    format!("{}: {what}, {}", block.id, words::size(block.bytes))
+}
+
+/// Reads everything and names what is damaged.
+pub(crate) fn verify(store: &StoreArgs, screen: &mut Screen) -> Outcome {
+    let root = access::directory(store);
+    // A store that cannot be opened is verified all the same; one that is not there is another error.
+    access::must_exist(&root)?;
+    let found = annals::verify(access::vfs(), &root).map_err(|error| access::open_error(&root, &error))?;
+    for finding in &found.findings {
+        writeln!(screen, "{}", words::harmless(&finding.path.display().to_string()))?;
+        writeln!(screen, "  damage  {}", words::harmless(&finding.what))?;
+        match &finding.tenant {
+            Some(tenant) => writeln!(screen, "  lost    {} (tenant {tenant})", finding.lost)?,
+            None => writeln!(screen, "  lost    {}", finding.lost)?,
+        }
+    }
+    let read = format!("{}, {}", words::plural(found.files, "file", "files"), words::size(found.bytes));
+    if found.findings.is_empty() {
+        writeln!(screen, "no damage in {read}")?;
+        return Ok(0);
+    }
+    writeln!(screen, "{} in {read}", words::plural(found.findings.len() as u64, "finding", "findings"))?;
+    eprintln!("note: everything that is not named is whole and is served");
+    Ok(DAMAGE_FOUND)
+}
+
+/// Shows what one file holds.
+pub(crate) fn inspect(args: &InspectArgs, screen: &mut Screen) -> Outcome {
+    let inspection = annals::inspect(&*access::vfs(), &args.file).map_err(CliError::failed)?;
+    let form = screen.list_form(args.output);
+    for finding in &inspection.findings {
+        eprintln!("damage: {}", words::harmless(finding));
+    }
+    let code = if inspection.findings.is_empty() { 0 } else { DAMAGE_FOUND };
+    if form == ListForm::Json || form == ListForm::Jsonl || form == ListForm::Csv {
+        // One list is what those forms can hold: the facts, then each table under its title.
+        let mut grid = Grid::new(["section", "name", "value"]);
+        for (name, value) in &inspection.facts {
+            grid.row(vec![Cell::text("facts"), Cell::text(name.as_str()), Cell::text(value.as_str())]);
+        }
+        for table in &inspection.tables {
+            for (number, row) in table.rows.iter().enumerate() {
+                for (column, value) in table.columns.iter().zip(row) {
+                    let name = format!("{number}.{column}");
+                    grid.row(vec![
+                        Cell::text(table.title.as_str()),
+                        Cell::text(name),
+                        Cell::text(value.as_str()),
+                    ]);
+                }
+            }
+        }
+        screen.list(&grid, Some(form))?;
+        return Ok(code);
+    }
+    writeln!(screen, "{}", words::harmless(&inspection.title))?;
+    let mut facts = Grid::new(["what", "value"]);
+    for (name, value) in &inspection.facts {
+        facts.row(vec![Cell::text(name.as_str()), Cell::text(value.as_str())]);
+    }
+    screen.list(&facts, Some(form))?;
+    for table in &inspection.tables {
+        writeln!(screen, "\n{}", words::harmless(&table.title))?;
+        let mut grid = Grid::new(table.columns.iter().map(String::as_str).collect::<Vec<_>>());
+        for row in &table.rows {
+            grid.row(row.iter().map(|cell| Cell::text(cell.as_str())).collect());
+        }
+        screen.list(&grid, Some(form))?;
+    }
+    Ok(code)
+}

@@ -1,0 +1,149 @@
+//! A store's files: compacting, damage, a second writer, the demo.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use annals::vfs::{RealVfs, SystemClock, SystemEntropy};
+use annals::{Annals, Options};
+use common::{Bench, access_log};
+
+fn blocks(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(blocks(&path));
+        } else if path.extension().is_some_and(|ending| ending == "blk") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn two_tenants() -> Bench {
+    let bench = Bench::with_tenant("archive");
+    bench.ok(&["tenant", "create", "other", "--plan", "archive"]);
+    let file = bench.file("access.log", access_log(0..9_000));
+    for tenant in ["acme", "other"] {
+        bench.ok(&["import", "--tenant", tenant, "--site", "www", "--format", "apache", &file]);
+    }
+    bench.ok(&["compact"]);
+    bench
+}
+
+const REQUESTS: &str = "sum(increase(http_requests[1d]))";
+
+fn requests(bench: &Bench, tenant: &str, at: &str) -> (String, String) {
+    let ran = bench.run(&["query", REQUESTS, "--tenant", tenant, "--at", at, "-o", "csv"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    (ran.out.lines().nth(1).and_then(|line| line.rsplit(',').next()).unwrap_or_default().to_owned(), ran.err)
+}
+
+#[test]
+fn compacting_leaves_a_block_per_day_and_the_same_answers() {
+    let bench = Bench::with_tenant("archive");
+    for (name, lines) in [("a.log", 0..3_000), ("b.log", 3_000..6_000)] {
+        let file = bench.file(name, access_log(lines));
+        bench.ok(&["import", "--site", "www", "--format", "apache", &file]);
+        let out = bench.ok(&["compact"]);
+        assert!(out.contains("flushed  acme"), "{out}");
+    }
+    assert_eq!(bench.number(REQUESTS, "2015-05-18"), 2_520.0);
+    assert_eq!(bench.number(REQUESTS, "2015-05-19"), 3_480.0);
+    assert_eq!(blocks(&bench.store().join("t")).len(), 4, "two days of metrics and of signals");
+    let again = bench.ok(&["compact"]);
+    assert!(again.starts_with("0 blocks flushed, 0 merged, 0 dropped"), "{again}");
+    assert!(bench.ok(&["verify"]).starts_with("no damage in "));
+}
+
+#[test]
+fn a_damaged_block_is_named_and_all_else_is_served() {
+    let bench = two_tenants();
+    let of_acme = blocks(&bench.store().join("t"));
+    let damaged =
+        of_acme.iter().find(|path| path.to_string_lossy().contains("20150518-raw")).expect("a block");
+    let mut bytes = std::fs::read(damaged).expect("read");
+    let middle = bytes.len() / 2;
+    for byte in &mut bytes[middle..middle + 64] {
+        *byte ^= 0x55;
+    }
+    std::fs::remove_file(damaged).expect("removed");
+    std::fs::write(damaged, bytes).expect("written");
+
+    let ran = bench.run(&["verify"]);
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    let name = damaged.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(ran.out.contains(&name) && ran.out.contains("lost"), "{}", ran.out);
+    assert!(ran.out.lines().last().is_some_and(|line| line.contains("finding")), "{}", ran.out);
+
+    // Never wrong in silence: either the number is right, or a warning names the file.
+    let number = damaged.parent().and_then(Path::parent).and_then(Path::file_name).expect("a number");
+    let (hurt, whole) = if number == "1" { ("acme", "other") } else { ("other", "acme") };
+    let (value, said) = requests(&bench, hurt, "2015-05-19");
+    assert!(value == "4320" || said.contains(&name), "{value}: {said}");
+    assert_eq!(requests(&bench, hurt, "2015-05-18").0, "2520");
+    assert_eq!(requests(&bench, whole, "2015-05-19").0, "4320");
+}
+
+#[test]
+fn a_second_writer_is_refused_and_readers_are_not() {
+    let bench = two_tenants();
+    let clock = Arc::new(SystemClock::default());
+    let entropy = Arc::new(SystemEntropy::default());
+    let store =
+        Annals::open(Arc::new(RealVfs), clock, entropy, &bench.store(), Options::default()).expect("opened");
+    for args in [
+        &["compact"][..],
+        &["tenant", "create", "third", "--plan", "starter"],
+        &["import", "--tenant", "acme", "--site", "www", "--format", "apache", "access.log"],
+    ] {
+        let ran = bench.run(args);
+        assert_eq!(ran.code, 1, "{args:?}");
+        assert!(ran.err.contains(&format!("process {}", std::process::id())), "{args:?}: {}", ran.err);
+    }
+    assert_eq!(requests(&bench, "acme", "2015-05-19").0, "4320");
+    assert_eq!(bench.ok(&["tenant", "list", "-o", "csv"]).lines().count(), 3);
+    store.close().expect("closed");
+}
+
+#[test]
+fn every_kind_of_file_can_be_inspected() {
+    let bench = two_tenants();
+    let store = bench.store();
+    let catalogue = std::fs::read_dir(&store)
+        .expect("the store")
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("catalog-")))
+        .expect("a catalogue");
+    let segment =
+        std::fs::read_dir(store.join("wal")).expect("the log").flatten().next().expect("a segment").path();
+    let block = blocks(&store.join("t")).remove(0);
+    for path in [catalogue, segment, block] {
+        let text = bench.ok(&["inspect", &path.display().to_string(), "-o", "table"]);
+        assert!(text.lines().count() > 3, "{text}");
+        let json = bench.ok(&["inspect", &path.display().to_string(), "-o", "json"]);
+        serde_json::from_str::<serde_json::Value>(&json).expect("json");
+    }
+    let ran = bench.run(&["inspect", "access.log"]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+}
+
+#[test]
+fn a_reader_of_the_output_that_goes_away_is_no_error() {
+    let bench = two_tenants();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_annals"))
+        .args(["query", "{__name__=~\".+\"}[3d]", "--tenant", "acme", "--at", "2015-05-20", "-o", "csv"])
+        .current_dir(bench.path("."))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
