@@ -16,7 +16,7 @@ use crate::head::Head;
 use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
 use crate::options::Options;
-use crate::replay::{Replay, ReplayReport, ReplayTenant, flushed_range};
+use crate::replay::{Replay, ReplayReport, flushed_range};
 use crate::shared::CatalogueState;
 use crate::tenant::manifest_files;
 use crate::twin::{Role, TwinError, TwinFiles};
@@ -234,14 +234,13 @@ fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Re
 pub(crate) fn remove_orphans(
     vfs: &dyn Vfs,
     layout: &Layout,
-    tenant: &ReplayTenant,
+    manifest: &Manifest,
     number: TenantNumber,
 ) -> Vec<String> {
     let mut findings = Vec::new();
     for content in [BlockContent::RawMetrics, BlockContent::RawSignals] {
         let directory = layout.blocks(number, content);
-        let live: BTreeSet<String> = tenant
-            .manifest
+        let live: BTreeSet<String> = manifest
             .blocks
             .iter()
             .filter(|block| block.id.content == content)

@@ -84,6 +84,13 @@ impl Annals {
         for (number, id, manifest) in loaded.tenants {
             match manifest {
                 Ok(loaded) => {
+                    // Before the replay, which may make blocks under the names of files that a crash left.
+                    recovery.findings.extend(recover::remove_orphans(
+                        &*vfs,
+                        &layout,
+                        &loaded.manifest,
+                        number,
+                    ));
                     replay.tenants.insert(number, ReplayTenant::new(loaded.manifest, loaded.generation));
                     numbers.insert(number, id);
                 }
@@ -107,7 +114,6 @@ impl Annals {
         let commits = CommitQueue::new(wal, options.durability);
         for (number, tenant) in tenants {
             let Some(id) = numbers.remove(&number) else { continue };
-            recovery.findings.extend(recover::remove_orphans(&*vfs, &layout, &tenant, number));
             let slot = match keys::load(&*vfs, &layout, number) {
                 Ok(keys) => {
                     TenantSlot::Open(Arc::new(open_tenant(&opening, number, id.clone(), keys, tenant)))

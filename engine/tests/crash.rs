@@ -87,15 +87,21 @@ fn check(machine: &Machine, told: &Told, context: &str) {
     assert_eq!(raw_signals(&tenant.reader()) as u64, acknowledged + in_doubt, "{context}, after retries");
 }
 
-fn enumerate(within: bool) {
-    let whole = Machine::new();
+/// A machine whose heads may hold so many bytes before a replay makes blocks of them.
+fn machine(head_bytes_max: usize) -> Machine {
+    let machine = Machine::new();
+    Machine { options: Options { head_bytes_max, ..machine.options.clone() }, ..machine }
+}
+
+fn enumerate(within: bool, head_bytes_max: usize) {
+    let whole = machine(head_bytes_max);
     let mut told = Told::default();
     scenario(&whole, &mut told).expect("nothing fails without a crash");
     let calls = whole.vfs.calls();
     assert!(calls > 60, "{calls} calls make a scenario too small to show anything");
     check(&whole, &told, "without a crash");
     for call in 0..calls {
-        let machine = Machine::new();
+        let machine = machine(head_bytes_max);
         if within {
             machine.vfs.set_crash_within(call);
         } else {
@@ -105,7 +111,8 @@ fn enumerate(within: bool) {
         let finished = scenario(&machine, &mut told).is_some();
         assert!(machine.vfs.crashed() || finished, "call {call}");
         for cut in SimCut::all(call) {
-            let after = Machine { vfs: machine.vfs.snapshot(), ..Machine::new() };
+            let after =
+                Machine { vfs: machine.vfs.snapshot(), options: machine.options.clone(), ..Machine::new() };
             after.vfs.power_cut(cut);
             check(&after, &told, &format!("call {call} within {within}, {cut:?}"));
         }
@@ -116,12 +123,17 @@ fn enumerate(within: bool) {
 
 #[test]
 fn acknowledged_batches_survive_a_crash_before_every_call() {
-    enumerate(false);
+    enumerate(false, 1 << 20);
 }
 
 #[test]
 fn acknowledged_batches_survive_a_crash_within_every_call() {
-    enumerate(true);
+    enumerate(true, 1 << 20);
+}
+
+#[test]
+fn acknowledged_batches_survive_a_crash_where_every_replay_makes_blocks() {
+    enumerate(false, 3_000);
 }
 
 #[test]
