@@ -138,8 +138,8 @@ pub fn run(writer: &Path, root: &Path, rounds: u64, seed: u64) -> Outcome {
         for (&writer, &next) in &acknowledged {
             match store.tenant(&tenant(writer)) {
                 Ok(tenant) => {
-                    outcome.unannounced +=
-                        check(&tenant.reader(), next, &format!("round {round}, writer {writer}"))
+                    let context = format!("round {round}, writer {writer}");
+                    outcome.unannounced += check(&tenant.reader(), next, &context);
                 }
                 Err(error) => assert_eq!(next, 0, "round {round}: {error}"),
             }
