@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use annals_model::{Budget, LabelSet, STALE_NAN_BITS, SeriesKind, Timestamp};
@@ -54,7 +55,8 @@ fn testdata() -> Option<PathBuf> {
 #[test]
 fn reference_scripts_pass_as_often_as_measured() {
     let Some(directory) = testdata() else {
-        println!("SKIPPED reference scripts: ../shared/promql/testdata is missing");
+        let _ =
+            writeln!(std::io::stderr(), "SKIPPED reference scripts: ../shared/promql/testdata is missing");
         return;
     };
     let mut report = String::new();

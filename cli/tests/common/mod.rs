@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "each test file uses a part of it")]
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -90,7 +91,7 @@ pub(crate) fn real(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    println!("SKIPPED: {} is not there", path.display());
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {} is not there", path.display());
     None
 }
 

@@ -6,6 +6,7 @@ use annals_model::{LabelSet, SignalValue, SiteName};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 /// A file of the real data, which lies beside the workspace where there is one.
@@ -13,7 +14,7 @@ fn real(path: &str) -> Option<Vec<u8>> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/real").join(path);
     let bytes = std::fs::read(&path).ok();
     if bytes.is_none() {
-        println!("SKIPPED: no {}", path.display());
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no {}", path.display());
     }
     bytes
 }
@@ -122,7 +123,7 @@ fn every_value_of_the_real_tables_comes_back_bit_for_bit() {
     for folder in ["realAWSCloudwatch", "realKnownCause"] {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/real/nab").join(folder);
         let Ok(files) = std::fs::read_dir(&path) else {
-            println!("SKIPPED: no {}", path.display());
+            let _ = writeln!(std::io::stderr(), "SKIPPED: no {}", path.display());
             return;
         };
         for file in files {
