@@ -28,6 +28,9 @@ use annals_model::{
     SeriesKind, SiteName, TenantId, Tier, TimeRange, Timestamp,
 };
 
+/// What a block takes at least: 4 + 1 + 1 of its id, 16 of its time, 2 of its LSNs, 4 of its counts, 4 of its check.
+const BLOCK_BYTES_MIN: usize = 32;
+
 /// The decoded manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -153,7 +156,7 @@ impl Manifest {
             metrics_floor: Timestamp(c.i64()?),
             signals_floor: Timestamp(c.i64()?),
             next_sequence: c.varint()?,
-            blocks: take_list(c, 36, take_block)?,
+            blocks: take_list(c, BLOCK_BYTES_MIN, take_block)?,
             batches: take_list(c, 42, |c| {
                 Some(RememberedBatch {
                     site: SiteName::new(c.text()?).ok()?,
@@ -301,6 +304,36 @@ mod tests {
     #[test]
     fn a_manifest_round_trips() {
         let manifest = sample();
+        assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
+    }
+
+    #[test]
+    fn a_manifest_whose_lists_are_as_short_as_can_be_round_trips() {
+        let mut manifest = sample();
+        manifest.batches.clear();
+        manifest.kinds.clear();
+        manifest.names.clear();
+        let least = BlockMeta {
+            id: BlockId { day: Day(0), content: BlockContent::RawMetrics, sequence: 1 },
+            time: TimeRange::new(Timestamp(0), Timestamp(1)),
+            lsns: LsnRange { after: Lsn(0), through: Lsn(1) },
+            level: 0,
+            series: 1,
+            rows: 1,
+            bytes: 1,
+            check: 0,
+        };
+        for count in 0..4 {
+            manifest.blocks = vec![least; count];
+            assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest.clone()), "{count} blocks");
+        }
+        manifest.blocks.clear();
+        manifest.batches = vec![RememberedBatch {
+            site: SiteName::new("s").expect("valid"),
+            id: BatchId([0; 16]),
+            digest: [0; 16],
+            written: Timestamp(0),
+        }];
         assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
     }
 
