@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_model::{Lsn, SignalRow};
 use annals_wal::{CommitError, EnqueueError, Wal};
@@ -20,6 +21,9 @@ use crate::manifest::RememberedBatch;
 use crate::record::{BATCH, MetricRows};
 use crate::tenant::TenantShared;
 use crate::ticket::{Acknowledgement, Durability, TicketState};
+
+/// How often one who waits for the commit thread looks whether there still is one.
+const DRIVE_LOOK: Duration = Duration::from_millis(100);
 
 /// A batch between admission and the head.
 pub(crate) struct PendingBatch {
@@ -91,16 +95,19 @@ impl CommitQueue {
         Ok(lsn)
     }
 
-    /// Commits what is queued, applies it to the heads and answers the tickets. Returns the bytes by which heads grew;
-    /// `None` where nothing was committed: nothing was queued, or all of it failed.
-    pub(crate) fn step(&self) -> Option<usize> {
+    /// Commits what is queued, applies it to the heads and answers the tickets. False where nothing was committed:
+    /// nothing was queued, or all of it failed.
+    ///
+    /// `grow` is told by how many bytes heads grew, before anyone can see that the batches are applied: a flush takes
+    /// the bytes of what it freezes off again.
+    pub(crate) fn step(&self, grow: &dyn Fn(usize)) -> bool {
         let _step = self.step.lock();
         let mode = match self.durability {
             Durability::Synced => annals_wal::Durability::Synced,
             Durability::Buffered => annals_wal::Durability::Written,
         };
         let (through, done) = match self.wal.commit(mode) {
-            Ok(None) => return None,
+            Ok(None) => return false,
             Ok(Some(committed)) => {
                 let through = Lsn(committed.last.0);
                 let mut pending = self.pending.lock();
@@ -109,20 +116,19 @@ impl CommitQueue {
             }
             Err(error) => {
                 self.fail_all(&failed(&error));
-                return None;
+                return false;
             }
         };
-        let mut grown = 0;
         for (lsn, pending) in done {
             let PendingBatch { tenant, batch, epoch, metrics, rows, mut acknowledgement, ticket } = pending;
-            grown += tenant.data.write().apply(epoch, lsn, batch.written, &metrics, rows);
+            grow(tenant.data.write().apply(epoch, lsn, batch.written, &metrics, rows));
             tenant.batches.lock().remember(batch, lsn);
             acknowledgement.lsn = Some(lsn);
             ticket.resolve(Ok(acknowledgement));
         }
         *self.applied.lock() = through;
         self.progress.notify_all();
-        Some(grown)
+        true
     }
 
     /// Every record up to this one is in a head or in blocks, or has failed.
@@ -130,23 +136,23 @@ impl CommitQueue {
         *self.applied.lock()
     }
 
-    /// Waits until every batch up to `lsn` is applied or has failed. Where no thread commits, it commits.
-    pub(crate) fn wait_applied(&self, lsn: Lsn, drive: bool) -> usize {
-        let mut grown = 0;
+    /// Waits until every batch up to `lsn` is applied or has failed. Where no thread commits, or none any more, it
+    /// commits.
+    pub(crate) fn wait_applied(&self, lsn: Lsn, drive: &dyn Fn() -> bool, grow: &dyn Fn(usize)) {
         loop {
             let mut applied = self.applied.lock();
             if *applied >= lsn {
-                return grown;
+                return;
             }
-            if drive {
+            if drive() {
                 drop(applied);
                 // Nothing was committed: what was waited for has failed, together with the log.
-                match self.step() {
-                    Some(bytes) => grown += bytes,
-                    None => return grown,
+                if !self.step(grow) {
+                    return;
                 }
             } else {
-                self.progress.wait(&mut applied);
+                // The thread that commits may end while this one waits.
+                self.progress.wait_for(&mut applied, DRIVE_LOOK);
             }
         }
     }
@@ -191,5 +197,48 @@ fn failed(error: &CommitError) -> WriteError {
         CommitError::Failed => WriteError::Failed(error.to_string()),
         CommitError::Closed => WriteError::Closed,
         other => WriteError::Indeterminate(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use annals_vfs::{SimEntropy, SimVfs};
+
+    use super::*;
+
+    fn queue() -> CommitQueue {
+        let vfs = SimVfs::new();
+        vfs.make_dirs(["/wal", "/tmp", "/quarantine"]);
+        let place = annals_wal::Place {
+            directory: "/wal".into(),
+            temporary: "/tmp".into(),
+            quarantine: "/quarantine".into(),
+            root_id: [1; 16],
+        };
+        let (options, floor) = (annals_wal::Options::default(), annals_wal::Lsn(0));
+        let (wal, _) = Wal::open(Arc::new(vfs), &SimEntropy::new(1), place, &options, floor, &mut |_| {})
+            .expect("an empty log opens");
+        CommitQueue::new(wal, Durability::Synced)
+    }
+
+    #[test]
+    fn who_waits_for_a_commit_thread_that_has_ended_commits_itself() {
+        let queue = Arc::new(queue());
+        let lsn = Lsn(queue.wal.enqueue(BATCH, vec![0; 8]).expect("queued").0);
+        let ended = Arc::new(AtomicBool::new(false));
+        let (done, waited) = std::sync::mpsc::channel();
+        std::thread::spawn({
+            let (queue, ended) = (queue.clone(), ended.clone());
+            move || {
+                queue.wait_applied(lsn, &|| ended.load(Ordering::Acquire), &|_| {});
+                done.send(()).expect("the test waits");
+            }
+        });
+        assert!(waited.recv_timeout(Duration::from_millis(30)).is_err(), "a thread may still commit");
+        ended.store(true, Ordering::Release);
+        waited.recv_timeout(Duration::from_secs(30)).expect("it does not wait for ever");
+        assert_eq!(queue.applied(), lsn);
     }
 }

@@ -63,7 +63,14 @@ pub(crate) fn publish_all(vfs: &dyn Vfs, files: &[Draft<'_>]) -> Result<(), Publ
 }
 
 fn write_draft(vfs: &dyn Vfs, file: &Draft<'_>) -> io::Result<()> {
-    let handle = vfs.create(&file.draft)?;
+    let handle = match vfs.create(&file.draft) {
+        // Of an earlier try that could not even remove it. Drafts are ours: the root is locked.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            vfs.unlink(&file.draft)?;
+            vfs.create(&file.draft)?
+        }
+        created => created?,
+    };
     handle.write_at(file.bytes, 0)?;
     handle.sync()?;
     drop(handle);

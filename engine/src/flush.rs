@@ -5,6 +5,7 @@
 //! blocks and says that records up to the cut are in them - release the heads - truncate the log.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -52,8 +53,8 @@ pub(crate) fn flush(
         let cut = Lsn(shared.commits.wal.last_enqueued().0);
         (cut, ingest.epoch, sorted_kinds(&ingest), sorted_names(&ingest))
     };
-    let grown = shared.commits.wait_applied(cut, shared.options.background == Background::Steps);
-    shared.grow(grown);
+    let drive = || shared.options.background == Background::Steps || shared.closed.load(Ordering::Acquire);
+    shared.commits.wait_applied(cut, &drive, &|bytes| shared.grow(bytes));
     let (heads, manifest) = {
         let mut data = tenant.data.write();
         data.freeze_before(epoch);
@@ -98,7 +99,7 @@ pub(crate) fn flush(
         .map(|&meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, meta))
         .collect();
     let mut released = 0;
-    tenant.commit_manifest(
+    let committed = tenant.commit_manifest(
         &*shared.vfs,
         &shared.layout,
         &mut change,
@@ -108,7 +109,8 @@ pub(crate) fn flush(
             data.blocks.extend(opened);
             released = data.frozen.drain(..).map(|head| head.bytes()).sum();
         },
-    )?;
+    );
+    discard_unnamed(shared, tenant, &encoded, committed)?;
     drop(change);
     shared.shrink(released);
     truncate_log(shared)?;
@@ -141,10 +143,31 @@ pub(crate) fn publish_new(
     doing: &'static str,
 ) -> Result<(), MaintenanceError> {
     change.next_sequence += encoded.len() as u64;
-    publish_blocks(&*shared.vfs, &shared.layout, tenant.number, encoded).map_err(|error| {
-        // Nothing names the files yet: whichever are there are garbage that the next open removes.
+    let published = publish_blocks(&*shared.vfs, &shared.layout, tenant.number, encoded).map_err(|error| {
         MaintenanceError::Io { doing, tenant: tenant.id.clone(), source: error.into_source() }
-    })
+    });
+    discard_unnamed(shared, tenant, encoded, published)
+}
+
+/// Removes the files of new blocks where it is certain that no manifest names them: a full disk would otherwise fill
+/// up with one more copy at every try. What cannot be removed now goes at the next open.
+pub(crate) fn discard_unnamed(
+    shared: &Shared,
+    tenant: &TenantShared,
+    encoded: &[EncodedBlock],
+    result: Result<(), MaintenanceError>,
+) -> Result<(), MaintenanceError> {
+    if let Err(MaintenanceError::Io { .. }) = &result {
+        for block in encoded {
+            let _ = shared.vfs.unlink(&draft_path(&shared.layout, tenant.number, block.meta.id));
+            let _ = shared.vfs.unlink(&shared.layout.block(tenant.number, block.meta.id));
+        }
+    }
+    result
+}
+
+fn draft_path(layout: &Layout, tenant: TenantNumber, id: BlockId) -> PathBuf {
+    layout.temporary.join(format!("{tenant}-{}", block_file_name(id)))
 }
 
 pub(crate) fn publish_blocks(
@@ -155,14 +178,11 @@ pub(crate) fn publish_blocks(
 ) -> Result<(), PublishError> {
     let drafts: Vec<Draft<'_>> = encoded
         .iter()
-        .map(|block| {
-            let name = block_file_name(block.meta.id);
-            Draft {
-                draft: layout.temporary.join(format!("{tenant}-{name}")),
-                directory: layout.blocks(tenant, block.meta.id.content),
-                name,
-                bytes: &block.bytes,
-            }
+        .map(|block| Draft {
+            draft: draft_path(layout, tenant, block.meta.id),
+            directory: layout.blocks(tenant, block.meta.id.content),
+            name: block_file_name(block.meta.id),
+            bytes: &block.bytes,
         })
         .collect();
     publish_all(vfs, &drafts)

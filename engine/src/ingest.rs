@@ -105,8 +105,7 @@ fn write(
     admit: impl Fn(&mut Ingest, &Admission) -> Admitted,
 ) -> Result<Ticket, WriteError> {
     shared.check_writable()?;
-    let admission = Admission::new(tenant, shared.now());
-    let limit = admission.plan.limits.batch_records_max;
+    let limit = tenant.data.read().manifest.plan.limits.batch_records_max;
     if records > limit {
         return Err(WriteError::BatchTooLarge { records, limit });
     }
@@ -120,6 +119,8 @@ fn write(
     };
     for _ in 0..STALE_RETRIES_MAX {
         let mut ingest = tenant.ingest.lock();
+        // Not before the waits above: by an older clock, a batch could be taken whose id was just forgotten.
+        let admission = Admission::new(tenant, shared.now());
         match tenant.batches.lock().check(site, id, &digest) {
             Seen::New => {}
             Seen::Conflict => return Err(WriteError::Conflict { id }),

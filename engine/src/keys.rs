@@ -23,7 +23,7 @@ use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 use crate::files::{Draft, PublishError, publish_all, read_whole};
-use crate::layout::Layout;
+use crate::layout::{Layout, key_file_name};
 
 const MAGIC: &[u8; 8] = b"ANNKEY01";
 
@@ -54,7 +54,7 @@ pub enum KeyError {
 }
 
 fn path(layout: &Layout, tenant: TenantNumber) -> PathBuf {
-    layout.keys.join(format!("{tenant}.key"))
+    layout.keys.join(key_file_name(tenant))
 }
 
 /// Draws and stores the secret of a new tenant.
@@ -73,7 +73,7 @@ pub(crate) fn create(
     bytes.put(MAGIC);
     bytes.put_u32(crc32fast::hash(&checked));
     bytes.put(&checked);
-    let name = format!("{tenant}.key");
+    let name = key_file_name(tenant);
     publish_all(
         vfs,
         &[Draft { draft: layout.temporary.join(&name), directory: layout.keys.clone(), name, bytes: &bytes }],

@@ -11,6 +11,7 @@
 //! <root>/quarantine/  <root>/tmp/   set aside; temporary files, emptied at open
 //! ```
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,11 @@ impl Layout {
             quarantine: root.join("quarantine"),
             temporary: root.join("tmp"),
         }
+    }
+
+    /// Whether there is a directory that could hold a store.
+    pub(crate) fn exists(&self, vfs: &dyn Vfs) -> bool {
+        !matches!(vfs.list(&self.root), Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
     }
 
     pub(crate) fn tenant(&self, tenant: TenantNumber) -> PathBuf {
@@ -79,6 +85,18 @@ impl Layout {
         vfs.sync_dir(&self.tenants)
     }
 
+    /// The first number from `next` on under which a tenant's creation that was cut short left nothing.
+    pub(crate) fn free_number(&self, vfs: &dyn Vfs, next: u32) -> io::Result<Option<TenantNumber>> {
+        let mut left = BTreeSet::new();
+        for directory in [&self.tenants, &self.keys] {
+            left.extend(vfs.list(directory)?.into_iter().map(|entry| entry.name));
+        }
+        let free = |number: &TenantNumber| {
+            !left.contains(&number.to_string()) && !left.contains(&key_file_name(*number))
+        };
+        Ok((next..u32::MAX).map(TenantNumber).find(free))
+    }
+
     /// Removes what an interrupted write left in the temporary directory.
     pub(crate) fn empty_temporary(&self, vfs: &dyn Vfs) -> io::Result<()> {
         for entry in vfs.list(&self.temporary)? {
@@ -88,6 +106,11 @@ impl Layout {
         }
         Ok(())
     }
+}
+
+/// The file name of a tenant's keys.
+pub(crate) fn key_file_name(tenant: TenantNumber) -> String {
+    format!("{tenant}.key")
 }
 
 /// The file name of a block.

@@ -14,7 +14,7 @@ use annals_compaction::{Standing, Step, merge_metrics, merge_signals, plan};
 use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, Lsn, TenantId, Timestamp};
 
 use crate::error::MaintenanceError;
-use crate::flush::{self, publish_new, truncate_log};
+use crate::flush::{self, discard_unnamed, publish_new, truncate_log};
 use crate::head::Head;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
@@ -68,7 +68,7 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
         Ok(flushed.map(|blocks| Done::Flushed { tenant: tenant.id.clone(), blocks }))
     });
     let merges = tenants.iter().map(|tenant| merge_next(shared, tenant, now));
-    let rest = [remove_retired, prepare].into_iter().map(|work| work(shared));
+    let rest = [remove_retired, truncate, prepare].into_iter().map(|work| work(shared));
     // Lazy: the first piece that is done ends the step. One tenant's trouble does not keep others from their turn.
     let mut failed = None;
     for done in drops.chain(flushes).chain(merges).chain(rest) {
@@ -99,6 +99,12 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
     truncate_log(shared)?;
     done.extend(remove_retired(shared)?);
     Ok(done)
+}
+
+/// Removes from the log what a flush could not: until that is done, a full log takes no writes that would bring the
+/// next flush.
+fn truncate(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+    truncate_log(shared).map(|()| None)
 }
 
 /// Gets the log's next segment ready. A full disk shows here first; writes say so themselves.
@@ -168,33 +174,30 @@ fn steps(data: &crate::tenant::Data, now: Timestamp) -> Vec<Step> {
     plan(&data.manifest.blocks, &data.manifest.plan, now, &standing)
 }
 
-/// The tenant whose head should become blocks first, if any should.
-fn to_flush(shared: &Shared, tenants: &[Arc<TenantShared>], now: Timestamp) -> Option<Arc<TenantShared>> {
-    let mut largest: Option<(usize, &Arc<TenantShared>)> = None;
-    let mut oldest: Option<(Lsn, &Arc<TenantShared>)> = None;
+/// The tenants whose heads should become blocks, most urgent first. Where the first cannot be flushed, the next is: one
+/// tenant's trouble must not keep the others' heads in memory.
+fn to_flush(shared: &Shared, tenants: &[Arc<TenantShared>], now: Timestamp) -> Vec<Arc<TenantShared>> {
+    let mut due = Vec::new();
+    let mut rest: Vec<(usize, Lsn, Arc<TenantShared>)> = Vec::new();
     for tenant in tenants {
         let data = tenant.data.read();
         let Some(first) = data.heads().find(|head| !head.is_empty()) else { continue };
         if first.since.saturating_add(age_max_ms(shared, &data.manifest)) <= now
             || holds_sealed_day(&data, now)
         {
-            return Some(tenant.clone());
-        }
-        let bytes = data.heads().map(Head::bytes).sum();
-        if largest.is_none_or(|(most, _)| bytes > most) {
-            largest = Some((bytes, tenant));
-        }
-        if oldest.is_none_or(|(lsn, _)| first.first < lsn) {
-            oldest = Some((first.first, tenant));
+            due.push(tenant.clone());
+        } else {
+            rest.push((data.heads().map(Head::bytes).sum(), first.first, tenant.clone()));
         }
     }
     if flush::over_budget(shared) {
-        return largest.map(|(_, tenant)| tenant.clone());
+        rest.sort_by_key(|(bytes, ..)| std::cmp::Reverse(*bytes));
+    } else if shared.commits.wal.status().file_bytes > shared.options.log_bytes_max / 2 {
+        rest.sort_by_key(|(_, first, _)| *first);
+    } else {
+        rest.clear();
     }
-    if shared.commits.wal.status().file_bytes > shared.options.log_bytes_max / 2 {
-        return oldest.map(|(_, tenant)| tenant.clone());
-    }
-    None
+    due.into_iter().chain(rest.into_iter().map(|(_, _, tenant)| tenant)).collect()
 }
 
 /// How old a head may become: what is in the log must not outlive half of the shortest retention.
@@ -306,7 +309,7 @@ fn merge(
     let opened =
         output_meta.map(|meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, meta));
     let mut removed = Vec::new();
-    tenant.commit_manifest(
+    let committed = tenant.commit_manifest(
         &*shared.vfs,
         &shared.layout,
         &mut change,
@@ -316,7 +319,8 @@ fn merge(
             removed = data.remove_blocks(ids);
             data.blocks.extend(opened);
         },
-    )?;
+    );
+    discard_unnamed(shared, tenant, &output, committed)?;
     drop(inputs);
     retire(shared, tenant, removed);
     Ok(Done::Merged { tenant: tenant.id.clone(), inputs: metas, output: output_meta })

@@ -56,13 +56,17 @@ impl ReadOnly {
             let loaded = match recover::load(&*vfs, &layout) {
                 Ok(Some(loaded)) => loaded,
                 Ok(None) => return Err(OpenError::NoStore { root: root.to_owned() }),
-                Err(_) if !layout_exists(&*vfs, root) => {
+                Err(_) if !layout.exists(&*vfs) => {
                     return Err(OpenError::NoStore { root: root.to_owned() });
                 }
                 // A generation that was listed and then replaced.
                 Err(_) if !last => continue,
                 Err(error) => return Err(error),
             };
+            // A generation may go between its listing and its reading: damage is what is still there at the end.
+            if !last && loaded.tenants.iter().any(|(_, _, manifest)| manifest.is_err()) {
+                continue;
+            }
             if let Some(opened) = snapshot(&vfs, &clock, &layout, loaded, schema, last)? {
                 return Ok(opened);
             }
@@ -101,10 +105,6 @@ impl std::fmt::Debug for ReadOnly {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ReadOnly({} tenants)", self.tenants.len())
     }
-}
-
-fn layout_exists(vfs: &dyn Vfs, root: &Path) -> bool {
-    vfs.list(root).is_ok()
 }
 
 /// One look at the store; `None` where it moved meanwhile and another look may see it whole.
@@ -153,10 +153,16 @@ fn snapshot(
             },
         );
     }
-    let Log { lost, interrupted } = read_log(vfs, layout, loaded.root, &mut replay, &mut findings)?;
+    let Log { mut lost, interrupted } = read_log(vfs, layout, loaded.root, &mut replay, &mut findings)?;
     let moved = || replay.tenants.iter().any(|(&number, tenant)| moved(vfs, layout, number, tenant));
-    if !last && (interrupted || moved()) {
-        return Ok(None);
+    if interrupted || moved() {
+        if !last {
+            return Ok(None);
+        }
+        // Some of it may be in blocks that only a newer manifest names.
+        let why = "the store was changed faster than it could be read; open it again".to_owned();
+        findings.push(why.clone());
+        lost.push(Missing { range: TimeRange::ALL, why });
     }
     let mut tenants = BTreeMap::new();
     for (number, id, unavailable) in ids {

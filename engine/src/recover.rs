@@ -105,8 +105,40 @@ fn load_manifest(
     Ok(LoadedManifest { manifest, generation: twin.generation })
 }
 
+/// Makes durable the names of the catalogue and the manifests that were read.
+///
+/// A process that ended between a rename and its sync leaves a generation that this one sees and that no disk holds
+/// yet. What only an older generation names must not be removed, and no write acknowledged for a tenant of a newer
+/// catalogue, while a power cut could bring the older one back.
+pub(crate) fn make_durable(vfs: &dyn Vfs, layout: &Layout, loaded: &Loaded) -> Result<(), OpenError> {
+    vfs.sync_dir(&layout.root).map_err(OpenError::io("sync", &layout.root))?;
+    for (number, _, manifest) in &loaded.tenants {
+        if manifest.is_ok() {
+            let directory = layout.tenant(*number);
+            vfs.sync_dir(&directory).map_err(OpenError::io("sync", &directory))?;
+        }
+    }
+    Ok(())
+}
+
 /// Starts an empty store: its catalogue is what makes the directory one.
 pub(crate) fn initialise(vfs: &dyn Vfs, entropy: &dyn Entropy, layout: &Layout) -> Result<Loaded, OpenError> {
+    for directory in [&layout.tenants, &layout.keys, &layout.wal] {
+        // The catalogue comes before all of these: without it they are not a crash's but of a store that lost it.
+        if !vfs.list(directory).map_err(OpenError::io("list", directory))?.is_empty() {
+            let path = layout.root.clone();
+            return Err(OpenError::Catalogue(TwinError::Missing { path }));
+        }
+    }
+    if let Some(parent) = layout.root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        // An earlier open may have ended after it created the root and before that was durable.
+        match vfs.sync_dir(parent) {
+            Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+                return Err(OpenError::io("sync", parent)(error));
+            }
+            _ => {}
+        }
+    }
     let mut root = [0; 16];
     entropy.fill(&mut root).map_err(OpenError::io("draw the id of", &layout.root))?;
     let catalogue = Catalogue { next: 1, tenants: Vec::new() };
@@ -209,6 +241,8 @@ fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Re
         let kinds = tenant.kinds.iter().map(|(name, kind)| (name.to_string(), *kind));
         let manifest = Manifest {
             data_floor: through,
+            // Ids are forgotten by the same clock: what they stand for must stay too late for good.
+            sealed: tenant.manifest.sealed.max(tenant.manifest.plan.late_floor(now)),
             next_sequence: request.first_sequence + encoded.len() as u64,
             blocks: tenant.manifest.blocks.iter().copied().chain(encoded.iter().map(|b| b.meta)).collect(),
             batches,

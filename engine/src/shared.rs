@@ -106,18 +106,12 @@ impl Shared {
 
     /// Commits what is queued; false where nothing was committed.
     pub(crate) fn commit_step(&self) -> bool {
-        match self.commits.step() {
-            None => false,
-            Some(grown) => {
-                self.grow(grown);
-                true
-            }
-        }
+        self.commits.step(&|bytes| self.grow(bytes))
     }
 
     pub(crate) fn grow(&self, bytes: usize) {
         let before = self.head_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes > self.options.head_bytes_max {
+        if before.saturating_add(bytes) > self.options.head_bytes_max {
             self.attention.notify();
         }
     }

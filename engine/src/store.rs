@@ -74,7 +74,10 @@ impl Annals {
         })?;
         layout.empty_temporary(&*vfs).map_err(OpenError::io("empty", &layout.temporary))?;
         let loaded = match recover::load(&*vfs, &layout)? {
-            Some(loaded) => loaded,
+            Some(loaded) => {
+                recover::make_durable(&*vfs, &layout, &loaded)?;
+                loaded
+            }
             None => recover::initialise(&*vfs, &*entropy, &layout)?,
         };
         let mut recovery = RecoveryReport { findings: loaded.findings, ..RecoveryReport::default() };
@@ -175,9 +178,9 @@ impl Annals {
                     .to_owned(),
             });
         }
-        let number = TenantNumber(state.catalogue.next);
-        let next = number.0.checked_add(1).ok_or(TenantError::Full)?;
         let (vfs, layout) = (&*shared.vfs, &shared.layout);
+        let number = layout.free_number(vfs, state.catalogue.next).map_err(io)?.ok_or(TenantError::Full)?;
+        let next = number.0.checked_add(1).ok_or(TenantError::Full)?;
         // A number is used up even where its creation fails: what is left under it is garbage, never data.
         state.catalogue.next = next;
         layout.create_tenant(vfs, number).map_err(io)?;

@@ -80,6 +80,12 @@ pub enum TwinError {
         /// What is wrong with each.
         what: String,
     },
+    /// There is none, and files that only a store has are there.
+    #[error("{}: there is no catalogue beside the data; restore it from a backup, nothing was changed", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// A newer engine wrote it.
     #[error("{}: format version {found} is newer than this build reads ({TWIN_VERSION}); use a newer build", path.display())]
     VersionTooNew {

@@ -44,6 +44,7 @@ pub fn verify(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Verification, OpenError>
     let loaded = match recover::load(&*vfs, &layout) {
         Ok(Some(loaded)) => loaded,
         Ok(None) => return Err(OpenError::NoStore { root: root.to_owned() }),
+        Err(_) if !layout.exists(&*vfs) => return Err(OpenError::NoStore { root: root.to_owned() }),
         Err(OpenError::Catalogue(error)) => {
             found.report(root.to_owned(), None, error.to_string(), "every tenant");
             return Ok(found);
@@ -54,9 +55,13 @@ pub fn verify(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Verification, OpenError>
     for text in loaded.findings {
         found.report(root.to_owned(), None, text, "nothing: the other copy is whole");
     }
+    let mut written = false;
     for (number, id, manifest) in loaded.tenants {
         match manifest {
-            Ok(loaded) => verify_tenant(&vfs, &layout, number, &loaded.manifest, &mut found),
+            Ok(loaded) => {
+                written |= !loaded.manifest.batches.is_empty() || !loaded.manifest.blocks.is_empty();
+                verify_tenant(&vfs, &layout, number, &loaded.manifest, &mut found);
+            }
             Err(why) => {
                 found.report(layout.tenant(number), Some(&id), why, "the tenant, until this is repaired");
             }
@@ -66,9 +71,15 @@ pub fn verify(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Verification, OpenError>
         }
         found.files += 1;
     }
-    match annals_wal::verify(&*vfs, &layout.wal, &loaded.root) {
-        Ok(all) => {
-            for damage in all {
+    let (after, tail) = (annals_wal::Lsn(0), annals_wal::Tail::AllValid);
+    match annals_wal::read(&*vfs, &layout.wal, &loaded.root, after, tail, &mut |_| {}) {
+        Ok(report) => {
+            if report.first.is_none() && report.damage.is_empty() && written {
+                // The last segment is never removed.
+                let what = "there is no segment of the log, and there was one".to_owned();
+                found.report(layout.wal.clone(), None, what, "what is not in blocks yet");
+            }
+            for damage in report.damage {
                 let lost = match damage.lsns {
                     Some(lsns) => format!("records {lsns} of the log"),
                     None => "nothing that is known".to_owned(),

@@ -4,7 +4,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use annals::vfs::{SimCalls, SimError, SimFault};
+use annals::vfs::{SimCalls, SimError, SimFault, SimOp};
 use annals::*;
 use common::*;
 
@@ -248,4 +248,128 @@ fn writes_resume_when_space_returns() {
     assert_eq!(failures(&tenant.reader(), later), ((number + 1) * 2_000) as f64);
     store.settle().expect("settled");
     assert_eq!(failures(&tenant.reader(), later), ((number + 1) * 2_000) as f64);
+}
+
+#[test]
+fn nothing_to_verify_is_no_store_and_a_missing_file_is_found() {
+    let all = |machine: &Machine| verify(std::sync::Arc::new(machine.vfs.clone()), "/data".as_ref());
+    let error = all(&Machine::new()).expect_err("nothing there");
+    assert!(matches!(error, OpenError::NoStore { .. }), "{error}");
+    let whole = filled();
+    for part in ["/t/1/b/", "/t/2/s/", "/keys/1.key", "/wal/", "/t/2/manifest-"] {
+        let machine = Machine { vfs: whole.vfs.snapshot(), ..Machine::new() };
+        for path in files(&whole, part) {
+            vfs::Vfs::unlink(&machine.vfs, &path).expect("there");
+        }
+        assert!(!all(&machine).expect("readable").findings.is_empty(), "without {part}");
+    }
+}
+
+#[test]
+fn data_without_a_catalogue_is_refused_and_left_alone() {
+    let machine = filled();
+    for path in files(&machine, "/data/catalog-") {
+        vfs::Vfs::unlink(&machine.vfs, &path).expect("there");
+    }
+    let before = machine.vfs.paths();
+    let error = machine.try_open().expect_err("which tenants there are is lost");
+    assert!(matches!(error, OpenError::Catalogue(_)), "{error}");
+    assert_eq!(machine.vfs.paths(), before);
+}
+
+#[test]
+fn a_flush_that_fails_for_space_leaves_no_files_behind() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    write_signals(&tenant, &attempts(1, &[NOW])).expect("written");
+    let before = machine.vfs.paths();
+    for _ in 0..3 {
+        // Two blocks, then the manifest.
+        for after in 0..3 {
+            machine.vfs.fail(SimFault::once(SimCalls::Of(SimOp::Create), after, SimError::NoSpace));
+            tenant.flush().expect_err("no space");
+            assert_eq!(machine.vfs.paths(), before, "create {after}");
+        }
+    }
+    tenant.flush().expect("flushed");
+    assert_eq!(failures(&tenant.reader(), Timestamp(NOW + HOUR_MS)), 1.0);
+}
+
+#[test]
+fn a_suspended_tenant_keeps_no_other_from_its_flush() {
+    let options = Options { head_age_ms_max: 0, ..Machine::new().options };
+    let machine = Machine { options, ..Machine::new() };
+    let store = machine.open();
+    let [one, two] =
+        ["one", "two"].map(|name| store.create_tenant(&id(name), plan("archive")).expect("created"));
+    write_signals(&one, &attempts(1, &[NOW])).expect("written");
+    // The directories of both blocks and of drafts, then the manifest's.
+    machine.vfs.fail(SimFault::once(SimCalls::Of(SimOp::SyncDir), 3, SimError::Io));
+    let error = one.flush().expect_err("not known to be durable");
+    assert!(matches!(error, MaintenanceError::Indeterminate { .. }), "{error}");
+    assert!(matches!(one.flush(), Err(MaintenanceError::Suspended { .. })));
+    write_signals(&two, &attempts(1, &[NOW])).expect("written");
+    let done = store.maintenance_step().expect("the other has its turn");
+    assert!(matches!(&done, Some(Done::Flushed { tenant, .. }) if tenant.as_str() == "two"), "{done:?}");
+    for tenant in [&one, &two] {
+        assert_eq!(failures(&tenant.reader(), Timestamp(NOW + HOUR_MS)), 1.0);
+    }
+    drop((one, two, store));
+    let one = machine.open().tenant(&id("one")).expect("there");
+    assert_eq!(failures(&one.reader(), Timestamp(NOW + HOUR_MS)), 1.0);
+}
+
+#[test]
+fn a_log_that_could_not_be_truncated_is_truncated_later() {
+    let options = Options { log_bytes_max: 512 << 10, ..Machine::new().options };
+    let machine = Machine { options, ..Machine::new() };
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    let times: Vec<i64> = (0..1_000).map(|i| NOW - i).collect();
+    for n in 0.. {
+        match write_signals(&tenant, &attempts(n, &times)) {
+            Ok(_) => {}
+            Err(WriteError::Overloaded { .. }) => break,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    machine.vfs.fail(SimFault::once(SimCalls::Of(SimOp::Unlink), 0, SimError::Io));
+    let error = tenant.flush().expect_err("a segment could not be removed");
+    assert!(matches!(error, MaintenanceError::Log(_)), "{error}");
+    write_signals(&tenant, &attempts(5_000, &times)).expect_err("the log is full");
+    while store.maintenance_step().expect("nothing fails any more").is_some() {}
+    write_signals(&tenant, &attempts(5_000, &times)).expect("there is room");
+}
+
+#[test]
+fn a_store_closes_while_others_write_and_flush() {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for round in 0..60u64 {
+            // Every head is due at once: the maintenance thread flushes all the time.
+            let options =
+                Options { background: Background::Threads, head_age_ms_max: 0, ..Machine::new().options };
+            let machine = Machine { options, ..Machine::new() };
+            let store = machine.open();
+            let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+            let writer = tenant.clone();
+            let writing = std::thread::spawn(move || {
+                (0..).take_while(|&n| write_signals(&writer, &attempts(n, &[NOW])).is_ok()).count()
+            });
+            let flusher = tenant.clone();
+            let flushing = std::thread::spawn(move || (0..20).filter(|_| flusher.flush().is_err()).count());
+            std::thread::sleep(std::time::Duration::from_millis(round % 7));
+            store.close().expect("closed");
+            let written = writing.join().expect("no panic");
+            flushing.join().expect("no panic");
+            drop(tenant);
+            let store = Machine { options: Machine::new().options, ..machine }.open();
+            let reader = store.tenant(&id("acme")).expect("there").reader();
+            let counted = failures(&reader, Timestamp(NOW + HOUR_MS));
+            assert!(counted == written as f64 || counted == written as f64 + 1.0, "{counted} of {written}");
+        }
+        done.send(()).expect("the test waits");
+    });
+    finished.recv_timeout(std::time::Duration::from_secs(60)).expect("no store hangs");
 }

@@ -52,15 +52,18 @@ fn scenario(machine: &Machine, told: &mut Told) -> Option<()> {
     store.close().ok()
 }
 
-/// What is there after a reopen agrees with what was told. Batches that were in doubt are retried and then count once.
-fn check(machine: &Machine, told: &Told, context: &str) {
+/// What is there after a reopen agrees with what was told. Batches that were in doubt are retried and then count once:
+/// what is told from then on.
+fn check(machine: &Machine, told: &Told, context: &str) -> Told {
     let store = machine.try_open().unwrap_or_else(|error| panic!("{context}: {error}"));
     assert_eq!(store.recovery().findings, Vec::<String>::new(), "{context}");
     assert_eq!(store.recovery().unavailable, [], "{context}");
     let later = Timestamp(NOW + HOUR_MS);
     let tenant = match store.tenant(&id("acme")) {
         Ok(tenant) => tenant,
-        Err(TenantError::Unknown(_)) if told.acknowledged.is_empty() => return,
+        Err(TenantError::Unknown(_)) if told.acknowledged.is_empty() => store
+            .create_tenant(&id("acme"), plan("enterprise"))
+            .unwrap_or_else(|error| panic!("{context}: created after a crash: {error}")),
         Err(error) => panic!("{context}: {error}"),
     };
     let acknowledged: u64 = told.acknowledged.iter().map(|n| n + 1).sum();
@@ -78,6 +81,7 @@ fn check(machine: &Machine, told: &Told, context: &str) {
     }
     for n in told.unknown.iter().chain(&told.acknowledged) {
         write_signals(&tenant, &signals(*n)).unwrap_or_else(|error| panic!("{context}: {error}"));
+        write_samples(&tenant, &samples(*n)).unwrap_or_else(|error| panic!("{context}: {error}"));
     }
     assert_eq!(
         failures(&tenant.reader(), later),
@@ -85,6 +89,8 @@ fn check(machine: &Machine, told: &Told, context: &str) {
         "{context}, after retries"
     );
     assert_eq!(raw_signals(&tenant.reader()) as u64, acknowledged + in_doubt, "{context}, after retries");
+    let all = told.acknowledged.iter().chain(&told.unknown).copied().collect();
+    Told { acknowledged: all, unknown: Vec::new() }
 }
 
 /// A machine whose heads may hold so many bytes before a replay makes blocks of them.
@@ -117,7 +123,14 @@ fn enumerate(within: bool, head_bytes_max: usize) {
             check(&after, &told, &format!("call {call} within {within}, {cut:?}"));
         }
         machine.vfs.process_crash();
-        check(&machine, &told, &format!("call {call} within {within}, process crash"));
+        // What the next process saw and built upon is there after a power cut too.
+        let told = check(&machine, &told, &format!("call {call} within {within}, process crash"));
+        for cut in [SimCut::Nothing, SimCut::BytesOnly] {
+            let after =
+                Machine { vfs: machine.vfs.snapshot(), options: machine.options.clone(), ..Machine::new() };
+            after.vfs.power_cut(cut);
+            check(&after, &told, &format!("call {call} within {within}, process crash, {cut:?}"));
+        }
     }
 }
 
