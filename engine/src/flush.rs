@@ -122,10 +122,12 @@ pub(crate) fn truncate_log(shared: &Shared) -> Result<(), MaintenanceError> {
     // Taken before the heads are looked at: what is queued or applied meanwhile lies after it.
     let mut floor = shared.commits.applied();
     for slot in shared.tenants.read().values() {
-        // What the log holds of a tenant that cannot be opened is unknown: all of it stays.
-        let TenantSlot::Open(tenant) = slot else { return Ok(()) };
-        for head in tenant.data.read().heads() {
-            floor = floor.min(Lsn(head.first.0.saturating_sub(1)));
+        let first = match slot {
+            TenantSlot::Open(tenant) => tenant.data.read().heads().map(|head| head.first).min(),
+            TenantSlot::Unavailable { needs, .. } => *needs,
+        };
+        if let Some(first) = first {
+            floor = floor.min(Lsn(first.0.saturating_sub(1)));
         }
     }
     match shared.commits.wal.truncate(annals_wal::Lsn(floor.0)) {

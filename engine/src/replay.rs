@@ -21,6 +21,8 @@ pub(crate) struct Replay<'a> {
     schema: &'a SignalSchema,
     pub(crate) tenants: BTreeMap<TenantNumber, ReplayTenant>,
     pub(crate) report: ReplayReport,
+    /// The first record of each tenant that is not replayed.
+    pub(crate) passed_over: BTreeMap<TenantNumber, Lsn>,
     /// Bytes of all heads.
     pub(crate) head_bytes: usize,
 }
@@ -46,7 +48,7 @@ pub struct ReplayReport {
     pub in_blocks: u64,
     /// Records that were retries of others.
     pub duplicates: u64,
-    /// Records of tenants that the catalogue does not name.
+    /// Records of tenants that the catalogue does not name or whose manifest cannot be used.
     pub foreign: u64,
     /// Records that were whole in the log and do not decode: their numbers in it.
     pub undecodable: Vec<Lsn>,
@@ -72,7 +74,13 @@ impl ReplayTenant {
 
 impl<'a> Replay<'a> {
     pub(crate) fn new(schema: &'a SignalSchema) -> Replay<'a> {
-        Replay { schema, tenants: BTreeMap::new(), report: ReplayReport::default(), head_bytes: 0 }
+        Replay {
+            schema,
+            tenants: BTreeMap::new(),
+            report: ReplayReport::default(),
+            passed_over: BTreeMap::new(),
+            head_bytes: 0,
+        }
     }
 
     /// Where reading the log must start.
@@ -90,6 +98,7 @@ impl<'a> Replay<'a> {
         let header = record.header;
         let Some(tenant) = self.tenants.get_mut(&header.tenant) else {
             self.report.foreign += 1;
+            self.passed_over.entry(header.tenant).or_insert(lsn);
             return;
         };
         tenant.epoch = tenant.epoch.max(header.epoch);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use annals_model::{TenantId, Timestamp};
+use annals_model::{Lsn, TenantId, Timestamp};
 use annals_signals::ReservedMetrics;
 use annals_vfs::{Clock, Entropy, Vfs};
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -47,8 +47,13 @@ pub(crate) struct Shared {
 /// A tenant of the catalogue.
 pub(crate) enum TenantSlot {
     Open(Arc<TenantShared>),
-    /// Its manifest or keys cannot be used; the text says why.
-    Unavailable(String),
+    /// Its manifest or keys cannot be used.
+    Unavailable {
+        why: String,
+        /// The first record of the log that may be its: that and what follows stays until it can be used again. It gets
+        /// no more records before then.
+        needs: Option<Lsn>,
+    },
 }
 
 pub(crate) struct CatalogueState {
@@ -149,7 +154,7 @@ impl Shared {
             .values()
             .filter_map(|slot| match slot {
                 TenantSlot::Open(tenant) => Some(tenant.clone()),
-                TenantSlot::Unavailable(_) => None,
+                TenantSlot::Unavailable { .. } => None,
             })
             .collect()
     }

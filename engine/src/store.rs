@@ -16,6 +16,7 @@ use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
 use crate::files::PublishError;
+use crate::head::Head;
 use crate::ingest;
 use crate::keys;
 use crate::layout::Layout;
@@ -83,7 +84,7 @@ impl Annals {
         let mut recovery = RecoveryReport { findings: loaded.findings, ..RecoveryReport::default() };
         let mut replay = Replay::new(&options.schema);
         let mut numbers = BTreeMap::new();
-        let mut slots = BTreeMap::new();
+        let mut unusable = Vec::new();
         for (number, id, manifest) in loaded.tenants {
             match manifest {
                 Ok(loaded) => {
@@ -99,7 +100,7 @@ impl Annals {
                 }
                 Err(why) => {
                     recovery.unavailable.push((id.clone(), why.clone()));
-                    slots.insert(id, TenantSlot::Unavailable(why));
+                    unusable.push((number, id, why));
                 }
             }
         }
@@ -112,9 +113,13 @@ impl Annals {
             now: Timestamp(clock.now_ms()),
         };
         let (wal, replay) = recover::replay_log(&opening, replay, &mut recovery)?;
-        let Replay { tenants, report, head_bytes, .. } = replay;
+        let Replay { tenants, report, mut head_bytes, passed_over, .. } = replay;
         recovery.replay = report;
         let commits = CommitQueue::new(wal, options.durability);
+        let mut slots = BTreeMap::new();
+        for (number, id, why) in unusable {
+            slots.insert(id, TenantSlot::Unavailable { why, needs: passed_over.get(&number).copied() });
+        }
         for (number, tenant) in tenants {
             let Some(id) = numbers.remove(&number) else { continue };
             let slot = match keys::load(&*vfs, &layout, number) {
@@ -123,7 +128,9 @@ impl Annals {
                 }
                 Err(error) => {
                     recovery.unavailable.push((id.clone(), error.to_string()));
-                    TenantSlot::Unavailable(error.to_string())
+                    head_bytes -= tenant.heads.iter().map(Head::bytes).sum::<usize>();
+                    let needs = tenant.heads.iter().map(|head| head.first).min();
+                    TenantSlot::Unavailable { why: error.to_string(), needs }
                 }
             };
             slots.insert(id, slot);
@@ -227,7 +234,7 @@ impl Annals {
             Some(TenantSlot::Open(tenant)) => {
                 Ok(Tenant { shared: self.shared.clone(), tenant: tenant.clone() })
             }
-            Some(TenantSlot::Unavailable(why)) => {
+            Some(TenantSlot::Unavailable { why, .. }) => {
                 Err(TenantError::Unavailable { tenant: id.clone(), why: why.clone() })
             }
             None => Err(TenantError::Unknown(id.clone())),
@@ -244,7 +251,7 @@ impl Annals {
             .iter()
             .map(|(id, slot)| match slot {
                 TenantSlot::Open(tenant) => TenantSummary::of_data(&tenant.data.read(), tenant.number, now),
-                TenantSlot::Unavailable(why) => TenantSummary::unavailable(id.clone(), why.clone()),
+                TenantSlot::Unavailable { why, .. } => TenantSummary::unavailable(id.clone(), why.clone()),
             })
             .collect()
     }

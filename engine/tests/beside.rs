@@ -373,3 +373,78 @@ fn a_store_closes_while_others_write_and_flush() {
     });
     finished.recv_timeout(std::time::Duration::from_secs(60)).expect("no store hangs");
 }
+
+/// Batches that fill the log of 512 KiB several times over, with a flush whenever it is full.
+fn write_through(store: &Annals, tenant: &Tenant, from: u64) {
+    let times: Vec<i64> = (0..1_000).map(|i| NOW - i).collect();
+    for n in from..from + 100 {
+        if let Err(error) = write_signals(tenant, &attempts(n, &times)) {
+            assert!(matches!(error, WriteError::Overloaded { .. }), "{error}");
+            store.settle().expect("settled");
+            write_signals(tenant, &attempts(n, &times)).expect("there is room after a flush");
+        }
+    }
+}
+
+#[test]
+fn a_tenant_that_cannot_be_used_does_not_fill_the_log_of_the_others() {
+    for lost in ["/t/1/manifest-", "/keys/1.key"] {
+        let options = Options { log_bytes_max: 512 << 10, ..Machine::new().options };
+        let machine = Machine { options, ..Machine::new() };
+        let store = machine.open();
+        let [one, two] =
+            ["one", "two"].map(|name| store.create_tenant(&id(name), plan("archive")).expect("created"));
+        // In blocks, and out of the log once it moves on.
+        write_signals(&one, &attempts(1, &[NOW])).expect("written");
+        store.settle().expect("settled");
+        write_through(&store, &two, 0);
+        drop((one, two, store));
+        let kept: Vec<_> = files(&machine, lost)
+            .into_iter()
+            .map(|path| (path.clone(), machine.vfs.read_file(&path).expect("readable")))
+            .collect();
+        let damage = |at: usize| {
+            for (path, bytes) in &kept {
+                let bytes = if at == 0 { vec![0xee; bytes.len()] } else { bytes.clone() };
+                machine.vfs.write_file(path, &bytes).expect("there");
+            }
+        };
+        damage(0);
+        let store = machine.open();
+        assert_eq!(store.recovery().unavailable.len(), 1, "{lost}");
+        write_through(&store, &store.tenant(&id("two")).expect("there"), 1_000);
+        drop(store);
+        damage(1);
+        let store = machine.open();
+        let one = store.tenant(&id("one")).expect("usable again");
+        assert_eq!(failures(&one.reader(), Timestamp(NOW + HOUR_MS)), 1.0, "{lost}");
+    }
+}
+
+#[test]
+fn what_the_log_holds_of_a_tenant_that_cannot_be_used_stays() {
+    for lost in ["/t/1/manifest-", "/keys/1.key"] {
+        let options = Options { log_bytes_max: 512 << 10, ..Machine::new().options };
+        let machine = Machine { options, ..Machine::new() };
+        let store = machine.open();
+        let [one, two] =
+            ["one", "two"].map(|name| store.create_tenant(&id(name), plan("archive")).expect("created"));
+        write_signals(&one, &attempts(1, &[NOW])).expect("written");
+        write_signals(&two, &attempts(1, &[NOW])).expect("written");
+        drop((one, two, store));
+        let path = files(&machine, lost).pop().expect("there");
+        let bytes = machine.vfs.read_file(&path).expect("readable");
+        machine.vfs.write_file(&path, &vec![0xee; bytes.len()]).expect("there");
+        let store = machine.open();
+        let two = store.tenant(&id("two")).expect("there");
+        let times: Vec<i64> = (0..1_000).map(|i| NOW - i).collect();
+        for n in 2..40 {
+            let _ = write_signals(&two, &attempts(n, &times));
+            store.settle().expect("settled");
+        }
+        drop((two, store));
+        machine.vfs.write_file(&path, &bytes).expect("there");
+        let one = machine.open().tenant(&id("one")).expect("usable again");
+        assert_eq!(failures(&one.reader(), Timestamp(NOW + HOUR_MS)), 1.0, "{lost}");
+    }
+}
