@@ -168,6 +168,7 @@ pub(crate) fn replay_log<'a>(
     let Opening { vfs, entropy, layout, root, options, .. } = *opening;
     let floor = replay.tenants.values().map(|t| t.manifest.data_floor).max().unwrap_or_default();
     let mut failed = None;
+    let mut budget = options.head_bytes_max;
     let place = annals_wal::Place {
         directory: layout.wal.clone(),
         temporary: layout.temporary.clone(),
@@ -183,8 +184,11 @@ pub(crate) fn replay_log<'a>(
         &mut |record: annals_wal::Record<'_>| {
             let lsn = Lsn(record.lsn.0);
             replay.record(lsn, record.kind, record.payload);
-            if replay.head_bytes > options.head_bytes_max && failed.is_none() {
+            if replay.head_bytes > budget && failed.is_none() {
                 failed = flush_all(opening, &mut replay, lsn).err();
+                // The series' definitions stay in memory. Where they alone are over the budget, a flush at each record
+                // would leave as many blocks.
+                budget = options.head_bytes_max.max(replay.head_bytes + options.head_bytes_max / 4);
             }
         },
     );
@@ -192,6 +196,15 @@ pub(crate) fn replay_log<'a>(
         return Err(OpenError::Recovery(error));
     }
     let (wal, report) = opened.map_err(OpenError::Log)?;
+    for tenant in replay.tenants.values_mut() {
+        // Later records begin an epoch of their own: numbers of series that no sample uses are of no use, and no flush
+        // would come to release them.
+        tenant.heads.retain(|head| {
+            let keep = !head.is_empty() || head.orphans > 0;
+            replay.head_bytes -= if keep { 0 } else { head.bytes() };
+            keep
+        });
+    }
     found.findings.extend(report.damage.iter().map(ToString::to_string));
     found.tail_bytes_discarded = report.tail_bytes_discarded;
     found.quarantined = report.quarantined;

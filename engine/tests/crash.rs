@@ -207,3 +207,38 @@ fn a_log_larger_than_memory_is_replayed_into_blocks() {
     assert_eq!(raw_signals(&tenant.reader()) as u64, expected);
     assert!(write_signals(&tenant, &signals(7)).expect("answered").duplicate);
 }
+
+#[test]
+fn series_that_fill_the_memory_by_themselves_do_not_make_a_block_of_each_record() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("enterprise")).expect("created");
+    for n in 0..200 {
+        write_samples(&tenant, &gauges(n, "m", &[(n as usize, NOW, n as f64)])).expect("written");
+    }
+    drop((tenant, store));
+    let options = Options { head_bytes_max: 10_000, ..machine.options.clone() };
+    let small = Machine { options, vfs: machine.vfs.snapshot(), ..Machine::new() };
+    let store = small.open();
+    let tenant = store.tenant(&id("acme")).expect("there");
+    let blocks = tenant.summary().metric_blocks;
+    assert!((2..50).contains(&blocks), "{blocks} blocks");
+    assert_eq!(number(&tenant.reader(), "count(m)", Timestamp(NOW)), 200.0);
+}
+
+#[test]
+fn series_that_a_replay_has_made_blocks_of_do_not_keep_writes_out() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("enterprise")).expect("created");
+    for n in 0..60 {
+        write_samples(&tenant, &gauges(n, "m", &[(n as usize, NOW, n as f64)])).expect("written");
+        let options = Options { head_bytes_max: 2_000, ..machine.options.clone() };
+        let small = Machine { options, vfs: machine.vfs.snapshot(), ..Machine::new() };
+        let store = small.open();
+        while store.maintenance_step().expect("nothing fails").is_some() {}
+        let tenant = store.tenant(&id("acme")).expect("there");
+        let batch = gauges(1_000, "m", &[(0, NOW, 1.0)]);
+        write_samples(&tenant, &batch).unwrap_or_else(|error| panic!("after {n}: {error}"));
+    }
+}
