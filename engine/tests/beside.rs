@@ -448,3 +448,25 @@ fn what_the_log_holds_of_a_tenant_that_cannot_be_used_stays() {
         assert_eq!(failures(&one.reader(), Timestamp(NOW + HOUR_MS)), 1.0, "{lost}");
     }
 }
+
+#[test]
+fn a_segment_that_could_not_be_made_ready_gives_its_space_back() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    write_signals(&tenant, &attempts(1, &[NOW])).expect("written");
+    let before = machine.vfs.paths();
+    for (op, after, done) in [
+        (SimOp::SyncDir, 0, false),
+        (SimOp::SyncDir, 1, false),
+        (SimOp::Rename, 0, false),
+        (SimOp::Rename, 0, true),
+    ] {
+        let fault = SimFault::once(SimCalls::Of(op), after, SimError::Io);
+        machine.vfs.fail(SimFault { done, ..fault });
+        store.maintenance_step().expect_err("the next segment");
+        assert_eq!(machine.vfs.paths(), before, "{op:?} {after} {done}");
+    }
+    while store.maintenance_step().expect("nothing fails any more").is_some() {}
+    write_signals(&tenant, &attempts(2, &[NOW])).expect("written");
+}

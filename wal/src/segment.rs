@@ -183,7 +183,12 @@ impl Provision {
             let _ = vfs.unlink(&standby.path);
             return Err(WalError::io("sync", &standby.path, source));
         }
-        standby.path = self.rename(vfs, &standby.path, standby.header.number)?;
+        let published = self.rename(vfs, &standby.path, standby.header.number);
+        standby.path = published.inspect_err(|_| {
+            // Whichever name it has: it holds no frame, so its space may be given back at once.
+            let _ = vfs.unlink(&standby.path);
+            let _ = vfs.unlink(&self.directory.join(segment_name(standby.header.number)));
+        })?;
         Ok(standby)
     }
 
