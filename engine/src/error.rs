@@ -38,6 +38,12 @@ pub enum OpenError {
     /// The log cannot be used.
     #[error("cannot recover the log: {0}")]
     Log(annals_wal::WalError),
+    /// The log holds signals that the host's schema does not describe: opening would lose them with the next flush.
+    #[error("{}; no data was changed", kinds.join("; "))]
+    UnknownKinds {
+        /// One sentence per kind.
+        kinds: Vec<String>,
+    },
     /// A flush during recovery failed: there is more in the log than memory may hold.
     #[error("cannot make room while reading the log: {0}")]
     Recovery(MaintenanceError),

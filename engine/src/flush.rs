@@ -14,10 +14,9 @@ use annals_model::schema::SignalSchema;
 use annals_model::{
     BlockContent, BlockId, BlockMeta, Day, Lsn, LsnRange, Samples, SignalRow, TenantNumber, Timestamp,
 };
-use annals_vfs::Vfs;
+use annals_vfs::{Draft, PublishError, Vfs, publish};
 
 use crate::error::MaintenanceError;
-use crate::files::{Draft, PublishError, publish_all};
 use crate::head::{self, Head};
 use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
@@ -187,7 +186,7 @@ pub(crate) fn publish_blocks(
             bytes: &block.bytes,
         })
         .collect();
-    publish_all(vfs, &drafts)
+    publish(vfs, &drafts)
 }
 
 /// Builds one block per day and content from heads in log order. Expired data is left out.

@@ -17,12 +17,12 @@ use std::path::PathBuf;
 
 use annals_model::TenantNumber;
 use annals_model::bytes::{Cursor, PutBytes};
-use annals_vfs::{Entropy, Vfs};
+use annals_vfs::{Draft, Entropy, PublishError, Vfs, publish};
 use aws_lc_rs::hkdf;
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
-use crate::files::{Draft, PublishError, publish_all, read_whole};
+use crate::files::read_whole;
 use crate::layout::{Layout, key_file_name};
 
 const MAGIC: &[u8; 8] = b"ANNKEY01";
@@ -74,7 +74,7 @@ pub(crate) fn create(
     bytes.put_u32(crc32fast::hash(&checked));
     bytes.put(&checked);
     let name = key_file_name(tenant);
-    publish_all(
+    publish(
         vfs,
         &[Draft { draft: layout.temporary.join(&name), directory: layout.keys.clone(), name, bytes: &bytes }],
     )

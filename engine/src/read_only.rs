@@ -219,5 +219,6 @@ fn read_log(
         .map(|damage| Missing { range: TimeRange::ALL, why: damage.to_string() })
         .collect();
     findings.extend(report.damage.iter().map(ToString::to_string));
+    findings.extend(replay.report.findings());
     Ok(Log { lost, interrupted: report.interrupted })
 }

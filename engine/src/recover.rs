@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals_model::{BlockContent, Lsn, TenantId, TenantNumber, Timestamp};
-use annals_vfs::{DirEntryKind, Entropy, Vfs};
+use annals_vfs::{DirEntryKind, Entropy, PublishError, Vfs};
 use annals_wal::Wal;
 
 use crate::catalog::Catalogue;
 use crate::error::{MaintenanceError, OpenError};
-use crate::files::PublishError;
 use crate::flush::{BuildRequest, build_blocks, publish_blocks};
 use crate::head::Head;
 use crate::layout::{Layout, block_file_name};
@@ -184,7 +183,8 @@ pub(crate) fn replay_log<'a>(
         &mut |record: annals_wal::Record<'_>| {
             let lsn = Lsn(record.lsn.0);
             replay.record(lsn, record.kind, record.payload);
-            if replay.head_bytes > budget && failed.is_none() {
+            let flushable = failed.is_none() && replay.report.unknown_kinds.is_empty();
+            if replay.head_bytes > budget && flushable {
                 failed = flush_all(opening, &mut replay, lsn).err();
                 // The series' definitions stay in memory. Where they alone are over the budget, a flush at each record
                 // would leave as many blocks.
@@ -196,6 +196,10 @@ pub(crate) fn replay_log<'a>(
         return Err(OpenError::Recovery(error));
     }
     let (wal, report) = opened.map_err(OpenError::Log)?;
+    if !replay.report.unknown_kinds.is_empty() {
+        return Err(OpenError::UnknownKinds { kinds: replay.report.unknown_kinds.into_iter().collect() });
+    }
+    found.findings.extend(replay.report.findings());
     for tenant in replay.tenants.values_mut() {
         // Later records begin an epoch of their own: numbers of series that no sample uses are of no use, and no flush
         // would come to release them.

@@ -4,11 +4,11 @@
 //! they define (their samples are in blocks), later ones whole. A record whose batch id is known already is a retry
 //! that was written after its first attempt had been reported as unknown: it counts nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use annals_model::schema::SignalSchema;
 use annals_model::{Lsn, LsnRange, SeriesKind, TenantNumber};
-use annals_signals::{NameTable, decode_rows};
+use annals_signals::{NameTable, RowsError, decode_rows};
 use hashbrown::HashMap;
 
 use crate::batches::{BatchIds, Seen};
@@ -52,6 +52,18 @@ pub struct ReplayReport {
     pub foreign: u64,
     /// Records that were whole in the log and do not decode: their numbers in it.
     pub undecodable: Vec<Lsn>,
+    /// Why signals in the log cannot be understood with the schema at hand, one sentence per kind.
+    pub unknown_kinds: BTreeSet<String>,
+}
+
+impl ReplayReport {
+    /// What of the log is lost to its readers, one sentence each.
+    pub(crate) fn findings(&self) -> impl Iterator<Item = String> + '_ {
+        let undecodable = self.undecodable.iter();
+        undecodable
+            .map(|lsn| format!("record {lsn} of the log is whole and does not decode"))
+            .chain(self.unknown_kinds.iter().cloned())
+    }
 }
 
 impl ReplayTenant {
@@ -120,11 +132,14 @@ impl<'a> Replay<'a> {
                 self.report.duplicates += 1;
                 // Later records may use the series that it defines.
                 metrics.samples.clear();
-            } else if record.signals.is_empty() {
-            } else if let Ok(decoded) = decode_rows(self.schema, record.signals) {
-                rows = decoded;
-            } else {
-                self.report.undecodable.push(lsn);
+            } else if !record.signals.is_empty() {
+                match decode_rows(self.schema, record.signals) {
+                    Ok(decoded) => rows = decoded,
+                    Err(RowsError::Corrupt { .. }) => self.report.undecodable.push(lsn),
+                    Err(unknown) => {
+                        self.report.unknown_kinds.insert(unknown.to_string());
+                    }
+                }
             }
             rows.iter().for_each(|row| tenant.names.observe(self.schema, row));
             let batch = RememberedBatch {

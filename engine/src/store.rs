@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use annals_model::{BlockMeta, Lsn, Plan, SampleBatch, SignalBatch, TenantId, TenantNumber, Timestamp};
 use annals_signals::{Deriver, reserved_metrics};
-use annals_vfs::{Clock, Entropy, LockError, LockGuard, Vfs};
+use annals_vfs::{Clock, Entropy, LockError, LockGuard, PublishError, Vfs};
 use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
-use crate::files::PublishError;
 use crate::head::Head;
 use crate::ingest;
 use crate::keys;

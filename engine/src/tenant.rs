@@ -11,13 +11,12 @@ use std::sync::Arc;
 
 use annals_model::{BlockContent, BlockId, Lsn, SeriesKind, SignalRow, TenantId, TenantNumber, Timestamp};
 use annals_signals::{Deriver, NameTable};
-use annals_vfs::Vfs;
+use annals_vfs::{PublishError, Vfs};
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 
 use crate::batches::BatchIds;
 use crate::error::MaintenanceError;
-use crate::files::PublishError;
 use crate::head::Head;
 use crate::keys::TenantKeys;
 use crate::layout::Layout;

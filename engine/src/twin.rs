@@ -23,9 +23,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use annals_model::bytes::{Cursor, PutBytes};
-use annals_vfs::{DirEntryKind, Vfs};
+use annals_vfs::{DirEntryKind, Draft, PublishError, Vfs, publish};
 
-use crate::files::{Draft, PublishError, publish_all, read_whole};
+use crate::files::read_whole;
 
 /// How every twin file begins.
 pub(crate) const MAGIC: &[u8; 8] = b"ANNTWIN1";
@@ -165,7 +165,7 @@ impl TwinFiles {
         // Manifests of all tenants share the temporary directory: the owner keeps the names apart.
         let name = self.name(generation);
         let draft = temporary.join(format!("{name}-{}", self.owner));
-        publish_all(vfs, &[Draft { draft, directory: self.directory.clone(), name, bytes: &bytes }])
+        publish(vfs, &[Draft { draft, directory: self.directory.clone(), name, bytes: &bytes }])
     }
 
     /// Removes generations that are no longer needed. What cannot be removed now is removed another time.

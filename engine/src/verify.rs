@@ -71,6 +71,7 @@ pub fn verify(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Verification, OpenError>
         }
         found.files += 1;
     }
+    count_segments(&*vfs, &layout, &mut found);
     let (after, tail) = (annals_wal::Lsn(0), annals_wal::Tail::AllValid);
     match annals_wal::read(&*vfs, &layout.wal, &loaded.root, after, tail, &mut |_| {}) {
         Ok(report) => {
@@ -90,6 +91,16 @@ pub fn verify(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Verification, OpenError>
         Err(error) => found.report(layout.wal.clone(), None, error.to_string(), "what is not in blocks yet"),
     }
     Ok(found)
+}
+
+/// Adds the log's files to the count of what is looked at. What cannot be read is reported when the log is.
+fn count_segments(vfs: &dyn Vfs, layout: &Layout, found: &mut Verification) {
+    for entry in vfs.list(&layout.wal).unwrap_or_default() {
+        if let Ok(bytes) = vfs.open(&layout.wal.join(entry.name)).and_then(|file| file.len()) {
+            found.files += 1;
+            found.bytes += bytes;
+        }
+    }
 }
 
 fn verify_tenant(

@@ -224,6 +224,40 @@ fn a_full_disk_refuses_writes_keeps_reads_and_recovers_by_itself() {
 }
 
 #[test]
+fn a_log_with_kinds_that_the_schema_does_not_have_is_not_opened_and_loses_nothing() {
+    let schema = signals::register(
+        "[[kind]]\nname = \"shop.order\"\n[[kind.field]]\nname = \"state\"\ntype = \"enumeration\"\n\
+         values = [\"paid\", \"failed\"]\nrequired = true\n",
+    )
+    .expect("a schema");
+    let host =
+        Machine { options: Options { schema: schema.clone(), ..Machine::new().options }, ..Machine::new() };
+    let store = host.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    let order = Signal::new("shop.order", Timestamp(NOW)).with("state", "paid");
+    let batch = SignalBatch { id: batch_id(1), site: site("shop.example"), signals: vec![order] };
+    assert_eq!(write_signals(&tenant, &batch).expect("written").accepted(), 1);
+    drop((tenant, store));
+    let other = Machine { vfs: host.vfs.clone(), ..Machine::new() };
+    let error = other.try_open().expect_err("it would lose the order");
+    assert!(error.to_string().contains("shop.order"), "{error}");
+    assert!(other.read_only().findings().iter().any(|finding| finding.contains("shop.order")));
+    let store = host.open();
+    let tenant = store.tenant(&id("acme")).expect("there");
+    assert_eq!(raw_signals(&tenant.reader()), 1);
+    tenant.flush().expect("flushed");
+    drop((tenant, store));
+    // In a block the kind's schema lies beside the rows.
+    let store = other.open();
+    let tenant = store.tenant(&id("acme")).expect("there");
+    assert_eq!(raw_signals(&tenant.reader()), 1);
+    assert_eq!(
+        number(&tenant.reader(), "sum(increase(signals{kind=\"shop.order\"}[1h]))", Timestamp(NOW + 60_000)),
+        1.0
+    );
+}
+
+#[test]
 fn writes_resume_when_space_returns() {
     let machine =
         Machine { options: Options { log_bytes_max: 4 << 20, ..Machine::new().options }, ..Machine::new() };

@@ -20,7 +20,7 @@ mod sim;
 mod traits;
 
 pub use clock::{Clock, Entropy, SimClock, SimEntropy, SystemClock, SystemEntropy};
-pub use publish::publish;
+pub use publish::{Draft, PublishError, publish};
 pub use real::RealVfs;
 pub use sim::{SimCall, SimCalls, SimCrash, SimCut, SimError, SimFailedSync, SimFault, SimOp, SimVfs};
 pub use traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};

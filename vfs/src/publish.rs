@@ -1,32 +1,98 @@
-//! Publishing: a file appears under its final name whole and durable, or not at all.
+//! Publishing: files appear under their final names whole and durable, or not at all.
 
-use std::io;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 
 use crate::Vfs;
 
-/// Writes `bytes` as a new file `directory/name`, by way of `temporary/name`, and makes both durable.
-///
-/// The order: write, sync the file, rename, sync the directory, sync the temporary directory. An error before the
-/// rename leaves at most a temporary file. An error of the rename or after it leaves open whether the file is
-/// there; the caller must not reuse the name.
-pub fn publish(
-    vfs: &dyn Vfs,
-    temporary: &Path,
-    directory: &Path,
-    name: &str,
-    bytes: &[u8],
-) -> io::Result<()> {
-    let draft = temporary.join(name);
-    // Where this fails, a file of that name is not ours to remove.
-    let file = vfs.create(&draft)?;
-    if let Err(error) = file.write_at(bytes, 0).and_then(|()| file.sync()) {
-        // Best effort: what stays in the temporary directory is removed at the next open.
-        drop(file);
-        let _ = vfs.unlink(&draft);
-        return Err(error);
+/// How much of a file is read at a time while it is checked.
+const READ_BYTES: usize = 1 << 20;
+
+/// A file to be published.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// Its path while temporary; on the same file system.
+    pub draft: PathBuf,
+    /// Where it goes.
+    pub directory: PathBuf,
+    /// Its name there.
+    pub name: String,
+    /// What it holds.
+    pub bytes: &'a [u8],
+}
+
+/// Why files were not published.
+#[derive(Debug)]
+pub enum PublishError {
+    /// Before any file had its final name: nothing happened, a later try may succeed.
+    Nothing(io::Error),
+    /// It is open which of the files are there and durable: only a reopen can tell.
+    Indeterminate(io::Error),
+}
+
+impl PublishError {
+    /// What the system says.
+    #[must_use]
+    pub fn into_source(self) -> io::Error {
+        match self {
+            PublishError::Nothing(source) | PublishError::Indeterminate(source) => source,
+        }
     }
-    vfs.rename(&draft, &directory.join(name))?;
-    vfs.sync_dir(directory)?;
-    vfs.sync_dir(temporary)
+}
+
+/// Makes files appear under their final names whole and durable, or not at all.
+///
+/// The order: write, sync and read back each file; rename all; sync each directory once. An error before the first
+/// rename leaves at most drafts, which it tries to remove. After [`PublishError::Indeterminate`] the names must not be
+/// used again before a reopen.
+pub fn publish(vfs: &dyn Vfs, files: &[Draft<'_>]) -> Result<(), PublishError> {
+    for (index, file) in files.iter().enumerate() {
+        if let Err(error) = write_draft(vfs, file) {
+            for written in files.iter().take(index + 1) {
+                // What cannot be removed now is removed at the next open.
+                let _ = vfs.unlink(&written.draft);
+            }
+            return Err(PublishError::Nothing(error));
+        }
+    }
+    let mut directories = BTreeSet::new();
+    for file in files {
+        vfs.rename(&file.draft, &file.directory.join(&file.name)).map_err(PublishError::Indeterminate)?;
+        directories.insert(file.directory.as_path());
+        directories.extend(file.draft.parent());
+    }
+    directories
+        .into_iter()
+        .try_for_each(|directory| vfs.sync_dir(directory))
+        .map_err(PublishError::Indeterminate)
+}
+
+fn write_draft(vfs: &dyn Vfs, file: &Draft<'_>) -> io::Result<()> {
+    let handle = match vfs.create(&file.draft) {
+        // Of an earlier try that could not even remove it. Drafts are ours: the root is locked.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            vfs.unlink(&file.draft)?;
+            vfs.create(&file.draft)?
+        }
+        created => created?,
+    };
+    handle.write_at(file.bytes, 0)?;
+    handle.sync()?;
+    drop(handle);
+    // A fresh handle: what later readers will see, not what was handed to the writer.
+    let back = vfs.open(&file.draft)?;
+    let mut buffer = vec![0; READ_BYTES.min(file.bytes.len())];
+    let mut at = 0u64;
+    for expected in file.bytes.chunks(READ_BYTES) {
+        let Some(part) = buffer.get_mut(..expected.len()) else { break };
+        if back.read_at(part, at)? != expected.len() || part != expected {
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "the file reads back otherwise than it was written",
+            ));
+        }
+        at += expected.len() as u64;
+    }
+    Ok(())
 }

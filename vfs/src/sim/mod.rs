@@ -13,13 +13,16 @@
 //!
 //! ```
 //! use std::path::Path;
-//! use annals_vfs::{SimCut, SimVfs, Vfs, publish};
+//! use annals_vfs::{Draft, SimCut, SimVfs, Vfs, publish};
 //!
-//! let work = |vfs: &SimVfs| publish(vfs, Path::new("/tmp"), Path::new("/b"), "x", b"bytes");
+//! let work = |vfs: &SimVfs| {
+//!     let (draft, directory) = (Path::new("/tmp/x").into(), Path::new("/b").into());
+//!     publish(vfs, &[Draft { draft, directory, name: "x".into(), bytes: b"bytes" }])
+//! };
 //! let empty = SimVfs::new();
 //! empty.make_dirs(["/tmp", "/b"]);
 //! let clean = empty.snapshot();
-//! work(&clean)?;
+//! work(&clean).map_err(|error| error.into_source())?;
 //! for call in 0..clean.calls() {
 //!     let vfs = empty.snapshot();
 //!     vfs.set_crash_at(call);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::publish;
+use crate::{Draft, PublishError};
 
 fn p(path: &str) -> &Path {
     Path::new(path)
@@ -373,6 +373,12 @@ fn cut_everywhere(base: &SimVfs, work: impl Fn(&SimVfs) -> io::Result<()>, check
     }
 }
 
+/// Publishes `/b/x` by way of `/tmp/x`.
+fn publish(vfs: &SimVfs, bytes: &[u8]) -> Result<(), PublishError> {
+    let draft = Draft { draft: p("/tmp/x").into(), directory: p("/b").into(), name: "x".into(), bytes };
+    crate::publish(vfs, &[draft])
+}
+
 #[test]
 fn a_published_file_is_whole_or_absent_after_a_cut_at_any_call() {
     let base = SimVfs::new();
@@ -380,7 +386,7 @@ fn a_published_file_is_whole_or_absent_after_a_cut_at_any_call() {
     let bytes: Vec<u8> = (0..5_000u32).map(|i| i as u8).collect();
     cut_everywhere(
         &base,
-        |vfs| publish(vfs, p("/tmp"), p("/b"), "x", &bytes),
+        |vfs| publish(vfs, &bytes).map_err(PublishError::into_source),
         |left, context| {
             if left.exists("/b/x") {
                 assert_eq!(left.read_file("/b/x").expect("a file"), bytes, "{context}");
@@ -409,22 +415,24 @@ fn a_publication_that_forgets_to_sync_is_found_out() {
 }
 
 #[test]
-fn a_publication_that_fails_leaves_whole_or_nothing_and_spares_what_is_not_its_own() {
+fn a_publication_that_fails_leaves_whole_or_nothing_and_a_left_over_draft_is_replaced() {
     let base = SimVfs::new();
     base.make_dirs(["/tmp", "/b"]);
     for call in 0..6 {
         for error in [SimError::Io, SimError::NoSpace] {
             let vfs = base.snapshot();
             vfs.fail(SimFault::once(SimCalls::Mutating, call, error));
-            let published = publish(&vfs, p("/tmp"), p("/b"), "x", b"bytes");
+            let published = publish(&vfs, b"bytes");
             assert!(published.is_err(), "call {call}");
+            let nothing = matches!(published, Err(PublishError::Nothing(_)));
+            assert!(!nothing || !vfs.exists("/b/x"), "call {call}: it says that nothing happened");
             assert!(!vfs.exists("/b/x") || vfs.read_file("/b/x").expect("a file") == b"bytes");
             assert!(call >= 3 || vfs.paths().is_empty(), "a failed draft is removed");
         }
     }
-    base.write_file("/tmp/x", b"another's draft").expect("put");
-    assert!(publish(&base, p("/tmp"), p("/b"), "x", b"bytes").is_err());
-    assert_eq!(base.read_file("/tmp/x").expect("there"), b"another's draft");
+    base.write_file("/tmp/x", b"of an earlier try").expect("put");
+    publish(&base, b"bytes").expect("published");
+    assert_eq!(base.read_file("/b/x").expect("there"), b"bytes");
 }
 
 #[test]
