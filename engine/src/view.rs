@@ -242,7 +242,10 @@ impl SelectedSeries for Selected {
             into.timestamps.extend_from_slice(timestamps);
             into.values.extend_from_slice(values);
         }
-        merge(found.kind, into);
+        // One part alone is ascending and has one sample per stamp.
+        if found.in_blocks.len() + found.in_heads.len() > 1 {
+            merge(found.kind, into);
+        }
         Ok(())
     }
 
