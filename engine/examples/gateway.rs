@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     outcome
 }
 
-fn run(root: PathBuf) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(root: PathBuf) -> Result<(), Box<dyn Error>> {
     let (clock, entropy) = (Arc::new(SystemClock::default()), Arc::new(SystemEntropy::default()));
     let now = Timestamp(clock.now_ms());
     let store = Annals::open(Arc::new(RealVfs), clock.clone(), entropy.clone(), &root, Options::default())?;

@@ -53,6 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_bytes_are_held() {
+        let id = TenantId::new("acme").expect("valid");
+        let catalogue = Catalogue { next: 300, tenants: vec![(TenantNumber(7), id)] };
+        assert_eq!(catalogue.encode(), b"\xac\x02\x01\x07\x04acme");
+    }
+
+    #[test]
     fn a_catalogue_round_trips_and_its_damage_never_panics() {
         let id = |name| TenantId::new(name).expect("valid");
         let catalogue =

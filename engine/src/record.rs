@@ -156,6 +156,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_bytes_are_held() {
+        let labels = LabelSet::from_pairs([("__name__", "up")]).expect("valid");
+        let metrics = MetricRows {
+            first_number: 1,
+            definitions: vec![(labels, SeriesKind::Counter)],
+            samples: vec![(1, 1_000, 0.5), (0, 999, -0.0)],
+        };
+        let expected = [
+            &b"\x03\0\0\0\x04\x05\0\0\0\0\0\0\0\x03a.b"[..],
+            &[6; 16],
+            &[7; 16],
+            b"\x27\x01\x01\x01\x0d\x08__name__\x02\0up\x02\x02\x01\xd0\x0f\x01",
+            &0.5f64.to_le_bytes(),
+            &(-0.0f64).to_le_bytes(),
+            b"\x04rows",
+        ];
+        assert_eq!(encode(&header(), &metrics, b"rows"), expected.concat());
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]

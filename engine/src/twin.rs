@@ -316,6 +316,17 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_are_held() {
+        let bytes = sample();
+        assert_eq!(bytes.len(), 8192);
+        let header = b"ANNTWIN19\xb0\x85\xf6\x01\0\x02\0\x07\0\0\0";
+        assert_eq!(&bytes[..20], header);
+        assert_eq!(&bytes[20..36], [9; 16]);
+        assert_eq!(&bytes[36..55], b"\x03\0\0\0\0\0\0\0\x07\0\0\0content");
+        assert_eq!((bytes[4096 + 15], &bytes[4096 + 48..4096 + 55]), (1, &b"content"[..]));
+    }
+
+    #[test]
     fn every_flipped_bit_is_noticed_and_harmless() {
         let bytes = sample();
         assert!(read(&bytes).expect("whole").half_damaged.is_none());
