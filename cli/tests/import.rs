@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use common::{Bench, access_log};
+use flate2::{Compression, write::GzEncoder};
 
 const REQUESTS: &str = "sum(increase(http_requests[3d]))";
 const AT: &str = "2015-05-20";
@@ -69,7 +70,7 @@ fn a_file_that_was_changed_is_reported_and_not_counted() {
 fn packed_files_and_pipes_are_the_same_file() {
     let bench = Bench::with_tenant("archive");
     let log = access_log(0..1_200);
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     packed.write_all(log.as_bytes()).expect("memory");
     bench.file("access.log.gz", packed.finish().expect("memory"));
     assert_eq!(import(&bench, "access.log.gz").code, 0);
@@ -83,7 +84,7 @@ fn packed_files_and_pipes_are_the_same_file() {
 #[test]
 fn a_packed_file_that_is_cut_keeps_what_could_be_read() {
     let bench = Bench::with_tenant("archive");
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
     packed.write_all(access_log(0..5_000).as_bytes()).expect("memory");
     let packed = packed.finish().expect("memory");
     bench.file("access.log.gz", &packed[..packed.len() / 2]);
@@ -111,6 +112,33 @@ fn formats_are_guessed_and_unreadable_lines_are_named_by_number_only() {
     let ran = bench.run(&["import", "--site", "www", &letter]);
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("--format"), "{}", ran.err);
+}
+
+#[test]
+fn a_gz_file_that_is_cut_counts_what_comes_before_the_cut_and_the_rest_once_it_is_whole() {
+    let bench = Bench::with_tenant("archive");
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(access_log(0..30_000).as_bytes()).expect("memory");
+    let packed = packed.finish().expect("memory");
+    let file = bench.file("access.log.gz", &packed[..packed.len() * 2 / 3]);
+    let ran = import(&bench, &file);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("repair the file"), "{}", ran.err);
+    let before = bench.number("sum(increase(http_requests[60d]))", "2015-07-01");
+    assert!(0.0 < before && before < 30_000.0, "{before}");
+    bench.file("access.log.gz", &packed);
+    assert_eq!(import(&bench, &file).code, 0);
+    assert_eq!(bench.number("sum(increase(http_requests[60d]))", "2015-07-01"), 30_000.0);
+}
+
+#[test]
+fn a_file_of_another_format_is_an_error_and_names_no_content() {
+    let bench = Bench::with_tenant("archive");
+    let letter = bench.file("letter.txt", "Dear reader,\nthis is no log.\n");
+    let ran = import(&bench, &letter);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("--format"), "{}", ran.err);
+    assert!(!ran.out.contains("reader") && !ran.err.contains("reader"));
 }
 
 /// Lines of line protocol, every series new for a while.

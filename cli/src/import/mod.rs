@@ -60,6 +60,10 @@ pub(crate) fn run(args: &ImportArgs, screen: &mut Screen) -> Outcome {
     annals.close().map_err(CliError::failed)?;
     total.write(screen)?;
     outcome?;
+    if total.accepted + total.duplicates == 0 && total.lines.unreadable > 0 {
+        return Err(CliError::failed("nothing could be read")
+            .help("is --format right? `annals import --help` shows what each format looks like"));
+    }
     Ok(u8::from(total.conflicting_lines > 0))
 }
 
@@ -129,7 +133,7 @@ fn import_file(
     let identity = FileIdentity::new(format::name(format), &args.site, reader.meaning());
     let mut chunker = Chunker::new(reader, identity);
     let mut failed: Option<CliError> = None;
-    source.lines(
+    let read = source.lines(
         chunker.line_bytes_max(),
         &mut |line, ended| {
             if failed.is_some() {
@@ -145,7 +149,8 @@ fn import_file(
                 bar.set_position(bytes_read);
             }
         },
-    )?;
+    );
+    // What came before a place that cannot be read counts; the rest counts when the file is whole again.
     let ended = match failed {
         Some(error) => Err(error),
         None => chunker.finish(&mut |chunk| delivery.chunk(chunk)),
@@ -154,7 +159,7 @@ fn import_file(
     let delivered = delivery.wait_for_all();
     delivery.count_lines(&chunker.counts);
     bar.finish_and_clear();
-    ended.and(delivered)
+    read.and(ended).and(delivered)
 }
 
 /// A bar on standard error where that is a terminal; nothing otherwise.
