@@ -212,23 +212,38 @@ pub(crate) fn decode(
     bytes: &[u8],
     path: PathBuf,
 ) -> Result<TwinContent, TwinError> {
-    let (first, second) = bytes.split_at(bytes.len() / 2);
+    // The first half says how long it is; where it cannot be believed, the halves are equal.
+    let splits = [stated_half_bytes(bytes), Some(bytes.len() / 2)];
     let mut faults = Vec::new();
-    let mut found = None;
-    for (index, half) in [first, second].into_iter().enumerate() {
-        match decode_half(role, owner, generation, index as u8, half) {
-            Ok(content) => found = found.or(Some(content)),
-            Err(HalfFault::TooNew(found)) => return Err(TwinError::VersionTooNew { path, found }),
-            Err(HalfFault::Damaged(what)) => faults.push(format!("copy {}: {what}", index + 1)),
+    for split in splits.into_iter().flatten() {
+        let Some((first, second)) = bytes.split_at_checked(split) else { continue };
+        faults.clear();
+        if bytes.len() != 2 * split {
+            faults.push(format!("the file has {} bytes instead of {}", bytes.len(), 2 * split));
+        }
+        let mut found = None;
+        for (index, half) in [first, second].into_iter().enumerate() {
+            match decode_half(role, owner, generation, index as u8, half) {
+                Ok(content) => found = found.or(Some(content)),
+                Err(HalfFault::TooNew(found)) => return Err(TwinError::VersionTooNew { path, found }),
+                Err(HalfFault::Damaged(what)) => faults.push(format!("copy {}: {what}", index + 1)),
+            }
+        }
+        if let Some((root, generation, content)) = found {
+            let half_damaged = (!faults.is_empty()).then(|| faults.join("; "));
+            return Ok(TwinContent { generation, root, content: content.to_vec(), path, half_damaged });
         }
     }
-    let faults = (!faults.is_empty()).then(|| faults.join("; "));
-    match found {
-        Some((root, generation, content)) => {
-            Ok(TwinContent { generation, root, content: content.to_vec(), path, half_damaged: faults })
-        }
-        None => Err(TwinError::Corrupt { path, what: faults.unwrap_or_default() }),
-    }
+    Err(TwinError::Corrupt { path, what: faults.join("; ") })
+}
+
+/// How long the first half says that it is; `None` where the file is shorter.
+fn stated_half_bytes(bytes: &[u8]) -> Option<usize> {
+    let mut cursor = Cursor::new(bytes);
+    cursor.take(HEADER_BYTES - 4)?;
+    let content_bytes = usize::try_from(cursor.u32()?).ok()?;
+    let half_bytes = HEADER_BYTES.checked_add(content_bytes)?.checked_next_multiple_of(HALF_ALIGN)?;
+    (half_bytes <= bytes.len()).then_some(half_bytes)
 }
 
 /// Reads a twin file of whatever role, owner and generation.
@@ -345,11 +360,16 @@ mod tests {
     fn every_truncation_is_refused_or_noticed() {
         let bytes = sample();
         for length in 0..bytes.len() {
-            if let Ok(twin) = read(&bytes[..length]) {
-                assert_eq!(twin.content, b"content");
-                assert!(twin.half_damaged.is_some(), "length {length}");
+            match read(&bytes[..length]) {
+                Ok(twin) => {
+                    assert_eq!(twin.content, b"content");
+                    assert!(twin.half_damaged.is_some(), "length {length}");
+                }
+                Err(_) => assert!(length < bytes.len() / 2, "length {length}: the first copy is whole"),
             }
         }
+        let longer = [bytes, vec![0; 4096]].concat();
+        assert!(read(&longer).expect("both copies are whole").half_damaged.is_some());
     }
 
     #[test]
