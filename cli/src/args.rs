@@ -109,7 +109,8 @@ Examples:
 Formats:
   apache       access log, common or combined, with or without a virtual host in front
   nginx        the same, and with $request_time at the end
-  sshd         auth.log of an SSH server; its lines carry no year, so give --year
+  sshd         auth.log of an SSH server; its lines carry no year, so give --year. Each line that says
+               Failed or Accepted is one event; \"message repeated N times: [ .. ]\" is N events
   openmetrics  OpenMetrics or Prometheus text
   csv          timestamp,value (give --metric), timestamp,<name>,<name>.. or series,<ms>,<ms>..
   influx       Influx line protocol

@@ -132,6 +132,22 @@ fn a_gz_file_that_is_cut_counts_what_comes_before_the_cut_and_the_rest_once_it_i
 }
 
 #[test]
+fn a_repeated_sign_in_counts_as_often_as_its_line_says_and_the_summary_says_so() {
+    let bench = Bench::with_tenant("archive");
+    let log = "Mar 27 10:00:00 h sshd[1]: Failed password for root from 192.0.2.1 port 1 ssh2\n\
+               Mar 27 10:00:09 h sshd[1]: message repeated 5 times: [ Failed password for root from 192.0.2.1 port 1 ssh2]\n";
+    let file = bench.file("auth.log", log);
+    let ran = bench.run(&["import", "--site", "www", "--format", "sshd", "--year", "2015", &file]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(
+        ran.out.contains("repeated    1 line (\"message repeated N times\") for 5 events"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(bench.number("sum(increase(auth_attempts{result=\"failure\"}[1d]))", "2015-03-28"), 6.0);
+}
+
+#[test]
 fn a_file_of_another_format_is_an_error_and_names_no_content() {
     let bench = Bench::with_tenant("archive");
     let letter = bench.file("letter.txt", "Dear reader,\nthis is no log.\n");

@@ -275,6 +275,8 @@ impl Chunker {
             LineReader::Signals { reader, .. } => match reader.line(bytes) {
                 Line::Signal(signal) => chunk.records.signals.push(signal),
                 Line::Repeated(signal, times) => {
+                    counts.repeating += 1;
+                    counts.repeated += u64::from(times);
                     chunk.records.signals.extend(std::iter::repeat_n(signal, times as usize));
                 }
                 Line::Skipped => counts.skipped += 1,

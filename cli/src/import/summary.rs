@@ -14,6 +14,9 @@ const LISTED_MAX: usize = 5;
 pub(super) struct LineCounts {
     pub(super) lines: u64,
     pub(super) skipped: u64,
+    /// Lines that say that an event was repeated, and how many events they stand for.
+    pub(super) repeating: u64,
+    pub(super) repeated: u64,
     pub(super) unreadable: u64,
     pub(super) first_unreadable: Vec<u64>,
     /// Samples whose labels no series may have.
@@ -52,6 +55,8 @@ impl Summary {
     pub(super) fn add(&mut self, other: &Summary) {
         self.lines.lines += other.lines.lines;
         self.lines.skipped += other.lines.skipped;
+        self.lines.repeating += other.lines.repeating;
+        self.lines.repeated += other.lines.repeated;
         self.lines.unreadable += other.lines.unreadable;
         self.lines.invalid_labels += other.lines.invalid_labels;
         if self.lines.first_unreadable.is_empty() {
@@ -90,6 +95,14 @@ impl Summary {
                 out,
                 "duplicates  {} counted before, not counted again",
                 plural(self.duplicates, "record", "records")
+            )?;
+        }
+        if self.lines.repeating > 0 {
+            writeln!(
+                out,
+                "repeated    {} (\"message repeated N times\") for {}",
+                plural(self.lines.repeating, "line", "lines"),
+                plural(self.lines.repeated, "event", "events")
             )?;
         }
         if self.lines.skipped > 0 {
