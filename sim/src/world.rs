@@ -1,0 +1,64 @@
+//! A machine of a simulated disk, a clock and an entropy, and the real engine on it. No thread runs: commits and
+//! maintenance are steps that a campaign takes where it wants them.
+
+use std::sync::Arc;
+
+use annals::vfs::{Clock, SimClock, SimEntropy, SimVfs};
+use annals::{Annals, Background, OpenError, Options, ReadOnly, Timestamp};
+
+/// 2026-09-21T14:13:20Z: when a machine is first switched on.
+pub const NOW: i64 = 1_790_000_000_000;
+
+/// A machine that can crash, lose power and be switched on again.
+#[derive(Clone)]
+pub struct Machine {
+    /// Its disk.
+    pub vfs: SimVfs,
+    /// Its clock, set forth by campaigns.
+    pub clock: Arc<SimClock>,
+    /// What the engine draws from. Never reset: two opens must not draw the same salts.
+    pub entropy: Arc<SimEntropy>,
+    /// What the engine is opened with.
+    pub options: Options,
+}
+
+impl Machine {
+    /// A machine with an empty disk.
+    #[must_use]
+    pub fn new(options: Options) -> Machine {
+        Machine {
+            vfs: SimVfs::new(),
+            clock: Arc::new(SimClock::new(NOW)),
+            entropy: Arc::new(SimEntropy::new(1)),
+            options: Options { background: Background::Steps, ..options },
+        }
+    }
+
+    /// The same machine with a copy of its disk and a clock of its own, so that both can go on by themselves.
+    #[must_use]
+    pub fn fork(&self) -> Machine {
+        Machine {
+            vfs: self.vfs.snapshot(),
+            clock: Arc::new(SimClock::new(self.clock.now_ms())),
+            entropy: self.entropy.clone(),
+            options: self.options.clone(),
+        }
+    }
+
+    /// Opens the store for writing.
+    pub fn open(&self) -> Result<Annals, OpenError> {
+        let vfs = Arc::new(self.vfs.clone());
+        Annals::open(vfs, self.clock.clone(), self.entropy.clone(), "/data".as_ref(), self.options.clone())
+    }
+
+    /// Opens the store for reading, beside a writer or alone.
+    pub fn open_read_only(&self) -> Result<ReadOnly, OpenError> {
+        ReadOnly::open(Arc::new(self.vfs.clone()), self.clock.clone(), "/data".as_ref())
+    }
+
+    /// What the clock says.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.clock.now_ms())
+    }
+}
