@@ -7,6 +7,7 @@
 //!      └──── SimVfs    a disk in memory that loses what was not      sim/
 //!                      synced, fills up, and fails on demand
 //!   publish            write + sync + rename + sync directory        publish.rs
+//!   read_around        what a device can still read of a file        salvage.rs
 //!   Clock, Entropy     SystemClock, SystemEntropy; SimClock, SimEntropy
 //! ```
 //!
@@ -16,11 +17,13 @@
 mod clock;
 mod publish;
 mod real;
+mod salvage;
 mod sim;
 mod traits;
 
 pub use clock::{Clock, Entropy, SimClock, SimEntropy, SystemClock, SystemEntropy};
 pub use publish::{Draft, PublishError, publish};
 pub use real::RealVfs;
+pub use salvage::{UNREADABLE, is_unreadable, read_around};
 pub use sim::{SimCall, SimCalls, SimCrash, SimCut, SimError, SimFailedSync, SimFault, SimOp, SimVfs};
 pub use traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};

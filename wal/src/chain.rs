@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use annals_vfs::{DirEntryKind, File, Vfs};
+use annals_vfs::{DirEntryKind, File, Vfs, read_around};
 
 use crate::error::{Damage, DamageKind, HeaderFault, WalError};
 use crate::header::{
@@ -188,7 +188,7 @@ fn read_header(
     };
     let read = || -> std::io::Result<_> {
         let mut bytes = [0; HEADER_BYTES as usize];
-        let count = file.read_at(&mut bytes, 0)?;
+        let count = read_around(&*file, &mut bytes, 0, &mut Vec::new())?;
         Ok(Header::decode(bytes.get(..count).unwrap_or(&bytes), root_id, number))
     };
     let failed = |source| WalError::io("read", path, source);
@@ -226,7 +226,8 @@ pub(crate) fn read_any_header(
     file: &dyn File,
 ) -> Result<Result<(Header, bool), HeaderFault>, WalError> {
     let mut bytes = [0; HEADER_BYTES as usize];
-    let count = file.read_at(&mut bytes, 0).map_err(|source| WalError::io("read", path, source))?;
+    let count = read_around(file, &mut bytes, 0, &mut Vec::new())
+        .map_err(|source| WalError::io("read", path, source))?;
     let decoded = Header::decode_any(bytes.get(..count).unwrap_or(&bytes));
     Ok(match (decoded, path_number(path)) {
         (Ok((header, _)), Some(number)) if header.number != number => {

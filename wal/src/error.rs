@@ -180,6 +180,8 @@ pub enum DamageKind {
     Payload,
     /// No frame verifies here, and one should.
     Frame,
+    /// The device cannot read it. What else it may have held is not known.
+    Unreadable,
     /// Bytes between frames are not zero; no record is lost.
     Padding,
     /// One half of the segment's header does not verify; the other was used.
@@ -234,6 +236,7 @@ impl fmt::Display for DamageKind {
         match self {
             DamageKind::Payload => f.write_str("a record's payload does not match its check"),
             DamageKind::Frame => f.write_str("no frame verifies"),
+            DamageKind::Unreadable => f.write_str("the device cannot read it"),
             DamageKind::Padding => f.write_str("padding is not zero"),
             DamageKind::HeaderHalf => f.write_str("one half of the header does not verify"),
             DamageKind::Header(fault) => fault.fmt(f),

@@ -8,8 +8,9 @@
 //! compares it with the highest LSN that any frame knows as durable.
 
 use std::io;
+use std::ops::Range;
 
-use annals_vfs::File;
+use annals_vfs::{File, read_around};
 
 use crate::error::{DamageKind, LSN_MAX};
 use crate::frame::{
@@ -32,6 +33,8 @@ struct Window<'f> {
     buffer: Vec<u8>,
     start: u64,
     filled: usize,
+    /// What the device could not read.
+    unreadable: Vec<Range<u64>>,
 }
 
 impl<'f> Window<'f> {
@@ -47,13 +50,19 @@ impl<'f> Window<'f> {
             }
             self.filled = 0;
             if let Some(into) = self.buffer.get_mut(..size) {
-                self.filled = self.file.read_at(into, offset)?;
+                self.filled = read_around(self.file, into, offset, &mut self.unreadable)?;
             }
             self.start = offset;
         }
         let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         let through = from.saturating_add(count).min(self.filled);
         Ok(self.buffer.get(from..through).unwrap_or(&[]))
+    }
+
+    /// What is wrong with a stretch that does not verify: `kind`, unless it could not be read.
+    fn fault(&self, stretch: Range<u64>, kind: DamageKind) -> DamageKind {
+        let overlaps = |range: &Range<u64>| range.start < stretch.end && stretch.start < range.end;
+        if self.unreadable.iter().any(overlaps) { DamageKind::Unreadable } else { kind }
     }
 }
 
@@ -134,7 +143,7 @@ impl<'f> Scan<'f> {
         let end = end.min(file.len()?);
         let start = Position::start(activation.first);
         Ok(Scan {
-            window: Window { file, end, buffer: Vec::new(), start: 0, filled: 0 },
+            window: Window { file, end, buffer: Vec::new(), start: 0, filled: 0, unreadable: Vec::new() },
             key,
             offset: start.offset,
             last: start.last,
@@ -164,7 +173,7 @@ impl<'f> Scan<'f> {
             return Ok(Found::Bad(Bad {
                 offset,
                 nonzero_end: self.offset,
-                kind: DamageKind::Payload,
+                kind: self.window.fault(offset..self.offset, DamageKind::Payload),
                 first: expected,
                 last: Some(frame.lsn),
             }));
@@ -273,7 +282,7 @@ impl<'f> Scan<'f> {
         Ok(Found::Bad(Bad {
             offset: start,
             nonzero_end,
-            kind: DamageKind::Frame,
+            kind: self.window.fault(start..nonzero_end, DamageKind::Frame),
             first: self.last.next(),
             last: None,
         }))
@@ -291,7 +300,8 @@ impl<'f> Scan<'f> {
         };
         self.last = last;
         self.offset = at;
-        Bad { offset: start, nonzero_end, kind: DamageKind::Frame, first, last: Some(lost) }
+        let kind = self.window.fault(start..at, DamageKind::Frame);
+        Bad { offset: start, nonzero_end, kind, first, last: Some(lost) }
     }
 }
 
@@ -361,8 +371,14 @@ impl Survey {
     }
 
     /// The torn tail, if there is one: it starts at the first bad stretch that was not durable as a whole.
+    ///
+    /// A stretch that the device cannot read was not torn by a crash: what verifies after it is kept.
     pub(crate) fn cut(&self) -> Option<Cut> {
-        let torn = self.bad.iter().find(|bad| bad.last.is_none_or(|last| last > self.durable))?;
+        let torn = |bad: &&Bad| match bad.last {
+            Some(last) => last > self.durable && bad.kind != DamageKind::Unreadable,
+            None => true,
+        };
+        let torn = self.bad.iter().find(torn)?;
         Some(Cut {
             offset: torn.offset,
             lost: LsnSpan::new(torn.first, self.durable),

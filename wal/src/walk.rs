@@ -20,7 +20,7 @@ pub(crate) struct Extent {
     through: Lsn,
     /// Whether its frames must reach up to the end, as the next segment says.
     stated: Option<Position>,
-    /// Acknowledged records at the start of the torn tail.
+    /// The torn tail, where acknowledged records were at its start, or it cannot be read.
     lost: Option<Cut>,
     /// Whether anything in the segment is known to be durable, so that its header must be whole.
     settled: bool,
@@ -47,7 +47,7 @@ impl Extent {
             end: cut.map_or(survey.position.offset, |cut| cut.offset),
             through: Lsn(u64::MAX),
             stated: None,
-            lost: cut.filter(|cut| cut.lost.is_some()),
+            lost: cut.filter(|cut| cut.lost.is_some() || cut.kind == DamageKind::Unreadable),
             settled: survey.settled(),
         }
     }
