@@ -410,16 +410,16 @@ impl Container {
         self.find(kind).map(|section| section.stored_bytes as u64)
     }
 
-    /// Checks the whole file, and each section as a whole.
+    /// Checks each section as a whole, then the whole file.
     pub(crate) fn verify(&self) -> Vec<BlockError> {
         let mut errors = Vec::new();
-        if crc32fast::hash(&self.bytes) != self.meta.check {
-            errors.push(corrupt(&self.name, "file", None, "check mismatch over the whole file"));
-        }
         for section in &self.sections {
             if self.checker.part(section.kind, WHOLE, self.stored(section)) != section.check {
                 errors.push(self.corrupt(section.kind, None, "check mismatch over the whole section"));
             }
+        }
+        if crc32fast::hash(&self.bytes) != self.meta.check {
+            errors.push(corrupt(&self.name, "file", None, "check mismatch over the whole file"));
         }
         errors
     }

@@ -90,15 +90,21 @@ impl std::fmt::Display for Corruption {
     }
 }
 
-/// One thing that a full check of a block found.
+/// One thing that a full check of a block found. A damaged place is found once, however many series it costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     /// The section, or `header` or `footer` or `file`.
     pub section: &'static str,
     /// The chunk, column or row group within the section.
     pub chunk: Option<u64>,
-    /// The series that lost samples.
+    /// The first series that lost samples.
     pub series: Option<u32>,
+    /// A digest of that series' labels, the same in every block: labels themselves are not for logs.
+    pub labels: Option<u32>,
+    /// How many series lost samples; 0 where that is not known.
+    pub series_count: u64,
+    /// How many samples or signals cannot be served; `None` where that is not known.
+    pub rows: Option<u64>,
     /// The times that cannot be served.
     pub range: Option<TimeRange>,
     /// What is wrong.
@@ -111,8 +117,11 @@ impl std::fmt::Display for Damage {
         if let Some(chunk) = self.chunk {
             write!(f, " {chunk}")?;
         }
-        if let Some(series) = self.series {
-            write!(f, " of series {series}")?;
+        match (self.series, self.labels) {
+            (Some(_), _) if self.series_count > 1 => write!(f, " of {} series", self.series_count)?,
+            (Some(series), Some(labels)) => write!(f, " of series {series} (labels {labels:08x})")?,
+            (Some(series), None) => write!(f, " of series {series}")?,
+            (None, _) => {}
         }
         if let Some(range) = self.range {
             write!(f, ", after {} up to {}", range.start, range.end)?;
@@ -122,15 +131,75 @@ impl std::fmt::Display for Damage {
 }
 
 impl Damage {
-    pub(crate) fn of(error: &BlockError, series: Option<u32>, range: Option<TimeRange>) -> Damage {
-        match error {
-            BlockError::Corrupt { at, .. } => {
-                Damage { section: at.section, chunk: at.ordinal, series, range, what: at.what.to_owned() }
-            }
-            other => Damage { section: "file", chunk: None, series, range, what: other.to_string() },
-        }
+    pub(crate) fn of(error: &BlockError, range: Option<TimeRange>) -> Damage {
+        let (section, chunk, what) = match error {
+            BlockError::Corrupt { at, .. } => (at.section, at.ordinal, at.what.to_owned()),
+            other => ("file", None, other.to_string()),
+        };
+        Damage { section, chunk, series: None, labels: None, series_count: 0, rows: None, range, what }
     }
 }
+
+/// What a full check finds, each damaged place once.
+#[derive(Debug, Default)]
+pub(crate) struct Findings(Vec<Damage>);
+
+impl Findings {
+    /// Adds a place that is damaged as a whole.
+    pub(crate) fn add(&mut self, damage: Damage) {
+        self.0.push(damage);
+    }
+
+    /// Adds a damaged place that costs one series so many samples: to what is known of that place already, where it
+    /// is one that series share.
+    pub(crate) fn add_for(&mut self, series: u32, labels: Option<u32>, rows: u64, damage: Damage) {
+        let same = |known: &&mut Damage| {
+            (known.section, known.chunk, known.series.is_some()) == (damage.section, damage.chunk, true)
+        };
+        // Damage is rare: where it is everywhere, a look at each of the last few is still cheap.
+        match self.0.iter_mut().rev().take(LOOKED_BACK).find(same) {
+            Some(known) => {
+                known.series_count += 1;
+                known.rows = known.rows.map(|known| known.saturating_add(rows));
+                known.range = match (known.range, damage.range) {
+                    (Some(a), Some(b)) => Some(TimeRange::new(a.start.min(b.start), a.end.max(b.end))),
+                    (a, b) => a.or(b),
+                };
+            }
+            None => {
+                self.0.push(Damage {
+                    series: Some(series),
+                    labels,
+                    series_count: 1,
+                    rows: Some(rows),
+                    ..damage
+                });
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds what checks over whole sections and the whole file say, as far as nothing above explains it.
+    pub(crate) fn finish(mut self, whole: Vec<BlockError>) -> Vec<Damage> {
+        for error in whole {
+            let damage = Damage::of(&error, None);
+            let explained = match damage.section {
+                "file" => !self.0.is_empty(),
+                section => self.0.iter().any(|known| known.section == section),
+            };
+            if !explained {
+                self.0.push(damage);
+            }
+        }
+        self.0
+    }
+}
+
+/// How many findings are looked back at for one of the same place.
+const LOOKED_BACK: usize = 256;
 
 /// A section of a block, for `annals inspect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

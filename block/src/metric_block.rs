@@ -14,7 +14,7 @@ use roaring::RoaringBitmap;
 use crate::codec::values;
 use crate::columns::parse_columns;
 use crate::container::{Container, SectionKind};
-use crate::error::{BlockError, BlockIdentity, CodecUse, Damage, SectionInfo};
+use crate::error::{BlockError, BlockIdentity, CodecUse, Damage, Findings, SectionInfo};
 use crate::labels::LabelIndex;
 use crate::scratch::{Scratch, with_scratch};
 use crate::series::{Chunk, SeriesTable};
@@ -133,66 +133,75 @@ impl MetricBlock {
     /// Checks everything: the whole file, every section, every chunk decoded, every series and posting.
     #[must_use]
     pub fn verify(&self) -> Vec<Damage> {
+        let mut found = Findings::default();
         let whole = Some(self.meta().time);
-        let mut found: Vec<Damage> =
-            self.container.verify().iter().map(|error| Damage::of(error, None, None)).collect();
-        match self.label_index() {
-            Err(error) => found.push(Damage::of(&error, None, whole)),
+        let labels_whole = match self.label_index() {
+            Err(error) => {
+                found.add(Damage::of(&error, whole));
+                false
+            }
             Ok(labels) => {
                 if let Err(what) = labels.verify() {
-                    let error = self.container.corrupt(SectionKind::Labels, None, what);
-                    found.push(Damage::of(&error, None, whole));
+                    found.add(Damage::of(&self.container.corrupt(SectionKind::Labels, None, what), whole));
                 }
+                true
             }
-        }
-        let table = match self.series_table() {
-            Err(error) => {
-                found.push(Damage::of(&error, None, whole));
-                return found;
-            }
-            Ok(table) => table,
         };
+        match self.series_table() {
+            Err(error) => found.add(Damage::of(&error, whole)),
+            Ok(table) => self.verify_series(table, labels_whole, &mut found),
+        }
+        found.finish(self.container.verify())
+    }
+
+    fn verify_series(&self, table: &SeriesTable, labels_whole: bool, found: &mut Findings) {
+        let whole = Some(self.meta().time);
         let (mut samples, mut before) = (0u64, None);
         let (mut timestamps, mut values) = (Vec::new(), Vec::new());
         for ordinal in 0..self.series_count {
+            let mut digest = None;
+            // Where no label can be read at all, that was said.
             match self.labels(ordinal) {
-                Err(error) => found.push(Damage::of(&error, Some(ordinal), whole)),
+                Err(error) if labels_whole => found.add_for(ordinal, None, 0, Damage::of(&error, whole)),
+                Err(_) => {}
                 Ok(labels) => {
+                    digest = Some(crc32fast::hash(labels.as_bytes()));
                     if before.as_ref().is_some_and(|before| labels <= *before) {
                         let what = "series are not in label order";
                         let error =
                             self.container.corrupt(SectionKind::Series, Some(u64::from(ordinal)), what);
-                        found.push(Damage::of(&error, Some(ordinal), whole));
+                        found.add_for(ordinal, digest, 0, Damage::of(&error, whole));
                     }
                     before = Some(labels);
                 }
             }
             for chunk in table.chunks(ordinal).into_iter().flatten() {
-                samples += chunk.column.count as u64;
+                let rows = chunk.column.count as u64;
+                samples += rows;
                 timestamps.clear();
                 values.clear();
                 let range = chunk.column.range();
                 let read = with_scratch(|scratch| {
                     self.read_chunk(&chunk, range, scratch, &mut timestamps, &mut values)
                 });
-                if let Err(error) = read {
-                    found.push(Damage::of(&error, Some(ordinal), Some(range)));
-                } else if timestamps.iter().zip(timestamps.iter().skip(1)).any(|(a, b)| a >= b)
-                    || timestamps.len() != chunk.column.count
-                {
-                    let part = chunk.column.part;
-                    let error =
-                        self.container.corrupt(part.kind, Some(part.ordinal), "timestamps do not ascend");
-                    found.push(Damage::of(&error, Some(ordinal), Some(range)));
+                let ascends = || timestamps.iter().zip(timestamps.iter().skip(1)).all(|(a, b)| a < b);
+                let sound = match read {
+                    Ok(()) if ascends() && timestamps.len() == chunk.column.count => Ok(()),
+                    Ok(()) => {
+                        let part = chunk.column.part;
+                        Err(self.container.corrupt(part.kind, Some(part.ordinal), "timestamps do not ascend"))
+                    }
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = sound {
+                    found.add_for(ordinal, digest, rows, Damage::of(&error, Some(range)));
                 }
             }
         }
-        if samples != self.meta().rows {
-            let error =
-                self.container.corrupt(SectionKind::Series, None, "not as many samples as the footer says");
-            found.push(Damage::of(&error, None, whole));
+        if samples != self.meta().rows && found.is_empty() {
+            let what = "not as many samples as the footer says";
+            found.add(Damage::of(&self.container.corrupt(SectionKind::Series, None, what), whole));
         }
-        found
     }
 
     /// The sections and their sizes, header and footer included.

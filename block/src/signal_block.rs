@@ -7,7 +7,7 @@ use annals_model::{BlockContent, BlockMeta, SignalRow, SiteName, TimeRange, Time
 use annals_vfs::Sealed;
 
 use crate::container::{Container, SectionKind};
-use crate::error::{BlockError, BlockIdentity, Damage, SectionInfo};
+use crate::error::{BlockError, BlockIdentity, Damage, Findings, SectionInfo};
 use crate::rows::{Group, RowDecoder};
 use crate::schemas::parse_schemas;
 use crate::scratch::{Scratch, with_scratch};
@@ -101,22 +101,20 @@ impl SignalBlock {
     /// Checks everything: the whole file, every section, every group decoded.
     #[must_use]
     pub fn verify(&self) -> Vec<Damage> {
-        let whole = Some(self.meta().time);
-        let mut found: Vec<Damage> =
-            self.container.verify().iter().map(|error| Damage::of(error, None, None)).collect();
-        let index = match self.index() {
-            Ok(index) => index,
-            Err(error) => {
-                found.push(Damage::of(&error, None, whole));
-                return found;
-            }
-        };
-        for group in &index.groups {
-            if let Err(error) = self.scan_group(index, group, TimeRange::ALL, None, None, &mut |_| ()) {
-                found.push(Damage::of(&error, None, Some(group.range)));
+        let mut found = Findings::default();
+        match self.index() {
+            Err(error) => found.add(Damage::of(&error, Some(self.meta().time))),
+            Ok(index) => {
+                for group in &index.groups {
+                    if let Err(error) = self.scan_group(index, group, TimeRange::ALL, None, None, &mut |_| ())
+                    {
+                        let rows = Some(group.rows as u64);
+                        found.add(Damage { rows, ..Damage::of(&error, Some(group.range)) });
+                    }
+                }
             }
         }
-        found
+        found.finish(self.container.verify())
     }
 
     /// The sections and their sizes, header and footer included.

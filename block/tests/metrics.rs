@@ -361,7 +361,9 @@ fn a_damaged_chunk_loses_its_own_samples_only() {
     let before = TimeRange::new(Timestamp::MIN, range.start);
     assert!(block.read(0, before, &mut stamps, &mut values).is_ok(), "chunks outside are not touched");
     let found = block.verify();
-    assert!(found.iter().any(|damage| damage.series == Some(0) && damage.range == Some(*range)));
+    let [one] = found.as_slice() else { panic!("one damaged place is one finding: {found:?}") };
+    assert_eq!((one.section, one.chunk, one.series, one.series_count), ("values", Some(2), Some(0), 1));
+    assert_eq!((one.range, one.rows), (Some(*range), Some(1024)));
 }
 
 #[test]
