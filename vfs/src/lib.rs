@@ -25,5 +25,7 @@ pub use clock::{Clock, Entropy, SimClock, SimEntropy, SystemClock, SystemEntropy
 pub use publish::{Draft, PublishError, publish};
 pub use real::RealVfs;
 pub use salvage::{UNREADABLE, is_unreadable, read_around};
-pub use sim::{SimCall, SimCalls, SimCrash, SimCut, SimError, SimFailedSync, SimFault, SimOp, SimVfs};
+pub use sim::{
+    SimCall, SimCalls, SimCrash, SimCut, SimError, SimFailedSync, SimFault, SimOp, SimSite, SimSites, SimVfs,
+};
 pub use traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};

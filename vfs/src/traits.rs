@@ -7,60 +7,81 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file system. Paths are used as given; links are never followed at their last component.
+///
+/// Calls know the place that makes them (`#[track_caller]`), so that a simulated disk can say which places have seen
+/// it fail.
 pub trait Vfs: Send + Sync + 'static {
     /// Creates a file that must not exist, for writing and reading, private to its owner.
+    #[track_caller]
     fn create(&self, path: &Path) -> io::Result<Box<dyn File>>;
 
     /// Opens a regular file for reading. Anything else at that path is refused.
+    #[track_caller]
     fn open(&self, path: &Path) -> io::Result<Box<dyn File>>;
 
     /// Maps a whole regular file that will never change again: published files only.
+    #[track_caller]
     fn map_sealed(&self, path: &Path) -> io::Result<Sealed>;
 
     /// Gives a file another name. A file that has the new name already is an error, never replaced.
+    #[track_caller]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file's name. Mappings and open files stay readable.
+    #[track_caller]
     fn unlink(&self, path: &Path) -> io::Result<()>;
 
     /// Creates a directory whose parent exists. An error where it exists already.
+    #[track_caller]
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Removes an empty directory.
+    #[track_caller]
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Makes the names in a directory durable.
+    #[track_caller]
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
     /// What a directory holds, by ascending name.
+    #[track_caller]
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
 
     /// Takes the lock file at `path` for this process, creating it where needed, and writes `holder` into it.
+    #[track_caller]
     fn lock(&self, path: &Path, holder: &str) -> Result<LockGuard, LockError>;
 
     /// Whether some process holds the lock file at `path` now.
+    #[track_caller]
     fn is_locked(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// An open file. Offsets are explicit; nothing appends.
 pub trait File: Send + Sync {
-    /// Reads at an offset until `into` is full or the file ends; returns how many bytes were read.
+    /// Reads at an offset until `into` is full or the file ends; returns how many bytes were read: fewer than asked
+    /// for only where the file ends. After an error, what `into` holds is unknown.
+    #[track_caller]
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes all of `bytes` at an offset. After an error, what the file holds there is unknown.
+    #[track_caller]
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
     /// Makes the file at least `length` bytes long by writing zeros, so that later writes need no new space.
+    #[track_caller]
     fn allocate(&self, length: u64) -> io::Result<()>;
 
     /// Makes all written bytes and the length durable. After an error the file must not be used again: a later
     /// success would prove nothing.
+    #[track_caller]
     fn sync(&self) -> io::Result<()>;
 
     /// The file's length in bytes.
+    #[track_caller]
     fn len(&self) -> io::Result<u64>;
 
     /// Whether the file holds no bytes.
+    #[track_caller]
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
@@ -94,6 +115,11 @@ impl Sealed {
     /// Wraps what derefs to the bytes: a mapping, a vector.
     pub fn new(bytes: impl Deref<Target = [u8]> + Send + Sync + 'static) -> Sealed {
         Sealed(Arc::new(bytes))
+    }
+
+    /// Wraps what others hold on to as well.
+    pub(crate) fn shared(bytes: Arc<impl Deref<Target = [u8]> + Send + Sync + 'static>) -> Sealed {
+        Sealed(bytes)
     }
 }
 

@@ -16,17 +16,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::content::Content;
-use super::fault::Gate;
+use super::fault::{Gate, SimError};
+use super::map::SimMap;
 
 pub(super) type InodeId = u64;
 
 /// The directory `/`.
 const ROOT: InodeId = 0;
 /// What a file or directory takes beside its bytes: stands for inode and name.
-pub(super) const INODE_BYTES: u64 = 256;
+const INODE_BYTES: u64 = 256;
 /// Inodes that may be unreachable before they are looked for.
 const GARBAGE_INODES_MAX: usize = 64;
 
@@ -45,6 +46,9 @@ pub(super) struct Disk {
     pub(super) locks: BTreeMap<InodeId, u64>,
     next_token: u64,
     pub(super) space_bytes: Option<u64>,
+    pub(super) space_inodes: Option<u64>,
+    /// Whether space is found at a sync, not at a write.
+    pub(super) allocates_late: bool,
     pub(super) revert_on_failed_sync: bool,
     pub(super) gate: Gate,
 }
@@ -64,6 +68,8 @@ pub(super) struct FileState {
     pub(super) handles: u32,
     /// Whether it was ever mapped: from then on it must not be written.
     pub(super) sealed: bool,
+    /// Mappings of this epoch, dead ones among them.
+    pub(super) maps: Vec<Weak<SimMap>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -97,6 +103,25 @@ pub(super) enum NameChange {
     Rename { from: Name, to: Name, inode: InodeId, loss_synced: bool },
 }
 
+impl FileState {
+    /// Maps the file as it looks now.
+    pub(super) fn map(&mut self) -> Arc<SimMap> {
+        let map = Arc::new(SimMap::new(self.volatile.to_vec()));
+        self.maps.retain(|map| map.strong_count() > 0);
+        self.maps.push(Arc::downgrade(&map));
+        map
+    }
+
+    pub(super) fn live_maps(&self) -> impl Iterator<Item = Arc<SimMap>> {
+        self.maps.iter().filter_map(Weak::upgrade)
+    }
+
+    /// Whether somebody holds on to it, whatever its names.
+    fn is_held(&self) -> bool {
+        self.handles > 0 || self.live_maps().next().is_some()
+    }
+}
+
 impl Change {
     pub(super) fn apply(&self, content: &mut Content) {
         match self {
@@ -119,6 +144,8 @@ impl Disk {
             locks: BTreeMap::new(),
             next_token: 0,
             space_bytes: None,
+            space_inodes: None,
+            allocates_late: false,
             revert_on_failed_sync: false,
             gate: Gate::default(),
         }
@@ -132,9 +159,12 @@ impl Disk {
             next_inode: self.next_inode,
             sequence: self.sequence,
             space_bytes: self.space_bytes,
+            space_inodes: self.space_inodes,
+            allocates_late: self.allocates_late,
             revert_on_failed_sync: self.revert_on_failed_sync,
             ..Disk::new()
         };
+        copy.gate.count_sites(self.gate.sites());
         copy.restart();
         copy
     }
@@ -147,6 +177,7 @@ impl Disk {
         for inode in self.inodes.values_mut() {
             if let Inode::File(file) = inode {
                 file.handles = 0;
+                file.maps.clear();
             }
         }
         self.collect();
@@ -351,31 +382,82 @@ impl Disk {
         }
     }
 
+    // Space
+
     /// How many more bytes fit; `None` where there is no limit.
-    pub(super) fn free_bytes(&self) -> Option<u64> {
-        let space = self.space_bytes?;
+    fn free_bytes(&self) -> Option<u64> {
+        self.space_bytes.map(|space| space.saturating_sub(self.used().0))
+    }
+
+    /// The same, as writes see it.
+    pub(super) fn free_now(&self) -> Option<u64> {
+        if self.allocates_late { None } else { self.free_bytes() }
+    }
+
+    /// Whether a new file or directory fits.
+    pub(super) fn check_inode_fits(&mut self) -> io::Result<()> {
+        self.check_name_fits()?;
+        match self.space_inodes {
+            Some(limit) if self.used().1 >= limit => Err(self.refuse(SimError::NoSpace)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a directory can take another name.
+    pub(super) fn check_name_fits(&mut self) -> io::Result<()> {
+        match self.free_bytes() {
+            Some(free) if free < INODE_BYTES => Err(self.refuse(SimError::NoSpace)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error of a call that the state of the disk stands in the way of.
+    pub(super) fn refuse(&mut self, error: SimError) -> io::Error {
+        self.gate.struck();
+        error.to_io()
+    }
+
+    /// Whether there is a place for what a file gained since its last sync; only asked where writes do not ask.
+    pub(super) fn has_space_for_unsynced(&self, inode: InodeId) -> bool {
+        let file = self.file(inode);
+        !self.allocates_late
+            || file.volatile.len() <= file.durable.len()
+            || self.space_bytes.is_none_or(|space| self.used().0 <= space)
+    }
+
+    /// Bytes and inodes that are named or held open; the root is free of charge.
+    fn used(&self) -> (u64, u64) {
         let mut counted = BTreeSet::from([ROOT]);
-        let mut used = 0;
-        let mut count = |inode: InodeId, inodes: &BTreeMap<InodeId, Inode>| {
+        let (mut bytes, mut inodes) = (0, 0);
+        let mut count = |inode: InodeId| {
             if counted.insert(inode) {
-                let bytes = match &inodes[&inode] {
-                    Inode::File(file) => file.volatile.len(),
-                    Inode::Directory(_) => 0,
-                };
-                used += INODE_BYTES + bytes;
+                inodes += 1;
+                bytes += INODE_BYTES;
+                if let Inode::File(file) = &self.inodes[&inode] {
+                    bytes += file.volatile.len();
+                }
             }
         };
         for (&id, inode) in &self.inodes {
             match inode {
-                Inode::File(file) if file.handles > 0 => count(id, &self.inodes),
+                Inode::File(file) if file.is_held() => count(id),
                 Inode::File(_) => {}
-                Inode::Directory(dir) => dir.volatile.values().for_each(|&id| count(id, &self.inodes)),
+                Inode::Directory(dir) => dir.volatile.values().for_each(|&id| count(id)),
             }
         }
-        Some(space.saturating_sub(used))
+        (bytes, inodes)
     }
 
-    // Locks
+    // Handles and locks
+
+    /// Open files, live mappings, held locks.
+    pub(super) fn handles(&self) -> u64 {
+        let of_files = self.inodes.values().map(|inode| match inode {
+            Inode::File(file) => u64::from(file.handles) + file.live_maps().count() as u64,
+            Inode::Directory(_) => 0,
+        });
+        of_files.sum::<u64>() + self.locks.len() as u64
+    }
 
     /// The token of a lock that is free.
     pub(super) fn take_lock(&mut self, inode: InodeId) -> Option<u64> {
@@ -426,7 +508,7 @@ impl Disk {
         }));
         to_visit.extend(self.locks.keys());
         to_visit.extend(self.inodes.iter().filter_map(|(&id, inode)| match inode {
-            Inode::File(file) if file.handles > 0 => Some(id),
+            Inode::File(file) if file.is_held() => Some(id),
             _ => None,
         }));
         let mut live = BTreeSet::new();

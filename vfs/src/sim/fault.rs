@@ -3,13 +3,20 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
+
+use super::sites::{Caller, SimSites};
 
 /// How many calls the trace keeps: the newest.
 const TRACE_CALLS_MAX: usize = 1 << 16;
 
+const EINTR: i32 = 4;
 const EIO: i32 = 5;
+const EACCES: i32 = 13;
+const EMFILE: i32 = 24;
 const ENOSPC: i32 = 28;
+const EROFS: i32 = 30;
 
 /// A call of the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,28 +99,75 @@ pub enum SimCalls {
     Of(SimOp),
 }
 
-/// The error that a fault gives.
+/// The error that a fault gives, and what it leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SimError {
-    /// EIO.
+    /// EIO. Half of a read, write or allocation is done; a sync loses what was unsynced.
     Io,
-    /// ENOSPC.
+    /// ENOSPC, with the same effects.
     NoSpace,
+    /// EIO after all but the last byte of a read, write or allocation; elsewhere as [`SimError::Io`].
+    Short,
+    /// EINTR, and nothing is done. The real file system tries most calls again by itself; here the error reaches
+    /// the caller, to whom it is an error as any other.
+    Interrupted,
+    /// EMFILE, and nothing is done.
+    TooManyFiles,
+    /// EACCES, and nothing is done.
+    Permission,
+    /// EROFS: nothing is done; a sync loses what was unsynced, as where the kernel gave up on the file system.
+    ReadOnly,
 }
 
 impl SimError {
+    /// Every error, for loops over all of them.
+    #[must_use]
+    pub fn all() -> [SimError; 7] {
+        [
+            SimError::Io,
+            SimError::NoSpace,
+            SimError::Short,
+            SimError::Interrupted,
+            SimError::TooManyFiles,
+            SimError::Permission,
+            SimError::ReadOnly,
+        ]
+    }
+
     pub(super) fn to_io(self) -> io::Error {
         io::Error::from_raw_os_error(match self {
-            SimError::Io => EIO,
+            SimError::Io | SimError::Short => EIO,
             SimError::NoSpace => ENOSPC,
+            SimError::Interrupted => EINTR,
+            SimError::TooManyFiles => EMFILE,
+            SimError::Permission => EACCES,
+            SimError::ReadOnly => EROFS,
         })
+    }
+
+    /// How many of a call's bytes are read, written or allocated before it fails.
+    pub(super) fn part_of(self, len: u64) -> u64 {
+        match self {
+            SimError::Io | SimError::NoSpace => len / 2,
+            SimError::Short => len.saturating_sub(1),
+            SimError::Interrupted | SimError::TooManyFiles | SimError::Permission | SimError::ReadOnly => 0,
+        }
+    }
+
+    /// Whether a sync that fails so loses what was unsynced.
+    pub(super) fn drops_unsynced(self) -> bool {
+        match self {
+            SimError::Io | SimError::NoSpace | SimError::Short | SimError::ReadOnly => true,
+            SimError::Interrupted | SimError::TooManyFiles | SimError::Permission => false,
+        }
     }
 }
 
 /// A call that will fail.
 ///
-/// A failed write leaves the first half of its bytes in the file; a failed sync loses the file's unsynced bytes
-/// for good (see [`crate::SimFailedSync`]); other failed calls leave no trace, unless `done` says otherwise.
+/// A failed write leaves the first part of its bytes in the file, a failed read in the buffer; a failed sync loses
+/// the file's unsynced bytes for good (see [`crate::SimFailedSync`]): [`SimError`] says which. Other failed calls
+/// leave no trace, unless `done` says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimFault {
     /// Which calls it counts and strikes.
@@ -168,9 +222,9 @@ pub(super) enum Fate {
     /// As it should be.
     Normal,
     /// It does nothing, or what a failed call of its kind leaves behind.
-    Fails(io::Error),
+    Fails(SimError),
     /// It does all its work; the caller is told that it failed.
-    FailsAfter(io::Error),
+    FailsAfter(SimError),
     /// The machine stops within it: a write gets half its bytes down, other calls do their work unseen.
     StopsWithin,
     /// The machine has stopped.
@@ -182,10 +236,19 @@ impl Fate {
     pub(super) fn of_whole<T>(self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         match self {
             Fate::Normal => work(),
-            Fate::Fails(error) => Err(error),
-            Fate::FailsAfter(error) => work().and(Err(error)),
+            Fate::Fails(error) => Err(error.to_io()),
+            Fate::FailsAfter(error) => work().and(Err(error.to_io())),
             Fate::StopsWithin => work().and(Err(io::Error::other(SimCrash))),
             Fate::Stopped => Err(io::Error::other(SimCrash)),
+        }
+    }
+
+    /// How many of a call's bytes get through although the caller is told that it failed; `None` where it is not.
+    pub(super) fn part_of(&self, len: u64) -> Option<u64> {
+        match self {
+            Fate::Fails(error) => Some(error.part_of(len)),
+            Fate::StopsWithin => Some(len / 2),
+            Fate::Normal | Fate::FailsAfter(_) | Fate::Stopped => None,
         }
     }
 }
@@ -198,6 +261,8 @@ pub(super) struct Gate {
     stopped: bool,
     mutating_calls: u64,
     trace: VecDeque<SimCall>,
+    /// Who counts the places that call, and which one called last.
+    sites: Option<(SimSites, Option<Caller>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -207,9 +272,15 @@ struct CrashPoint {
 }
 
 impl Gate {
+    #[track_caller]
     pub(super) fn enter(&mut self, op: SimOp, path: &Path, len: u64) -> Fate {
         if self.stopped {
             return Fate::Stopped;
+        }
+        if let Some((sites, last)) = &mut self.sites {
+            let caller = (Location::caller(), op);
+            sites.called(caller);
+            *last = Some(caller);
         }
         if op.mutates() {
             self.mutating_calls += 1;
@@ -246,11 +317,29 @@ impl Gate {
                 }
             }
         });
+        if struck.is_some() {
+            self.struck();
+        }
         match struck {
             None => Fate::Normal,
-            Some(fault) if fault.done => Fate::FailsAfter(fault.error.to_io()),
-            Some(fault) => Fate::Fails(fault.error.to_io()),
+            Some(fault) if fault.done => Fate::FailsAfter(fault.error),
+            Some(fault) => Fate::Fails(fault.error),
         }
+    }
+
+    /// The call that was last counted meets an error that was put in its way.
+    pub(super) fn struck(&mut self) {
+        if let Some((sites, Some(caller))) = &self.sites {
+            sites.failed(*caller);
+        }
+    }
+
+    pub(super) fn count_sites(&mut self, sites: Option<SimSites>) {
+        self.sites = sites.map(|sites| (sites, None));
+    }
+
+    pub(super) fn sites(&self) -> Option<SimSites> {
+        self.sites.as_ref().map(|(sites, _)| sites.clone())
     }
 
     pub(super) fn add_fault(&mut self, fault: SimFault) {

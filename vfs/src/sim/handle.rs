@@ -24,6 +24,7 @@ pub(super) struct SimFile {
 
 impl SimFile {
     /// Counts a call and decides its fate; a handle of before a cut or crash is dead.
+    #[track_caller]
     fn enter(&self, disk: &mut Disk, op: SimOp, len: u64) -> io::Result<Fate> {
         if self.epoch == disk.epoch {
             Ok(disk.gate.enter(op, &self.path, len))
@@ -38,12 +39,18 @@ impl SimFile {
 }
 
 impl File for SimFile {
+    #[track_caller]
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut disk = self.disk.lock();
         let fate = self.enter(&mut disk, SimOp::ReadAt, into.len() as u64)?;
-        fate.of_whole(|| Ok(disk.file(self.inode).volatile.read(into, offset)))
+        let content = &disk.file(self.inode).volatile;
+        if let Some(part) = fate.part_of(into.len() as u64) {
+            content.read(&mut into[..part as usize], offset);
+        }
+        fate.of_whole(|| Ok(content.read(into, offset)))
     }
 
+    #[track_caller]
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
         let fate = self.enter(&mut disk, SimOp::WriteAt, bytes.len() as u64)?;
@@ -51,9 +58,9 @@ impl File for SimFile {
             return fate.of_whole(|| Ok(()));
         }
         self.check_writable()?;
-        if matches!(fate, Fate::Fails(_) | Fate::StopsWithin) {
+        if let Some(part) = fate.part_of(bytes.len() as u64) {
             // Where not even that fits, the call fails all the same.
-            let _ = write(&mut disk, self.inode, &bytes[..bytes.len() / 2], offset);
+            let _ = write(&mut disk, self.inode, &bytes[..part as usize], offset);
         }
         match fate {
             Fate::StopsWithin => Err(io::Error::other(SimCrash)),
@@ -61,6 +68,7 @@ impl File for SimFile {
         }
     }
 
+    #[track_caller]
     fn allocate(&self, length: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
         let fate = self.enter(&mut disk, SimOp::Allocate, length)?;
@@ -69,8 +77,8 @@ impl File for SimFile {
             return fate.of_whole(|| Ok(()));
         }
         self.check_writable()?;
-        if matches!(fate, Fate::Fails(_) | Fate::StopsWithin) {
-            let _ = grow(&mut disk, self.inode, before + (length - before) / 2);
+        if let Some(part) = fate.part_of(length - before) {
+            let _ = grow(&mut disk, self.inode, before + part);
         }
         match fate {
             Fate::StopsWithin => Err(io::Error::other(SimCrash)),
@@ -78,18 +86,24 @@ impl File for SimFile {
         }
     }
 
+    #[track_caller]
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk.lock();
         let fate = self.enter(&mut disk, SimOp::Sync, 0)?;
-        if matches!(fate, Fate::Fails(_)) {
+        if matches!(fate, Fate::Fails(error) if error.drops_unsynced()) {
             disk.fail_sync(self.inode);
         }
         fate.of_whole(|| {
+            if !disk.has_space_for_unsynced(self.inode) {
+                disk.fail_sync(self.inode);
+                return Err(disk.refuse(SimError::NoSpace));
+            }
             disk.sync_file(self.inode);
             Ok(())
         })
     }
 
+    #[track_caller]
     fn len(&self) -> io::Result<u64> {
         let mut disk = self.disk.lock();
         self.enter(&mut disk, SimOp::Len, 0)?.of_whole(|| Ok(disk.file(self.inode).volatile.len()))
@@ -126,7 +140,7 @@ impl Drop for SimLock {
 pub(super) fn write(disk: &mut Disk, inode: InodeId, bytes: &[u8], offset: u64) -> io::Result<()> {
     let end = Content::end_of(offset, bytes.len())?;
     let len = disk.file(inode).volatile.len();
-    let fits = match disk.free_bytes() {
+    let fits = match disk.free_now() {
         Some(free) if end > len && end - len > free => {
             let fits_through = len.saturating_add(free);
             &bytes[..usize::try_from(fits_through.saturating_sub(offset)).unwrap_or(0).min(bytes.len())]
@@ -136,16 +150,16 @@ pub(super) fn write(disk: &mut Disk, inode: InodeId, bytes: &[u8], offset: u64) 
     if !fits.is_empty() {
         disk.change_file(inode, Change::Write { offset, bytes: fits.into() });
     }
-    if fits.len() == bytes.len() { Ok(()) } else { Err(SimError::NoSpace.to_io()) }
+    if fits.len() == bytes.len() { Ok(()) } else { Err(disk.refuse(SimError::NoSpace)) }
 }
 
 /// Grows a file as far as space allows.
 fn grow(disk: &mut Disk, inode: InodeId, length: u64) -> io::Result<()> {
     Content::end_of(length, 0)?;
     let len = disk.file(inode).volatile.len();
-    let fits = disk.free_bytes().map_or(length, |free| length.min(len.saturating_add(free)));
+    let fits = disk.free_now().map_or(length, |free| length.min(len.saturating_add(free)));
     if fits > len {
         disk.change_file(inode, Change::Grow { len: fits });
     }
-    if fits == length { Ok(()) } else { Err(SimError::NoSpace.to_io()) }
+    if fits == length { Ok(()) } else { Err(disk.refuse(SimError::NoSpace)) }
 }

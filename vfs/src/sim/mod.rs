@@ -1,11 +1,14 @@
 //! A disk in memory that keeps what was promised and no more.
 //!
 //! ```text
-//!   SimVfs    the handle: Vfs, faults, cuts, and what tests look at    mod.rs
+//!   SimVfs    the handle: faults, cuts, and what tests look at         mod.rs
+//!   Vfs       the calls of the file system                             calls.rs
 //!   Disk      files and directories, as they look and as they last     disk.rs
 //!   SimCut    what a power cut leaves                                  cut.rs
 //!   SimFault  what goes wrong and when; crash points; the trace        fault.rs
+//!   SimSites  which places in the code have seen a call fail           sites.rs
 //!   SimFile   open files and held locks                                handle.rs
+//!   SimMap    mapped files                                             map.rs
 //!   Content   bytes in shared pages                                    content.rs
 //! ```
 //!
@@ -43,21 +46,23 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};
 use content::Content;
-use disk::{Change, DirState, Disk, FileState, INODE_BYTES, Inode, InodeId, NameChange};
-use handle::{SimFile, SimLock, write};
+use disk::{DirState, Disk, FileState, Inode, NameChange};
 
+mod calls;
 mod content;
 mod cut;
 mod disk;
 mod fault;
 mod handle;
+mod map;
+mod sites;
 #[cfg(test)]
 mod tests;
 
 pub use cut::SimCut;
 pub use fault::{SimCall, SimCalls, SimCrash, SimError, SimFault, SimOp};
+pub use sites::{SimSite, SimSites};
 
 /// What a failed sync does to what the file looks like. Either way its unsynced bytes are lost for good and a
 /// later sync of the file succeeds without having written them.
@@ -99,7 +104,8 @@ impl SimVfs {
     }
 
     /// A copy of the disk as it is now, pending changes included, as if moved into another machine: no handle,
-    /// lock, fault, crash point or record of calls goes with it. Costs little: bytes are shared until written.
+    /// lock, fault, crash point or record of calls goes with it; limits, and who counts sites, do. Costs little: bytes
+    /// are shared until written.
     #[must_use]
     pub fn snapshot(&self) -> SimVfs {
         SimVfs { disk: Arc::new(Mutex::new(self.disk.lock().copy())) }
@@ -151,13 +157,24 @@ impl SimVfs {
     }
 
     /// Limits the disk to that many bytes, 256 for each file and directory included; `u64::MAX` is no limit.
-    /// What no longer fits is refused with ENOSPC; a write gets down what fits. Unlinking frees space once no
-    /// handle is left.
+    /// What no longer fits is refused with ENOSPC; a write gets down what fits; a rename needs room for a name.
+    /// Unlinking frees space once no handle is left.
     pub fn set_space(&self, bytes: u64) {
         self.disk.lock().space_bytes = (bytes != u64::MAX).then_some(bytes);
     }
 
-    /// Flips bits of one byte at rest. Mappings of before do not change.
+    /// Limits the disk to that many files and directories, the root not counted; `u64::MAX` is no limit.
+    pub fn set_inodes(&self, inodes: u64) {
+        self.disk.lock().space_inodes = (inodes != u64::MAX).then_some(inodes);
+    }
+
+    /// Lets writes and allocations pass on a full disk, so that it is the sync of a grown file that fails, with all
+    /// that follows from a failed sync: delayed allocation.
+    pub fn set_late_allocation(&self, late: bool) {
+        self.disk.lock().allocates_late = late;
+    }
+
+    /// Flips bits of one byte at rest. Mappings of before do not change: see [`SimVfs::corrupt_mapped`].
     pub fn corrupt(&self, path: impl AsRef<Path>, offset: u64, mask: u8) -> io::Result<()> {
         let mut disk = self.disk.lock();
         let inode = disk.find_file(path.as_ref())?;
@@ -170,10 +187,40 @@ impl SimVfs {
         }
     }
 
+    /// Flips bits of one byte in each live mapping of a file, once its bytes were asked for another `after` times;
+    /// returns how many mappings there are. The file itself does not change.
+    ///
+    /// A page that was read well may be read ill when it is read again: what is verified in a mapping must be copied
+    /// first. Here bytes change between two uses of a [`crate::Sealed`], never under a slice that was taken from it,
+    /// so code that keeps one slice for checking and for decoding is not found out. A mapping changes once.
+    pub fn corrupt_mapped(
+        &self,
+        path: impl AsRef<Path>,
+        offset: u64,
+        mask: u8,
+        after: u64,
+    ) -> io::Result<usize> {
+        let disk = self.disk.lock();
+        let inode = disk.find_file(path.as_ref())?;
+        let maps = disk.file(inode).live_maps();
+        Ok(maps.filter(|map| map.corrupt(offset, mask, after)).count())
+    }
+
     /// How many mutating calls were made, whatever came of them.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.disk.lock().gate.mutating_calls()
+    }
+
+    /// Counts the places that call this disk, and what its snapshots and theirs see, in `sites`.
+    pub fn count_sites(&self, sites: &SimSites) {
+        self.disk.lock().gate.count_sites(Some(sites.clone()));
+    }
+
+    /// How many files are open, files are mapped and locks are held since the last cut or crash.
+    #[must_use]
+    pub fn open_handles(&self) -> u64 {
+        self.disk.lock().handles()
     }
 
     /// The newest mutating calls, oldest first, at most 65,536.
@@ -254,173 +301,5 @@ impl SimVfs {
         });
         paths.sort();
         paths
-    }
-
-    fn open_handle(&self, disk: &mut Disk, inode: InodeId, path: &Path, writable: bool) -> Box<dyn File> {
-        disk.file_mut(inode).handles += 1;
-        Box::new(SimFile {
-            disk: Arc::clone(&self.disk),
-            inode,
-            epoch: disk.epoch,
-            path: path.to_owned(),
-            writable,
-        })
-    }
-}
-
-impl Vfs for SimVfs {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let mut disk = self.disk.lock();
-        let inode = disk.gate.enter(SimOp::Create, path, 0).of_whole(|| {
-            let at = disk.find_parent(path)?;
-            if disk.entry(&at).is_some() {
-                return Err(ErrorKind::AlreadyExists.into());
-            }
-            check_space_for_inode(&disk)?;
-            Ok(disk.add(at, Inode::File(FileState::default())))
-        })?;
-        Ok(self.open_handle(&mut disk, inode, path, true))
-    }
-
-    fn open(&self, path: &Path) -> io::Result<Box<dyn File>> {
-        let mut disk = self.disk.lock();
-        let inode = disk.gate.enter(SimOp::Open, path, 0).of_whole(|| disk.find_file(path))?;
-        Ok(self.open_handle(&mut disk, inode, path, false))
-    }
-
-    fn map_sealed(&self, path: &Path) -> io::Result<Sealed> {
-        let mut disk = self.disk.lock();
-        disk.gate.enter(SimOp::MapSealed, path, 0).of_whole(|| {
-            let inode = disk.find_file(path)?;
-            let file = disk.file_mut(inode);
-            file.sealed = true;
-            Ok(Sealed::new(file.volatile.to_vec()))
-        })
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        disk.gate.enter(SimOp::Rename, to, 0).of_whole(|| {
-            match disk.find(to) {
-                Ok(_) => return Err(ErrorKind::AlreadyExists.into()),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-            let inode = disk.find(from)?;
-            let (from_at, to_at) = (disk.find_parent(from)?, disk.find_parent(to)?);
-            if to.starts_with(from) {
-                return Err(io::Error::new(ErrorKind::InvalidInput, "a directory cannot move into itself"));
-            }
-            disk.change_names(NameChange::Rename { from: from_at, to: to_at, inode, loss_synced: false });
-            Ok(())
-        })
-    }
-
-    fn unlink(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        disk.gate.enter(SimOp::Unlink, path, 0).of_whole(|| {
-            let inode = disk.find(path)?;
-            if matches!(disk.inode(inode), Inode::Directory(_)) {
-                return Err(ErrorKind::IsADirectory.into());
-            }
-            let at = disk.find_parent(path)?;
-            disk.change_names(NameChange::Remove { at, inode });
-            Ok(())
-        })
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        disk.gate.enter(SimOp::CreateDir, path, 0).of_whole(|| {
-            let at = disk.find_parent(path)?;
-            if disk.entry(&at).is_some() {
-                return Err(ErrorKind::AlreadyExists.into());
-            }
-            check_space_for_inode(&disk)?;
-            disk.add(at, Inode::Directory(DirState::default()));
-            Ok(())
-        })
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        disk.gate.enter(SimOp::RemoveDir, path, 0).of_whole(|| {
-            let inode = disk.find(path)?;
-            if !disk.dir_of(inode)?.volatile.is_empty() {
-                return Err(ErrorKind::DirectoryNotEmpty.into());
-            }
-            let at = disk.find_parent(path)?;
-            disk.change_names(NameChange::Remove { at, inode });
-            Ok(())
-        })
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        disk.gate.enter(SimOp::SyncDir, path, 0).of_whole(|| {
-            let inode = disk.find(path)?;
-            disk.dir_of(inode)?;
-            disk.sync_dir(inode);
-            Ok(())
-        })
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let mut disk = self.disk.lock();
-        disk.gate.enter(SimOp::List, path, 0).of_whole(|| {
-            let inode = disk.find(path)?;
-            let entries = disk.dir_of(inode)?.volatile.iter();
-            Ok(entries
-                .map(|(name, &inode)| DirEntry {
-                    name: name.clone(),
-                    kind: match disk.inode(inode) {
-                        Inode::File(_) => DirEntryKind::File,
-                        Inode::Directory(_) => DirEntryKind::Directory,
-                    },
-                })
-                .collect())
-        })
-    }
-
-    fn lock(&self, path: &Path, holder: &str) -> Result<LockGuard, LockError> {
-        let io_error = |source| LockError::Io { path: path.to_owned(), source };
-        let mut disk = self.disk.lock();
-        let fate = disk.gate.enter(SimOp::Lock, path, holder.len() as u64);
-        let inode = fate.of_whole(|| {
-            let at = disk.find_parent(path)?;
-            let inode = match disk.entry(&at) {
-                Some(_) => disk.find_file(path)?,
-                None => {
-                    check_space_for_inode(&disk)?;
-                    disk.add(at, Inode::File(FileState::default()))
-                }
-            };
-            if !disk.locks.contains_key(&inode) {
-                disk.change_file(inode, Change::Clear);
-                write(&mut disk, inode, holder.as_bytes(), 0)?;
-            }
-            Ok(inode)
-        });
-        let inode = inode.map_err(io_error)?;
-        match disk.take_lock(inode) {
-            Some(token) => Ok(LockGuard(Box::new(SimLock { disk: Arc::clone(&self.disk), inode, token }))),
-            None => Err(LockError::held(path, &disk.file(inode).volatile.to_vec())),
-        }
-    }
-
-    fn is_locked(&self, path: &Path) -> io::Result<bool> {
-        let mut disk = self.disk.lock();
-        disk.gate.enter(SimOp::IsLocked, path, 0).of_whole(|| match disk.find_file(path) {
-            Ok(inode) => Ok(disk.locks.contains_key(&inode)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        })
-    }
-}
-
-fn check_space_for_inode(disk: &Disk) -> io::Result<()> {
-    match disk.free_bytes() {
-        Some(free) if free < INODE_BYTES => Err(SimError::NoSpace.to_io()),
-        _ => Ok(()),
     }
 }

@@ -3,7 +3,12 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::{Draft, PublishError};
+use crate::{Draft, File, LockError, PublishError, Vfs};
+
+mod cuts;
+mod faults;
+mod sites;
+mod space;
 
 fn p(path: &str) -> &Path {
     Path::new(path)
