@@ -26,6 +26,7 @@ pub use publish::{Draft, PublishError, publish};
 pub use real::RealVfs;
 pub use salvage::{UNREADABLE, is_unreadable, read_around};
 pub use sim::{
-    SimCall, SimCalls, SimCrash, SimCut, SimError, SimFailedSync, SimFault, SimOp, SimSite, SimSites, SimVfs,
+    SimCall, SimCalls, SimCrash, SimCut, SimError, SimFailedSync, SimFault, SimManifest, SimOp, SimRole,
+    SimRules, SimSite, SimSites, SimVfs,
 };
 pub use traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};

@@ -20,7 +20,9 @@ impl Vfs for SimVfs {
                 return Err(ErrorKind::AlreadyExists.into());
             }
             disk.check_inode_fits()?;
-            Ok(disk.add(at, Inode::File(FileState::default())))
+            let inode = disk.add(at, Inode::File(FileState::default()));
+            disk.judge_name(inode, path, true);
+            Ok(inode)
         })?;
         Ok(self.open_handle(&mut disk, inode, path, true))
     }
@@ -58,6 +60,7 @@ impl Vfs for SimVfs {
                 return Err(io::Error::new(ErrorKind::InvalidInput, "a directory cannot move into itself"));
             }
             disk.check_name_fits()?;
+            disk.judge_name(inode, to, false);
             disk.change_names(NameChange::Rename { from: from_at, to: to_at, inode, loss_synced: false });
             Ok(())
         })
@@ -72,6 +75,7 @@ impl Vfs for SimVfs {
                 return Err(ErrorKind::IsADirectory.into());
             }
             let at = disk.find_parent(path)?;
+            disk.judge_unlink(path);
             disk.change_names(NameChange::Remove { at, inode });
             Ok(())
         })
@@ -112,6 +116,7 @@ impl Vfs for SimVfs {
             let inode = disk.find(path)?;
             disk.dir_of(inode)?;
             disk.sync_dir(inode);
+            disk.judge_durable_names(path);
             Ok(())
         })
     }

@@ -15,12 +15,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use super::content::Content;
 use super::fault::{Gate, SimError};
 use super::map::SimMap;
+use super::rules::Judge;
 
 pub(super) type InodeId = u64;
 
@@ -51,6 +52,7 @@ pub(super) struct Disk {
     pub(super) allocates_late: bool,
     pub(super) revert_on_failed_sync: bool,
     pub(super) gate: Gate,
+    pub(super) judge: Judge,
 }
 
 #[derive(Debug, Clone)]
@@ -68,6 +70,12 @@ pub(super) struct FileState {
     pub(super) handles: u32,
     /// Whether it was ever mapped: from then on it must not be written.
     pub(super) sealed: bool,
+    /// Whether a failed sync has lost bytes that reads may still see.
+    pub(super) lost_bytes: bool,
+    /// Whether it was renamed to a name under which files never change. Without rules, always `false`.
+    pub(super) is_sealed_by_name: bool,
+    /// The call by which a write or sync of it failed in this epoch. Without rules, always `None`.
+    pub(super) failed_call: Option<u64>,
     /// Mappings of this epoch, dead ones among them.
     pub(super) maps: Vec<Weak<SimMap>>,
 }
@@ -94,7 +102,7 @@ pub(super) enum Change {
 }
 
 /// A name in a directory.
-type Name = (InodeId, String);
+pub(super) type Name = (InodeId, String);
 
 #[derive(Debug, Clone)]
 pub(super) enum NameChange {
@@ -148,6 +156,7 @@ impl Disk {
             allocates_late: false,
             revert_on_failed_sync: false,
             gate: Gate::default(),
+            judge: Judge::default(),
         }
     }
 
@@ -161,6 +170,7 @@ impl Disk {
             space_bytes: self.space_bytes,
             space_inodes: self.space_inodes,
             allocates_late: self.allocates_late,
+            judge: Judge::new(self.judge.rules()),
             revert_on_failed_sync: self.revert_on_failed_sync,
             ..Disk::new()
         };
@@ -178,6 +188,9 @@ impl Disk {
             if let Inode::File(file) = inode {
                 file.handles = 0;
                 file.maps.clear();
+                // No handle can write to it any more, and nobody knows that one failed.
+                file.is_sealed_by_name = false;
+                file.failed_call = None;
             }
         }
         self.collect();
@@ -262,6 +275,27 @@ impl Disk {
         self.walk(ROOT, Path::new("/"), visit);
     }
 
+    /// All files with durable names.
+    pub(super) fn walk_durable(&self, visit: &mut impl FnMut(&Path, InodeId)) {
+        let mut to_visit = vec![(PathBuf::from("/"), ROOT)];
+        while let Some((path, at)) = to_visit.pop() {
+            match self.dir_of(at) {
+                Ok(dir) => {
+                    to_visit.extend(dir.durable.iter().map(|(name, &(inode, _))| (path.join(name), inode)))
+                }
+                Err(_) => visit(&path, at),
+            }
+        }
+    }
+
+    /// Whether a cut leaves a name where it is; not whether it leaves the directory.
+    pub(super) fn has_durable_name(&self, path: &Path) -> bool {
+        self.find_parent(path).is_ok_and(|at| {
+            let durable = self.dir_of(at.0).ok().and_then(|dir| dir.durable.get(&at.1));
+            durable.map(|(inode, _)| *inode) == self.entry(&at)
+        })
+    }
+
     // Names
 
     /// Adds a new inode under a free name.
@@ -301,6 +335,7 @@ impl Disk {
 
     /// Makes the pending changes of one directory's names durable.
     pub(super) fn sync_dir(&mut self, dir: InodeId) {
+        self.judge.forget_bound();
         for mut pending in std::mem::take(&mut self.names) {
             let sequence = pending.sequence;
             match &mut pending.change {
@@ -341,6 +376,7 @@ impl Disk {
         if let Some(dir) = self.dir_mut(at.0) {
             dir.durable.insert(at.1.clone(), (inode, sequence));
         }
+        self.judge.note_bound(at, inode);
     }
 
     /// Frees a name that still means this inode. A loss may become durable late, after the file has come back
@@ -376,6 +412,7 @@ impl Disk {
     pub(super) fn fail_sync(&mut self, inode: InodeId) {
         let revert = self.revert_on_failed_sync;
         let file = self.file_mut(inode);
+        file.lost_bytes |= !file.pending.is_empty();
         file.pending.clear();
         if revert && !file.sealed {
             file.volatile = file.durable.clone();
@@ -478,6 +515,7 @@ impl Disk {
             match inode {
                 Inode::File(file) => {
                     file.pending.clear();
+                    file.lost_bytes = false;
                     file.volatile = file.durable.clone();
                 }
                 Inode::Directory(dir) => {
@@ -486,6 +524,7 @@ impl Disk {
                 }
             }
         }
+        self.judge.forget_manifests();
         self.restart();
     }
 

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::content::Content;
 use super::disk::{Change, Disk, InodeId};
 use super::fault::{Fate, SimCrash, SimError, SimOp};
+use super::rules::Deed;
 use crate::traits::File;
 
 const EBADF: i32 = 9;
@@ -31,6 +32,14 @@ impl SimFile {
         } else {
             Err(SimError::Io.to_io())
         }
+    }
+
+    /// Tells the rules of a failure.
+    fn noted(&self, disk: &mut Disk, result: io::Result<()>) -> io::Result<()> {
+        if result.is_err() {
+            disk.note_failure(self.inode);
+        }
+        result
     }
 
     fn check_writable(&self) -> io::Result<()> {
@@ -58,14 +67,16 @@ impl File for SimFile {
             return fate.of_whole(|| Ok(()));
         }
         self.check_writable()?;
+        disk.judge_change(self.inode, Deed::Writes, &self.path);
         if let Some(part) = fate.part_of(bytes.len() as u64) {
             // Where not even that fits, the call fails all the same.
             let _ = write(&mut disk, self.inode, &bytes[..part as usize], offset);
         }
-        match fate {
+        let written = match fate {
             Fate::StopsWithin => Err(io::Error::other(SimCrash)),
             fate => fate.of_whole(|| write(&mut disk, self.inode, bytes, offset)),
-        }
+        };
+        self.noted(&mut disk, written)
     }
 
     #[track_caller]
@@ -77,30 +88,34 @@ impl File for SimFile {
             return fate.of_whole(|| Ok(()));
         }
         self.check_writable()?;
+        disk.judge_change(self.inode, Deed::Writes, &self.path);
         if let Some(part) = fate.part_of(length - before) {
             let _ = grow(&mut disk, self.inode, before + part);
         }
-        match fate {
+        let grown = match fate {
             Fate::StopsWithin => Err(io::Error::other(SimCrash)),
             fate => fate.of_whole(|| grow(&mut disk, self.inode, length)),
-        }
+        };
+        self.noted(&mut disk, grown)
     }
 
     #[track_caller]
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.disk.lock();
         let fate = self.enter(&mut disk, SimOp::Sync, 0)?;
+        disk.judge_change(self.inode, Deed::Syncs, &self.path);
         if matches!(fate, Fate::Fails(error) if error.drops_unsynced()) {
             disk.fail_sync(self.inode);
         }
-        fate.of_whole(|| {
+        let synced = fate.of_whole(|| {
             if !disk.has_space_for_unsynced(self.inode) {
                 disk.fail_sync(self.inode);
                 return Err(disk.refuse(SimError::NoSpace));
             }
             disk.sync_file(self.inode);
             Ok(())
-        })
+        });
+        self.noted(&mut disk, synced)
     }
 
     #[track_caller]

@@ -6,6 +6,7 @@
 //!   Disk      files and directories, as they look and as they last     disk.rs
 //!   SimCut    what a power cut leaves                                  cut.rs
 //!   SimFault  what goes wrong and when; crash points; the trace        fault.rs
+//!   SimRules  what a crash-safe program never does                     rules.rs
 //!   SimSites  which places in the code have seen a call fail           sites.rs
 //!   SimFile   open files and held locks                                handle.rs
 //!   SimMap    mapped files                                             map.rs
@@ -48,6 +49,7 @@ use parking_lot::Mutex;
 
 use content::Content;
 use disk::{DirState, Disk, FileState, Inode, NameChange};
+use rules::Judge;
 
 mod calls;
 mod content;
@@ -56,12 +58,14 @@ mod disk;
 mod fault;
 mod handle;
 mod map;
+mod rules;
 mod sites;
 #[cfg(test)]
 mod tests;
 
 pub use cut::SimCut;
 pub use fault::{SimCall, SimCalls, SimCrash, SimError, SimFault, SimOp};
+pub use rules::{SimManifest, SimRole, SimRules};
 pub use sites::{SimSite, SimSites};
 
 /// What a failed sync does to what the file looks like. Either way its unsynced bytes are lost for good and a
@@ -104,7 +108,7 @@ impl SimVfs {
     }
 
     /// A copy of the disk as it is now, pending changes included, as if moved into another machine: no handle,
-    /// lock, fault, crash point or record of calls goes with it; limits, and who counts sites, do. Costs little: bytes
+    /// lock, fault, crash point or record of calls goes with it; limits, rules and who counts sites do. Costs little: bytes
     /// are shared until written.
     #[must_use]
     pub fn snapshot(&self) -> SimVfs {
@@ -217,6 +221,18 @@ impl SimVfs {
         self.disk.lock().gate.count_sites(Some(sites.clone()));
     }
 
+    /// Judges all later calls, and those of snapshots, by the order that crash safety asks for.
+    pub fn set_rules(&self, rules: Arc<dyn SimRules>) {
+        self.disk.lock().judge = Judge::new(Some(rules));
+    }
+
+    /// What was done against the rules since they were set, at most the first hundred, each with the call's number and
+    /// path. A snapshot starts without.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.disk.lock().judge.violations()
+    }
+
     /// How many files are open, files are mapped and locks are held since the last cut or crash.
     #[must_use]
     pub fn open_handles(&self) -> u64 {
@@ -261,6 +277,7 @@ impl SimVfs {
         let state = FileState { volatile: content.clone(), durable: content, ..FileState::default() };
         disk.add(at, Inode::File(state));
         disk.sync_dir(dir);
+        disk.judge.forget_manifests();
         Ok(())
     }
 

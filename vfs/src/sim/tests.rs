@@ -7,6 +7,7 @@ use crate::{Draft, File, LockError, PublishError, Vfs};
 
 mod cuts;
 mod faults;
+mod rules;
 mod sites;
 mod space;
 
