@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_model::{Lsn, SignalRow};
+use annals_vfs::sync::{Condvar, Mutex};
 use annals_wal::{CommitError, EnqueueError, Wal};
-use parking_lot::{Condvar, Mutex};
 
 use crate::error::WriteError;
 use crate::manifest::RememberedBatch;

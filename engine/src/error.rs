@@ -7,6 +7,7 @@ use annals_model::TenantId;
 use annals_vfs::LockError;
 
 use crate::keys::KeyError;
+use crate::reserve::is_no_space;
 use crate::twin::TwinError;
 
 /// Why a root cannot be opened.
@@ -50,6 +51,17 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether the disk was full: free some space, or open the store read-only.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            OpenError::Io { source, .. } => is_no_space(source),
+            OpenError::Log(error) => error.is_no_space(),
+            OpenError::Recovery(MaintenanceError::Io { source, .. }) => is_no_space(source),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
         let path = path.to_owned();
         move |source| OpenError::Io { doing, path, source }

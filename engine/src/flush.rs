@@ -7,13 +7,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use annals_block::{BlockIdentity, ChunkAge, EncodedBlock, MetricBlockWriter, SignalBlockWriter};
 use annals_model::schema::SignalSchema;
 use annals_model::{
     BlockContent, BlockId, BlockMeta, Day, Lsn, LsnRange, Samples, SignalRow, TenantNumber, Timestamp,
 };
+use annals_vfs::sync::atomic::Ordering;
 use annals_vfs::{Draft, PublishError, Vfs, publish};
 
 use crate::error::MaintenanceError;
@@ -98,17 +98,10 @@ pub(crate) fn flush(
         .map(|&meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, meta))
         .collect();
     let mut released = 0;
-    let committed = tenant.commit_manifest(
-        &*shared.vfs,
-        &shared.layout,
-        &mut change,
-        manifest,
-        "publish the manifest",
-        |data| {
-            data.blocks.extend(opened);
-            released = data.frozen.drain(..).map(|head| head.bytes()).sum();
-        },
-    );
+    let committed = tenant.commit_manifest(shared, &mut change, manifest, "publish the manifest", |data| {
+        data.blocks.extend(opened);
+        released = data.frozen.drain(..).map(|head| head.bytes()).sum();
+    });
     discard_unnamed(shared, tenant, &encoded, committed)?;
     drop(change);
     shared.shrink(released);

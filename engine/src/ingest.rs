@@ -7,6 +7,7 @@ use annals_model::{
     SignalRow, SignalValue, SiteName, Timestamp,
 };
 use annals_signals::{Admitter, NewNames, encode_rows};
+use annals_vfs::sync::atomic::Ordering;
 
 use crate::batches::Seen;
 use crate::commit::{NotQueued, PendingBatch};
@@ -144,6 +145,7 @@ fn write(
         let header = BatchHeader {
             tenant: tenant.number,
             epoch: ingest.epoch,
+            manifest: tenant.generation.load(Ordering::Relaxed),
             written: batch.written,
             site: batch.site.clone(),
             id,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/LOCK                       one writer
+//! <root>/RESERVE                    zeros: space for deletions on a full disk
 //! <root>/catalog-<gen>              tenants: id -> number
 //! <root>/wal/                       one log for all tenants
 //! <root>/t/<n>/manifest-<gen>       the one truth about a tenant
@@ -23,6 +24,7 @@ use annals_vfs::{DirEntryKind, Vfs};
 pub(crate) struct Layout {
     pub(crate) root: PathBuf,
     pub(crate) lock: PathBuf,
+    pub(crate) reserve: PathBuf,
     pub(crate) wal: PathBuf,
     pub(crate) tenants: PathBuf,
     pub(crate) keys: PathBuf,
@@ -35,6 +37,7 @@ impl Layout {
         Layout {
             root: root.to_owned(),
             lock: root.join("LOCK"),
+            reserve: root.join("RESERVE"),
             wal: root.join("wal"),
             tenants: root.join("t"),
             keys: root.join("keys"),

@@ -23,19 +23,21 @@
 //! ```text
 //!   Annals (store.rs) ── Tenant ──► ingest.rs ──► commit.rs ──► wal ──► head.rs ──► flush.rs ──► block
 //!        │                 └─ TenantReader, ReportReader (reader.rs) ◄── view.rs ◄────┴────────────┘
-//!        ├─ maintenance.rs   drop, flush, merge, as steps
-//!        ├─ recover.rs       catalogue, manifests, replay.rs
+//!        ├─ maintenance.rs   drop, flush, merge, as steps; reserve.rs on a full disk; health.rs for operators
+//!        ├─ recover.rs       catalogue, manifests, replay.rs; orphans.rs
 //!        └─ ReadOnly (read_only.rs), verify.rs, inspect.rs: beside a writer or without one
 //! ```
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod batches;
 mod catalog;
+mod check_block;
 mod commit;
 mod error;
 mod files;
 mod flush;
 mod head;
+mod health;
 mod ingest;
 mod inspect;
 mod keys;
@@ -44,11 +46,15 @@ mod maintenance;
 mod manifest;
 mod open_block;
 mod options;
+mod orphans;
+mod quarantine;
 mod read_only;
 mod reader;
 mod record;
 mod recover;
+mod repair;
 mod replay;
+mod reserve;
 mod series_table;
 mod shared;
 mod store;
@@ -57,6 +63,7 @@ mod tenant;
 mod ticket;
 mod twin;
 mod verify;
+mod verify_log;
 mod view;
 
 pub use annals_model::*;
@@ -65,16 +72,19 @@ pub use annals_signals as signals;
 pub use annals_vfs as vfs;
 
 pub use error::{MaintenanceError, OpenError, TenantError, WriteError};
+pub use health::Trouble;
 pub use inspect::{InspectError, Inspection, Table, inspect};
 pub use keys::KeyError;
 pub use maintenance::Done;
 pub use options::{Background, Options};
+pub use quarantine::Quarantined;
 pub use read_only::ReadOnly;
 pub use reader::{ReportReader, TenantReader};
 pub use recover::RecoveryReport;
+pub use repair::{Repair, RepairStep, repair};
 pub use replay::ReplayReport;
 pub use store::{Annals, Tenant};
 pub use summary::TenantSummary;
 pub use ticket::{Acknowledgement, Durability, Ticket};
 pub use twin::TwinError;
-pub use verify::{Finding, Verification, verify};
+pub use verify::{Finding, FindingKind, Note, Verification, verify};

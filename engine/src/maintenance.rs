@@ -12,6 +12,7 @@ use std::sync::Arc;
 use annals_block::BlockIdentity;
 use annals_compaction::{Standing, Step, merge_metrics, merge_signals, plan};
 use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, Lsn, TenantId, Timestamp};
+use annals_vfs::sync::atomic::Ordering;
 
 use crate::error::MaintenanceError;
 use crate::flush::{self, discard_unnamed, publish_new, truncate_log};
@@ -68,7 +69,7 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
         Ok(flushed.map(|blocks| Done::Flushed { tenant: tenant.id.clone(), blocks }))
     });
     let merges = tenants.iter().map(|tenant| merge_next(shared, tenant, now));
-    let rest = [remove_retired, truncate, prepare].into_iter().map(|work| work(shared));
+    let rest = [remove_retired, truncate, keep_reserve, prepare].into_iter().map(|work| work(shared));
     // Lazy: the first piece that is done ends the step. One tenant's trouble does not keep others from their turn.
     let mut failed = None;
     for done in drops.chain(flushes).chain(merges).chain(rest) {
@@ -105,6 +106,14 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
 /// next flush.
 fn truncate(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     truncate_log(shared).map(|()| None)
+}
+
+/// Keeps space back. That there is none is no failure: nothing else waits for it.
+fn keep_reserve(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+    let segment_bytes = shared.commits.wal.status().segment_bytes_max;
+    let kept = shared.reserve.fill(&*shared.vfs, &shared.layout, segment_bytes);
+    shared.reserve_failed.store(kept.is_err(), Ordering::Relaxed);
+    Ok(None)
 }
 
 /// Gets the log's next segment ready. A full disk shows here first; writes say so themselves.
@@ -150,16 +159,9 @@ fn drop_expired(
         ..manifest
     };
     let mut removed = Vec::new();
-    tenant.commit_manifest(
-        &*shared.vfs,
-        &shared.layout,
-        &mut change,
-        manifest,
-        "drop expired blocks",
-        |data| {
-            removed = data.remove_blocks(&ids);
-        },
-    )?;
+    tenant.commit_manifest(shared, &mut change, manifest, "drop expired blocks", |data| {
+        removed = data.remove_blocks(&ids);
+    })?;
     retire(shared, tenant, removed);
     Ok(Some(Done::Dropped { tenant: tenant.id.clone(), blocks: dropped }))
 }
@@ -309,17 +311,10 @@ fn merge(
     let opened =
         output_meta.map(|meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, meta));
     let mut removed = Vec::new();
-    let committed = tenant.commit_manifest(
-        &*shared.vfs,
-        &shared.layout,
-        &mut change,
-        manifest,
-        "publish the merge",
-        |data| {
-            removed = data.remove_blocks(ids);
-            data.blocks.extend(opened);
-        },
-    );
+    let committed = tenant.commit_manifest(shared, &mut change, manifest, "publish the merge", |data| {
+        removed = data.remove_blocks(ids);
+        data.blocks.extend(opened);
+    });
     discard_unnamed(shared, tenant, &output, committed)?;
     drop(inputs);
     retire(shared, tenant, removed);

@@ -15,7 +15,7 @@ pub(crate) struct OpenBlock {
     pub(crate) path: PathBuf,
     tenant: TenantNumber,
     vfs: Arc<dyn Vfs>,
-    bytes: OnceLock<Result<Sealed, String>>,
+    bytes: OnceLock<Sealed>,
     reader: OnceLock<Result<Reader, String>>,
 }
 
@@ -35,23 +35,22 @@ impl OpenBlock {
         Arc::new(OpenBlock { meta, path, tenant, vfs, bytes: OnceLock::new(), reader: OnceLock::new() })
     }
 
-    /// Maps the file, so that it stays readable when a writer removes it.
+    /// Maps the file, so that it stays readable when a writer removes it. Not remembered where it fails: a process may
+    /// be out of handles for a moment.
     pub(crate) fn map(&self) -> Result<Sealed, String> {
-        let bytes = self.bytes.get_or_init(|| {
-            let bytes =
-                self.vfs.map_sealed(&self.path).map_err(|e| format!("{}: {e}", self.path.display()))?;
-            if bytes.len() as u64 == self.meta.bytes {
-                Ok(bytes)
-            } else {
-                Err(format!(
-                    "{}: it has {} bytes, the manifest says {}",
-                    self.path.display(),
-                    bytes.len(),
-                    self.meta.bytes
-                ))
-            }
-        });
-        bytes.clone()
+        if let Some(bytes) = self.bytes.get() {
+            return Ok(bytes.clone());
+        }
+        let failed = |what: String| format!("{}: {what}", self.path.display());
+        let bytes = self.vfs.map_sealed(&self.path).map_err(|error| failed(error.to_string()))?;
+        if bytes.len() as u64 != self.meta.bytes {
+            return Err(failed(format!(
+                "it has {} bytes, the manifest says {}",
+                bytes.len(),
+                self.meta.bytes
+            )));
+        }
+        Ok(self.bytes.get_or_init(|| bytes).clone())
     }
 
     pub(crate) fn identity(&self) -> BlockIdentity {
@@ -59,8 +58,11 @@ impl OpenBlock {
     }
 
     fn reader(&self) -> Result<&Reader, String> {
+        if let Some(reader) = self.reader.get() {
+            return reader.as_ref().map_err(Clone::clone);
+        }
+        let bytes = self.map()?;
         let reader = self.reader.get_or_init(|| {
-            let bytes = self.map()?;
             let name = self.path.display().to_string();
             match self.meta.id.content {
                 BlockContent::RawMetrics => {

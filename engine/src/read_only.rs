@@ -155,7 +155,8 @@ fn snapshot(
     }
     let Log { mut lost, interrupted } = read_log(vfs, layout, loaded.root, &mut replay, &mut findings)?;
     let moved = || replay.tenants.iter().any(|(&number, tenant)| moved(vfs, layout, number, tenant));
-    if interrupted || moved() {
+    let moving = interrupted || moved();
+    if moving {
         if !last {
             return Ok(None);
         }
@@ -165,7 +166,10 @@ fn snapshot(
         lost.push(Missing { range: TimeRange::ALL, why });
     }
     let mut tenants = BTreeMap::new();
-    for (number, id, unavailable) in ids {
+    for (number, id, mut unavailable) in ids {
+        if !moving && let Some(tenant) = replay.tenants.get(&number) {
+            unavailable = unavailable.or(recover::check_generation(layout, number, tenant).err());
+        }
         let opened = match (replay.tenants.remove(&number), views.remove(&number), unavailable) {
             (Some(tenant), Some(mut view), None) => {
                 let summary = TenantSummary::of(&tenant.manifest, tenant.heads.iter(), number, now);

@@ -6,6 +6,7 @@
 //! |------------|---------|------------------------------------------------------------------------------|
 //! | `tenant`   | u32     | its number                                                                   |
 //! | `epoch`    | number  | which numbering of series the record uses                                    |
+//! | `manifest` | number  | the generation of the tenant's manifest then: no older one may be read again |
 //! | `written`  | i64     | when the batch was admitted, milliseconds                                    |
 //! | `site`     | text    | where it comes from                                                          |
 //! | `id`       | 16      | the batch id                                                                 |
@@ -33,6 +34,7 @@ pub(crate) const BATCH: u8 = 1;
 pub(crate) struct BatchHeader {
     pub(crate) tenant: TenantNumber,
     pub(crate) epoch: u64,
+    pub(crate) manifest: u64,
     pub(crate) written: Timestamp,
     pub(crate) site: SiteName,
     pub(crate) id: BatchId,
@@ -60,6 +62,7 @@ pub(crate) fn encode(header: &BatchHeader, metrics: &MetricRows, signals: &[u8])
     let mut out = Vec::with_capacity(128 + metrics.samples.len() * 12 + signals.len());
     out.put_u32(header.tenant.0);
     out.put_varint(header.epoch);
+    out.put_varint(header.manifest);
     out.put_i64(header.written.0);
     out.put_text(header.site.as_str());
     out.put(&header.id.0);
@@ -100,6 +103,7 @@ pub(crate) fn decode(payload: &[u8]) -> Option<BatchRecord<'_>> {
     let header = BatchHeader {
         tenant: TenantNumber(cursor.u32()?),
         epoch: cursor.varint()?,
+        manifest: cursor.varint()?,
         written: Timestamp(cursor.i64()?),
         site: SiteName::new(cursor.text()?).ok()?,
         id: BatchId(cursor.array()?),
@@ -149,6 +153,7 @@ mod tests {
         BatchHeader {
             tenant: TenantNumber(3),
             epoch: 4,
+            manifest: 8,
             written: Timestamp(5),
             site: SiteName::new("a.b").expect("valid"),
             id: BatchId([6; 16]),
@@ -165,7 +170,7 @@ mod tests {
             samples: vec![(1, 1_000, 0.5), (0, 999, -0.0)],
         };
         let expected = [
-            &b"\x03\0\0\0\x04\x05\0\0\0\0\0\0\0\x03a.b"[..],
+            &b"\x03\0\0\0\x04\x08\x05\0\0\0\0\0\0\0\x03a.b"[..],
             &[6; 16],
             &[7; 16],
             b"\x27\x01\x01\x01\x0d\x08__name__\x02\0up\x02\x02\x01\xd0\x0f\x01",

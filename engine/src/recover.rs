@@ -1,23 +1,25 @@
 //! Opening a root for writing: catalogue, manifests, log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals_model::{BlockContent, Lsn, TenantId, TenantNumber, Timestamp};
-use annals_vfs::{DirEntryKind, Entropy, PublishError, Vfs};
+use annals_vfs::{Entropy, PublishError, Vfs};
 use annals_wal::Wal;
 
 use crate::catalog::Catalogue;
 use crate::error::{MaintenanceError, OpenError};
 use crate::flush::{BuildRequest, build_blocks, publish_blocks};
 use crate::head::Head;
-use crate::layout::{Layout, block_file_name};
+use crate::keys;
+use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::options::Options;
-use crate::replay::{Replay, ReplayReport, flushed_range};
-use crate::shared::CatalogueState;
-use crate::tenant::manifest_files;
+use crate::orphans::Orphans;
+use crate::replay::{Replay, ReplayReport, ReplayTenant, flushed_range};
+use crate::shared::{CatalogueState, TenantSlot};
+use crate::tenant::{TenantShared, manifest_files};
 use crate::twin::{Role, TwinError, TwinFiles};
 
 /// What an open found, for the host to log.
@@ -41,11 +43,14 @@ pub(crate) struct Loaded {
     pub(crate) root: [u8; 16],
     pub(crate) tenants: Vec<(TenantNumber, TenantId, Result<LoadedManifest, String>)>,
     pub(crate) findings: Vec<String>,
+    /// Older generations of the catalogue are there too.
+    has_older: bool,
 }
 
 pub(crate) struct LoadedManifest {
     pub(crate) manifest: Manifest,
     pub(crate) generation: u64,
+    has_older: bool,
 }
 
 /// The catalogue's file series.
@@ -74,7 +79,7 @@ pub(crate) fn load(vfs: &dyn Vfs, layout: &Layout) -> Result<Option<Loaded>, Ope
         tenants.push((*number, id.clone(), loaded));
     }
     let catalogue = CatalogueState { catalogue, generation: twin.generation, suspended: false };
-    Ok(Some(Loaded { catalogue, root: twin.root, tenants, findings }))
+    Ok(Some(Loaded { catalogue, root: twin.root, tenants, findings, has_older: twin.has_older }))
 }
 
 fn load_manifest(
@@ -101,7 +106,7 @@ fn load_manifest(
     if manifest.id != *id {
         return Err(format!("{path}: it names another tenant"));
     }
-    Ok(LoadedManifest { manifest, generation: twin.generation })
+    Ok(LoadedManifest { manifest, generation: twin.generation, has_older: twin.has_older })
 }
 
 /// Makes durable the names of the catalogue and the manifests that were read.
@@ -109,12 +114,20 @@ fn load_manifest(
 /// A process that ended between a rename and its sync leaves a generation that this one sees and that no disk holds
 /// yet. What only an older generation names must not be removed, and no write acknowledged for a tenant of a newer
 /// catalogue, while a power cut could bring the older one back.
-pub(crate) fn make_durable(vfs: &dyn Vfs, layout: &Layout, loaded: &Loaded) -> Result<(), OpenError> {
+///
+/// Older generations go then. A tenant whose directory cannot be synced is unavailable.
+pub(crate) fn make_durable(vfs: &dyn Vfs, layout: &Layout, loaded: &mut Loaded) -> Result<(), OpenError> {
     vfs.sync_dir(&layout.root).map_err(OpenError::io("sync", &layout.root))?;
-    for (number, _, manifest) in &loaded.tenants {
-        if manifest.is_ok() {
-            let directory = layout.tenant(*number);
-            vfs.sync_dir(&directory).map_err(OpenError::io("sync", &directory))?;
+    if loaded.has_older {
+        let _ = catalogue_files(layout).remove_older(vfs, loaded.catalogue.generation);
+    }
+    for (number, _, manifest) in &mut loaded.tenants {
+        let Ok(loaded) = manifest else { continue };
+        let directory = layout.tenant(*number);
+        if let Err(error) = vfs.sync_dir(&directory) {
+            *manifest = Err(format!("cannot sync {}: {error}", directory.display()));
+        } else if loaded.has_older {
+            let _ = manifest_files(layout, *number).remove_older(vfs, loaded.generation);
         }
     }
     Ok(())
@@ -145,7 +158,89 @@ pub(crate) fn initialise(vfs: &dyn Vfs, entropy: &dyn Entropy, layout: &Layout) 
         .store(vfs, &layout.temporary, root, 1, &catalogue.encode())
         .map_err(|e| OpenError::io("create", &layout.root)(e.into_source()))?;
     let catalogue = CatalogueState { catalogue, generation: 1, suspended: false };
-    Ok(Loaded { catalogue, root, tenants: Vec::new(), findings: Vec::new() })
+    Ok(Loaded { catalogue, root, tenants: Vec::new(), findings: Vec::new(), has_older: false })
+}
+
+/// Everything that a store which is open for writing starts from.
+pub(crate) struct Recovered {
+    pub(crate) report: RecoveryReport,
+    pub(crate) root: [u8; 16],
+    pub(crate) catalogue: CatalogueState,
+    pub(crate) wal: Wal,
+    pub(crate) slots: BTreeMap<TenantId, TenantSlot>,
+    /// Bytes of all heads.
+    pub(crate) head_bytes: usize,
+}
+
+/// Recovers a store, or starts one where there is none. After an error it may be called again.
+pub(crate) fn recover(
+    vfs: &Arc<dyn Vfs>,
+    entropy: &dyn Entropy,
+    layout: &Layout,
+    options: &Options,
+    now: Timestamp,
+) -> Result<Recovered, OpenError> {
+    let loaded = match load(&**vfs, layout)? {
+        Some(mut loaded) => {
+            make_durable(&**vfs, layout, &mut loaded)?;
+            loaded
+        }
+        None => initialise(&**vfs, entropy, layout)?,
+    };
+    let mut report = RecoveryReport { findings: loaded.findings, ..RecoveryReport::default() };
+    let mut replay = Replay::new(&options.schema);
+    let mut numbers = BTreeMap::new();
+    let mut unusable = Vec::new();
+    let mut orphans = BTreeMap::new();
+    for (number, id, manifest) in loaded.tenants {
+        match manifest {
+            Ok(mut loaded) => {
+                let mut found = Orphans::find(&**vfs, layout, &loaded.manifest, number);
+                report.findings.append(&mut found.findings);
+                let next = &mut loaded.manifest.next_sequence;
+                *next = found.sequence_max.saturating_add(1).max(*next);
+                orphans.insert(number, found);
+                replay.tenants.insert(number, ReplayTenant::new(loaded.manifest, loaded.generation));
+                numbers.insert(number, id);
+            }
+            Err(why) => unusable.push((number, id, why)),
+        }
+    }
+    let opening = Opening { vfs, entropy, layout, root: loaded.root, options, now };
+    let (wal, replay) = replay_log(&opening, replay, &mut report)?;
+    let Replay { tenants, report: replayed, mut head_bytes, passed_over, .. } = replay;
+    report.replay = replayed;
+    let mut slots = BTreeMap::new();
+    for (number, id, why) in unusable {
+        slots.insert(id, TenantSlot::Unavailable { why, needs: passed_over.get(&number).copied() });
+    }
+    for (number, tenant) in tenants {
+        let Some(id) = numbers.remove(&number) else { continue };
+        let usable = check_generation(layout, number, &tenant).and_then(|()| {
+            orphans.remove(&number).into_iter().for_each(|orphans| orphans.remove(&**vfs));
+            keys::load(&**vfs, layout, number).map_err(|error| error.to_string())
+        });
+        let slot = match usable {
+            Ok(keys) => {
+                TenantSlot::Open(Arc::new(TenantShared::open(&opening, number, id.clone(), keys, tenant)))
+            }
+            Err(why) => {
+                head_bytes -= tenant.heads.iter().map(Head::bytes).sum::<usize>();
+                let heads = tenant.heads.iter().map(|head| head.first);
+                let needs = heads.chain(tenant.rolled_back.map(|(_, first)| first)).min();
+                TenantSlot::Unavailable { why, needs }
+            }
+        };
+        slots.insert(id, slot);
+    }
+    report.unavailable = slots
+        .iter()
+        .filter_map(|(id, slot)| match slot {
+            TenantSlot::Open(_) => None,
+            TenantSlot::Unavailable { why, .. } => Some((id.clone(), why.clone())),
+        })
+        .collect();
+    Ok(Recovered { report, root: loaded.root, catalogue: loaded.catalogue, wal, slots, head_bytes })
 }
 
 /// What an open works with.
@@ -228,12 +323,27 @@ fn wal_options(options: &Options) -> annals_wal::Options {
     }
 }
 
+/// Whether the manifest that was read is the newest that the log knows of.
+pub(crate) fn check_generation(
+    layout: &Layout,
+    number: TenantNumber,
+    tenant: &ReplayTenant,
+) -> Result<(), String> {
+    let Some((newest, _)) = tenant.rolled_back else { return Ok(()) };
+    let files = manifest_files(layout, number);
+    Err(format!(
+        "{} is missing: the log was written when it was there, and {} is older; restore it, nothing was changed",
+        files.path(newest).display(),
+        files.path(tenant.generation).display()
+    ))
+}
+
 /// Makes blocks of what was replayed so far. The series' definitions stay needed: `replay_from` does not move.
 fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Result<(), MaintenanceError> {
     let Opening { layout, root, options, now, .. } = *opening;
     let vfs = &**opening.vfs;
     for (&number, tenant) in &mut replay.tenants {
-        if tenant.heads.iter().all(Head::is_empty) {
+        if tenant.heads.iter().all(Head::is_empty) || tenant.rolled_back.is_some() {
             continue;
         }
         let id = tenant.manifest.id.clone();
@@ -279,46 +389,4 @@ fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Re
         }
     }
     Ok(())
-}
-
-/// Removes files of blocks that no manifest names: left by a crash before their manifest, or waiting to be removed.
-pub(crate) fn remove_orphans(
-    vfs: &dyn Vfs,
-    layout: &Layout,
-    manifest: &Manifest,
-    number: TenantNumber,
-) -> Vec<String> {
-    let mut findings = Vec::new();
-    for content in [BlockContent::RawMetrics, BlockContent::RawSignals] {
-        let directory = layout.blocks(number, content);
-        let live: BTreeSet<String> = manifest
-            .blocks
-            .iter()
-            .filter(|block| block.id.content == content)
-            .map(|block| block_file_name(block.id))
-            .collect();
-        let entries = match vfs.list(&directory) {
-            Ok(entries) => entries,
-            Err(error) => {
-                findings.push(format!("{}: cannot be listed: {error}", directory.display()));
-                continue;
-            }
-        };
-        let mut removed = false;
-        for entry in entries {
-            let path = directory.join(&entry.name);
-            if entry.kind == DirEntryKind::File && entry.name.ends_with(".blk") {
-                if !live.contains(&entry.name) {
-                    // What cannot be removed now is found again at the next open.
-                    removed |= vfs.unlink(&path).is_ok();
-                }
-            } else {
-                findings.push(format!("{}: it is none of this store's files; left alone", path.display()));
-            }
-        }
-        if removed {
-            let _ = vfs.sync_dir(&directory);
-        }
-    }
-    findings
 }

@@ -35,6 +35,9 @@ pub(crate) struct ReplayTenant {
     pub(crate) batches: BatchIds,
     pub(crate) names: NameTable,
     pub(crate) kinds: HashMap<Box<str>, SeriesKind, foldhash::fast::FixedState>,
+    /// Records were written when there was this generation of the manifest, and the one that was read is older. The
+    /// first of them.
+    pub(crate) rolled_back: Option<(u64, Lsn)>,
     /// The highest epoch of any record.
     pub(crate) epoch: u64,
 }
@@ -78,6 +81,7 @@ impl ReplayTenant {
             batches: BatchIds::from_remembered(&manifest.batches),
             names,
             kinds: manifest.kinds.iter().map(|(name, kind)| (name.as_str().into(), *kind)).collect(),
+            rolled_back: None,
             epoch: manifest.epoch,
             manifest,
         }
@@ -114,6 +118,10 @@ impl<'a> Replay<'a> {
             return;
         };
         tenant.epoch = tenant.epoch.max(header.epoch);
+        if header.manifest > tenant.generation {
+            let (newest, first) = tenant.rolled_back.unwrap_or((0, lsn));
+            tenant.rolled_back = Some((newest.max(header.manifest), first));
+        }
         if lsn <= tenant.manifest.replay_from {
             self.report.in_blocks += 1;
             return;

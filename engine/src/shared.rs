@@ -1,14 +1,14 @@
 //! What the parts of a store that is open for writing share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use annals_model::{Lsn, TenantId, Timestamp};
 use annals_signals::ReservedMetrics;
+use annals_vfs::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use annals_vfs::sync::{Condvar, Mutex, RwLock};
 use annals_vfs::{Clock, Entropy, Vfs};
-use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
@@ -16,6 +16,7 @@ use crate::error::WriteError;
 use crate::layout::Layout;
 use crate::open_block::OpenBlock;
 use crate::options::{Background, Options};
+use crate::reserve::Reserve;
 use crate::tenant::TenantShared;
 
 /// How long a writer waits for a flush before it is told that the store is overloaded.
@@ -37,6 +38,11 @@ pub(crate) struct Shared {
     pub(crate) head_bytes: AtomicUsize,
     /// Blocks that no manifest names any more, waiting for their last reader.
     pub(crate) retired: Mutex<Vec<(Arc<TenantShared>, Arc<OpenBlock>)>>,
+    pub(crate) reserve: Reserve,
+    /// Whether there was no space for the reserve when it was last made.
+    pub(crate) reserve_failed: AtomicBool,
+    /// How the last piece of background work of the store's own thread failed, if it did.
+    pub(crate) maintenance_failure: Mutex<Option<String>>,
     pub(crate) closed: AtomicBool,
     /// Wakes the maintenance thread, and writers that wait for room.
     pub(crate) attention: Signal,

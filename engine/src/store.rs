@@ -1,34 +1,33 @@
 //! A store that is open for writing.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use annals_model::{BlockMeta, Lsn, Plan, SampleBatch, SignalBatch, TenantId, TenantNumber, Timestamp};
-use annals_signals::{Deriver, reserved_metrics};
+use annals_model::{BlockMeta, Lsn, Plan, SampleBatch, SignalBatch, TenantId, Timestamp};
+use annals_signals::reserved_metrics;
+use annals_vfs::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use annals_vfs::sync::thread::{self, JoinHandle};
+use annals_vfs::sync::{Mutex, RwLock};
 use annals_vfs::{Clock, Entropy, LockError, LockGuard, PublishError, Vfs};
-use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
-use crate::head::Head;
+use crate::health::{self, Trouble};
 use crate::ingest;
 use crate::keys;
 use crate::layout::Layout;
 use crate::maintenance::{self, Done};
 use crate::manifest::Manifest;
-use crate::open_block::OpenBlock;
 use crate::options::{Background, Options};
 use crate::reader::{ReportReader, TenantReader};
-use crate::recover::{self, Opening, RecoveryReport, catalogue_files};
-use crate::replay::{Replay, ReplayTenant};
+use crate::recover::{self, Opening, Recovered, RecoveryReport, catalogue_files};
+use crate::replay::ReplayTenant;
+use crate::reserve::Reserve;
 use crate::shared::{CatalogueState, Shared, Signal, TenantSlot};
 use crate::summary::TenantSummary;
-use crate::tenant::{Data, Ingest, ManifestChange, TenantShared, manifest_files};
+use crate::tenant::{TenantShared, manifest_files};
 use crate::ticket::{Durability, Ticket};
 
 /// How long the commit thread sleeps where nobody wakes it; also how soon an idle log says what is durable.
@@ -73,79 +72,31 @@ impl Annals {
             LockError::Io { path, source } => OpenError::Io { doing: "lock", path, source },
         })?;
         layout.empty_temporary(&*vfs).map_err(OpenError::io("empty", &layout.temporary))?;
-        let loaded = match recover::load(&*vfs, &layout)? {
-            Some(loaded) => {
-                recover::make_durable(&*vfs, &layout, &loaded)?;
-                loaded
-            }
-            None => recover::initialise(&*vfs, &*entropy, &layout)?,
+        let reserve = Reserve::find(&*vfs, &layout);
+        let now = Timestamp(clock.now_ms());
+        let recover = || recover::recover(&vfs, &*entropy, &layout, &options, now);
+        let recovered = match recover() {
+            // The log's end is copied before it is served, which takes space.
+            Err(error) if error.is_no_space() && reserve.release(&*vfs, &layout) => recover()?,
+            recovered => recovered?,
         };
-        let mut recovery = RecoveryReport { findings: loaded.findings, ..RecoveryReport::default() };
-        let mut replay = Replay::new(&options.schema);
-        let mut numbers = BTreeMap::new();
-        let mut unusable = Vec::new();
-        for (number, id, manifest) in loaded.tenants {
-            match manifest {
-                Ok(loaded) => {
-                    // Before the replay, which may make blocks under the names of files that a crash left.
-                    recovery.findings.extend(recover::remove_orphans(
-                        &*vfs,
-                        &layout,
-                        &loaded.manifest,
-                        number,
-                    ));
-                    replay.tenants.insert(number, ReplayTenant::new(loaded.manifest, loaded.generation));
-                    numbers.insert(number, id);
-                }
-                Err(why) => {
-                    recovery.unavailable.push((id.clone(), why.clone()));
-                    unusable.push((number, id, why));
-                }
-            }
-        }
-        let opening = Opening {
-            vfs: &vfs,
-            entropy: &*entropy,
-            layout: &layout,
-            root: loaded.root,
-            options: &options,
-            now: Timestamp(clock.now_ms()),
-        };
-        let (wal, replay) = recover::replay_log(&opening, replay, &mut recovery)?;
-        let Replay { tenants, report, mut head_bytes, passed_over, .. } = replay;
-        recovery.replay = report;
+        let Recovered { report: recovery, root, catalogue, wal, slots, head_bytes } = recovered;
         let commits = CommitQueue::new(wal, options.durability);
-        let mut slots = BTreeMap::new();
-        for (number, id, why) in unusable {
-            slots.insert(id, TenantSlot::Unavailable { why, needs: passed_over.get(&number).copied() });
-        }
-        for (number, tenant) in tenants {
-            let Some(id) = numbers.remove(&number) else { continue };
-            let slot = match keys::load(&*vfs, &layout, number) {
-                Ok(keys) => {
-                    TenantSlot::Open(Arc::new(open_tenant(&opening, number, id.clone(), keys, tenant)))
-                }
-                Err(error) => {
-                    recovery.unavailable.push((id.clone(), error.to_string()));
-                    head_bytes -= tenant.heads.iter().map(Head::bytes).sum::<usize>();
-                    let needs = tenant.heads.iter().map(|head| head.first).min();
-                    TenantSlot::Unavailable { why: error.to_string(), needs }
-                }
-            };
-            slots.insert(id, slot);
-        }
         let shared = Arc::new(Shared {
             vfs,
             clock,
             entropy,
             layout,
-            root: loaded.root,
+            root,
             reserved: reserved_metrics(&options.schema),
             commits,
             tenants: RwLock::new(slots),
-            catalogue: Mutex::new(loaded.catalogue),
+            catalogue: Mutex::new(catalogue),
             head_bytes: AtomicUsize::new(head_bytes),
             retired: Mutex::new(Vec::new()),
+            reserve,
+            reserve_failed: AtomicBool::new(false),
+            maintenance_failure: Mutex::new(None),
             closed: AtomicBool::new(false),
             attention: Signal::default(),
             room: Signal::default(),
@@ -167,6 +118,12 @@ impl Annals {
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
         &self.recovery
+    }
+
+    /// What is not as it should be now; empty where all is well.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<Trouble> {
+        health::troubles(&self.shared)
     }
 
     /// Creates a tenant. It is durable when this returns.
@@ -222,7 +179,7 @@ impl Annals {
             options: &shared.options,
             now: shared.now(),
         };
-        let tenant = Arc::new(open_tenant(&opening, number, id.clone(), keys, replayed));
+        let tenant = Arc::new(TenantShared::open(&opening, number, id.clone(), keys, replayed));
         shared.tenants.write().insert(id.clone(), TenantSlot::Open(tenant.clone()));
         Ok(Tenant { shared: shared.clone(), tenant })
     }
@@ -353,44 +310,9 @@ impl std::fmt::Debug for Tenant {
     }
 }
 
-fn open_tenant(
-    opening: &Opening<'_>,
-    number: TenantNumber,
-    id: TenantId,
-    keys: keys::TenantKeys,
-    replayed: ReplayTenant,
-) -> TenantShared {
-    let Opening { vfs, layout, root, options, .. } = *opening;
-    let ReplayTenant { manifest, generation, heads, batches, names, kinds, epoch } = replayed;
-    let blocks =
-        manifest.blocks.iter().map(|&meta| OpenBlock::new(vfs.clone(), layout, number, meta)).collect();
-    // A new epoch: nothing that is written from here on depends on what the log held before.
-    let ingest = Ingest::new(0, epoch + 1, names, kinds, Deriver::new(&options.schema));
-    TenantShared {
-        number,
-        id,
-        root,
-        keys,
-        manifest_change: Mutex::new(ManifestChange {
-            generation,
-            next_sequence: manifest.next_sequence,
-            suspended: false,
-        }),
-        ingest: Mutex::new(ingest),
-        batches: Mutex::new(batches),
-        data: RwLock::new(Data {
-            manifest,
-            blocks,
-            frozen: Vec::new(),
-            live: heads,
-            set_aside: BTreeSet::new(),
-        }),
-    }
-}
-
 fn spawn(name: &str, shared: &Arc<Shared>, work: fn(&Shared)) -> JoinHandle<()> {
     let shared = shared.clone();
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || work(&shared))
         .expect("the system can start a thread while a store is opened")
@@ -423,7 +345,9 @@ fn commit_loop(shared: &Shared) {
 
 fn maintenance_loop(shared: &Shared) {
     while !shared.closed.load(Ordering::Acquire) {
-        match maintenance::step(shared) {
+        let done = maintenance::step(shared);
+        *shared.maintenance_failure.lock() = done.as_ref().err().map(ToString::to_string);
+        match done {
             Ok(Some(_)) => {}
             // What failed is tried again after a while; writers meanwhile feel back-pressure.
             Ok(None) | Err(_) => {

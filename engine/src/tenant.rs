@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use annals_model::{BlockContent, BlockId, Lsn, SeriesKind, SignalRow, TenantId, TenantNumber, Timestamp};
 use annals_signals::{Deriver, NameTable};
-use annals_vfs::{PublishError, Vfs};
+use annals_vfs::PublishError;
+use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use annals_vfs::sync::{Mutex, RwLock};
 use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
 
 use crate::batches::BatchIds;
 use crate::error::MaintenanceError;
@@ -23,8 +24,11 @@ use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
 use crate::record::MetricRows;
-use crate::replay;
+use crate::recover::Opening;
+use crate::replay::{self, ReplayTenant};
+use crate::reserve::is_no_space;
 use crate::series_table::SeriesTable;
+use crate::shared::Shared;
 use crate::twin::{Role, TwinFiles};
 use crate::view::View;
 
@@ -34,6 +38,10 @@ pub(crate) struct TenantShared {
     pub(crate) id: TenantId,
     pub(crate) root: [u8; 16],
     pub(crate) keys: TenantKeys,
+    /// Of the newest manifest that is known to be durable.
+    pub(crate) generation: AtomicU64,
+    /// As in the change, for those who must not wait for it.
+    pub(crate) suspended: AtomicBool,
     pub(crate) manifest_change: Mutex<ManifestChange>,
     pub(crate) ingest: Mutex<Ingest>,
     pub(crate) batches: Mutex<BatchIds>,
@@ -93,6 +101,44 @@ impl Ingest {
 }
 
 impl TenantShared {
+    /// A tenant as its manifest and the log describe it.
+    pub(crate) fn open(
+        opening: &Opening<'_>,
+        number: TenantNumber,
+        id: TenantId,
+        keys: TenantKeys,
+        replayed: ReplayTenant,
+    ) -> TenantShared {
+        let Opening { vfs, layout, root, options, .. } = *opening;
+        let ReplayTenant { manifest, generation, heads, batches, names, kinds, epoch, .. } = replayed;
+        let blocks =
+            manifest.blocks.iter().map(|&meta| OpenBlock::new(vfs.clone(), layout, number, meta)).collect();
+        // A new epoch: nothing that is written from here on depends on what the log held before.
+        let ingest = Ingest::new(0, epoch + 1, names, kinds, Deriver::new(&options.schema));
+        TenantShared {
+            number,
+            id,
+            root,
+            keys,
+            generation: AtomicU64::new(generation),
+            suspended: AtomicBool::new(false),
+            manifest_change: Mutex::new(ManifestChange {
+                generation,
+                next_sequence: manifest.next_sequence,
+                suspended: false,
+            }),
+            ingest: Mutex::new(ingest),
+            batches: Mutex::new(batches),
+            data: RwLock::new(Data {
+                manifest,
+                blocks,
+                frozen: Vec::new(),
+                live: heads,
+                set_aside: BTreeSet::new(),
+            }),
+        }
+    }
+
     pub(crate) fn manifest_files(&self, layout: &Layout) -> TwinFiles {
         manifest_files(layout, self.number)
     }
@@ -102,8 +148,7 @@ impl TenantShared {
     /// The new generation is the commit point: before it is durable nothing has changed.
     pub(crate) fn commit_manifest(
         &self,
-        vfs: &dyn Vfs,
-        layout: &Layout,
+        shared: &Shared,
         change: &mut ManifestChange,
         manifest: Manifest,
         doing: &'static str,
@@ -112,19 +157,33 @@ impl TenantShared {
         if change.suspended {
             return Err(MaintenanceError::Suspended { tenant: self.id.clone() });
         }
+        let (vfs, layout) = (&*shared.vfs, &shared.layout);
         let files = self.manifest_files(layout);
         let generation = change.generation + 1;
-        match files.store(vfs, &layout.temporary, self.root, generation, &manifest.encode()) {
+        let content = manifest.encode();
+        let store = || files.store(vfs, &layout.temporary, self.root, generation, &content);
+        let stored = match store() {
+            // What frees space must not wait for space.
+            Err(PublishError::Nothing(error))
+                if is_no_space(&error) && shared.reserve.release(vfs, layout) =>
+            {
+                store()
+            }
+            stored => stored,
+        };
+        match stored {
             Ok(()) => {}
             Err(PublishError::Nothing(source)) => {
                 return Err(MaintenanceError::Io { doing, tenant: self.id.clone(), source });
             }
             Err(PublishError::Indeterminate(source)) => {
                 change.suspended = true;
+                self.suspended.store(true, Ordering::Relaxed);
                 return Err(MaintenanceError::Indeterminate { tenant: self.id.clone(), source });
             }
         }
         change.generation = generation;
+        self.generation.store(generation, Ordering::Relaxed);
         {
             let mut data = self.data.write();
             data.manifest = manifest;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use annals_model::{Lsn, Refusal, Verdict};
-use parking_lot::{Condvar, Mutex};
+use annals_vfs::sync::{Condvar, Mutex};
 
 use crate::error::WriteError;
 

@@ -32,8 +32,6 @@ pub(crate) const MAGIC: &[u8; 8] = b"ANNTWIN1";
 const TWIN_VERSION: u16 = 1;
 const HEADER_BYTES: usize = 48;
 const HALF_ALIGN: usize = 4096;
-/// Generations kept beside the newest.
-const OLDER_KEPT: u64 = 1;
 
 /// Which record a twin file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +55,8 @@ pub(crate) struct TwinContent {
     pub(crate) root: [u8; 16],
     pub(crate) content: Vec<u8>,
     pub(crate) path: PathBuf,
+    /// Older generations are there too.
+    pub(crate) has_older: bool,
     /// One half is damaged: written afresh with the next change.
     pub(crate) half_damaged: Option<String>,
 }
@@ -146,10 +146,12 @@ impl TwinFiles {
     /// Reads the newest generation; `None` where there is none. Never falls back to an older one: that could show
     /// deleted data again.
     pub(crate) fn load(&self, vfs: &dyn Vfs) -> Result<Option<TwinContent>, TwinError> {
-        let Some(generation) = self.generations(vfs)?.pop() else { return Ok(None) };
+        let mut generations = self.generations(vfs)?;
+        let Some(generation) = generations.pop() else { return Ok(None) };
         let path = self.path(generation);
         let bytes = read_whole(vfs, &path).map_err(|e| TwinError::io(&path, e))?;
-        decode(self.role, self.owner, Some(generation), &bytes, path).map(Some)
+        let content = decode(self.role, self.owner, Some(generation), &bytes, path)?;
+        Ok(Some(TwinContent { has_older: !generations.is_empty(), ..content }))
     }
 
     /// Makes `content` the newest generation, durable before this returns, and removes old ones.
@@ -168,10 +170,11 @@ impl TwinFiles {
         publish(vfs, &[Draft { draft, directory: self.directory.clone(), name, bytes: &bytes }])
     }
 
-    /// Removes generations that are no longer needed. What cannot be removed now is removed another time.
+    /// Removes the generations before one that is durable. None is kept: were the newest lost, an older one would be
+    /// taken for it, and show what was deleted since. What cannot be removed now is removed another time.
     pub(crate) fn remove_older(&self, vfs: &dyn Vfs, newest: u64) -> Result<(), TwinError> {
         let mut removed = false;
-        for old in self.generations(vfs)?.into_iter().filter(|g| g + OLDER_KEPT < newest) {
+        for old in self.generations(vfs)?.into_iter().filter(|&old| old < newest) {
             let path = self.path(old);
             vfs.unlink(&path).map_err(|e| TwinError::io(&path, e))?;
             removed = true;
@@ -231,7 +234,8 @@ pub(crate) fn decode(
         }
         if let Some((root, generation, content)) = found {
             let half_damaged = (!faults.is_empty()).then(|| faults.join("; "));
-            return Ok(TwinContent { generation, root, content: content.to_vec(), path, half_damaged });
+            let content = content.to_vec();
+            return Ok(TwinContent { generation, root, content, path, has_older: false, half_damaged });
         }
     }
     Err(TwinError::Corrupt { path, what: faults.join("; ") })

@@ -368,7 +368,8 @@ fn a_log_that_could_not_be_truncated_is_truncated_later() {
             Err(other) => panic!("{other}"),
         }
     }
-    machine.vfs.fail(SimFault::once(SimCalls::Of(SimOp::Unlink), 0, SimError::Io));
+    // After the older manifest's.
+    machine.vfs.fail(SimFault::once(SimCalls::Of(SimOp::Unlink), 1, SimError::Io));
     let error = tenant.flush().expect_err("a segment could not be removed");
     assert!(matches!(error, MaintenanceError::Log(_)), "{error}");
     write_signals(&tenant, &attempts(5_000, &times)).expect_err("the log is full");
@@ -489,6 +490,9 @@ fn a_segment_that_could_not_be_made_ready_gives_its_space_back() {
     let store = machine.open();
     let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
     write_signals(&tenant, &attempts(1, &[NOW])).expect("written");
+    // The reserve is made first, and is there from then on.
+    machine.vfs.fail(SimFault::once(SimCalls::Of(SimOp::Rename), 1, SimError::Io));
+    store.maintenance_step().expect_err("the next segment");
     let before = machine.vfs.paths();
     for (op, after, done) in [
         (SimOp::SyncDir, 0, false),

@@ -9,6 +9,7 @@
 //!   publish            write + sync + rename + sync directory        publish.rs
 //!   read_around        what a device can still read of a file        salvage.rs
 //!   Clock, Entropy     SystemClock, SystemEntropy; SimClock, SimEntropy
+//!   sync               locks and threads, or a checker of interleavings    sync/
 //! ```
 //!
 //! What is durable when: bytes of a file after its [`File::sync`]; a file's name after [`Vfs::sync_dir`] of its
@@ -19,6 +20,7 @@ mod publish;
 mod real;
 mod salvage;
 mod sim;
+pub mod sync;
 mod traits;
 
 pub use clock::{Clock, Entropy, SimClock, SimEntropy, SystemClock, SystemEntropy};
@@ -26,7 +28,7 @@ pub use publish::{Draft, PublishError, publish};
 pub use real::RealVfs;
 pub use salvage::{UNREADABLE, is_unreadable, read_around};
 pub use sim::{
-    SimCall, SimCalls, SimCrash, SimCut, SimError, SimFailedSync, SimFault, SimManifest, SimOp, SimRole,
+    SimCall, SimCalls, SimCrash, SimCut, SimDecay, SimError, SimFailedSync, SimFault, SimManifest, SimOp, SimRole, SimRot,
     SimRules, SimSite, SimSites, SimVfs,
 };
 pub use traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};

@@ -22,7 +22,7 @@ use std::io;
 use std::path::PathBuf;
 
 use annals_vfs::Vfs;
-use parking_lot::Mutex;
+use annals_vfs::sync::Mutex;
 
 use crate::error::{CommitError, WalError};
 use crate::frame::{FRAME_HEADER_BYTES, Frame, FrameType, GAP_UNWRITTEN};

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use annals_vfs::sync::{Condvar, Mutex};
 
 use crate::error::{EnqueueError, LSN_MAX};
 use crate::lsn::{Lsn, LsnSpan};

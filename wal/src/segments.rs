@@ -85,6 +85,11 @@ impl Segments {
         self.ranges.iter().map(|range| range.file_bytes).sum()
     }
 
+    /// What the longest segment takes on disk.
+    pub(crate) fn longest_bytes(&self) -> u64 {
+        self.ranges.iter().map(|range| range.file_bytes).max().unwrap_or(0)
+    }
+
     /// How many segments there are.
     pub(crate) fn count(&self) -> usize {
         self.ranges.len()

@@ -7,11 +7,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use annals_vfs::sync::Mutex;
+use annals_vfs::sync::atomic::{AtomicU64, Ordering};
 use annals_vfs::{Entropy, Vfs};
-use parking_lot::Mutex;
 
 use crate::commit::{Durability, Shared, Writer};
 use crate::error::{CommitError, EnqueueError, WalError};
@@ -119,6 +119,8 @@ pub struct WalStatus {
     pub segments: usize,
     /// What they take on disk, without the one made ahead of need.
     pub file_bytes: u64,
+    /// The longest of them.
+    pub segment_bytes_max: u64,
     /// The first LSN of the oldest segment, unless there is none.
     pub first: Option<Lsn>,
     /// How many segments were closed early since open because a write or sync failed. Not zero: look at the disk.
@@ -326,12 +328,18 @@ impl Wal {
         }
     }
 
+    /// Whether the log takes no more records until the root is opened again.
+    pub fn has_failed(&self) -> bool {
+        self.queue.state() == State::Failed
+    }
+
     /// What the log holds.
     pub fn status(&self) -> WalStatus {
         let segments = self.segments.lock();
         WalStatus {
             segments: segments.count(),
             file_bytes: segments.file_bytes(),
+            segment_bytes_max: segments.longest_bytes(),
             first: segments.first(),
             abandoned: segments.abandoned,
             last_failure: segments.last_failure.clone(),

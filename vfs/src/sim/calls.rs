@@ -39,9 +39,11 @@ impl Vfs for SimVfs {
         let mut disk = self.disk.lock();
         disk.gate.enter(SimOp::MapSealed, path, 0).of_whole(|| {
             let inode = disk.find_file(path)?;
+            let mut bytes = disk.file(inode).volatile.to_vec();
+            disk.decay_read(inode, path, &mut bytes, 0)?;
             let file = disk.file_mut(inode);
             file.sealed = true;
-            Ok(Sealed::shared(file.map()))
+            Ok(Sealed::shared(file.map(bytes)))
         })
     }
 
@@ -155,7 +157,7 @@ impl Vfs for SimVfs {
             };
             if !disk.locks.contains_key(&inode) {
                 disk.change_file(inode, Change::Clear);
-                write(&mut disk, inode, holder.as_bytes(), 0)?;
+                write(&mut disk, inode, path, holder.as_bytes(), 0)?;
             }
             Ok(inode)
         });

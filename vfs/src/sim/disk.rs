@@ -19,6 +19,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use super::content::Content;
+use super::decay::Armed;
 use super::fault::{Gate, SimError};
 use super::map::SimMap;
 use super::rules::Judge;
@@ -53,6 +54,8 @@ pub(super) struct Disk {
     pub(super) revert_on_failed_sync: bool,
     pub(super) gate: Gate,
     pub(super) judge: Judge,
+    /// Bad places.
+    pub(super) decays: Vec<Armed>,
 }
 
 #[derive(Debug, Clone)]
@@ -112,9 +115,9 @@ pub(super) enum NameChange {
 }
 
 impl FileState {
-    /// Maps the file as it looks now.
-    pub(super) fn map(&mut self) -> Arc<SimMap> {
-        let map = Arc::new(SimMap::new(self.volatile.to_vec()));
+    /// Maps the file, as these bytes.
+    pub(super) fn map(&mut self, bytes: Vec<u8>) -> Arc<SimMap> {
+        let map = Arc::new(SimMap::new(bytes));
         self.maps.retain(|map| map.strong_count() > 0);
         self.maps.push(Arc::downgrade(&map));
         map
@@ -157,6 +160,7 @@ impl Disk {
             revert_on_failed_sync: false,
             gate: Gate::default(),
             judge: Judge::default(),
+            decays: Vec::new(),
         }
     }
 
@@ -263,15 +267,15 @@ impl Disk {
     }
 
     /// All files below a directory, by ascending path.
-    fn walk(&self, at: InodeId, path: &Path, visit: &mut impl FnMut(&Path, &Inode)) {
+    fn walk(&self, at: InodeId, path: &Path, visit: &mut impl FnMut(&Path, InodeId, &Inode)) {
         for (name, &inode) in self.dir_of(at).into_iter().flat_map(|dir| &dir.volatile) {
             let path = path.join(name);
-            visit(&path, self.inode(inode));
+            visit(&path, inode, self.inode(inode));
             self.walk(inode, &path, visit);
         }
     }
 
-    pub(super) fn walk_all(&self, visit: &mut impl FnMut(&Path, &Inode)) {
+    pub(super) fn walk_all(&self, visit: &mut impl FnMut(&Path, InodeId, &Inode)) {
         self.walk(ROOT, Path::new("/"), visit);
     }
 
@@ -281,7 +285,7 @@ impl Disk {
         while let Some((path, at)) = to_visit.pop() {
             match self.dir_of(at) {
                 Ok(dir) => {
-                    to_visit.extend(dir.durable.iter().map(|(name, &(inode, _))| (path.join(name), inode)))
+                    to_visit.extend(dir.durable.iter().map(|(name, &(inode, _))| (path.join(name), inode)));
                 }
                 Err(_) => visit(&path, at),
             }

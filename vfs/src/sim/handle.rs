@@ -1,7 +1,7 @@
 //! Handles of a simulated disk: open files and held locks. Those of before a cut or crash are dead.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -52,11 +52,16 @@ impl File for SimFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut disk = self.disk.lock();
         let fate = self.enter(&mut disk, SimOp::ReadAt, into.len() as u64)?;
-        let content = &disk.file(self.inode).volatile;
         if let Some(part) = fate.part_of(into.len() as u64) {
-            content.read(&mut into[..part as usize], offset);
+            disk.file(self.inode).volatile.read(&mut into[..part as usize], offset);
         }
-        fate.of_whole(|| Ok(content.read(into, offset)))
+        fate.of_whole(|| {
+            let count = disk.file(self.inode).volatile.read(into, offset);
+            if !disk.decays.is_empty() {
+                disk.decay_read(self.inode, &self.path, &mut into[..count], offset)?;
+            }
+            Ok(count)
+        })
     }
 
     #[track_caller]
@@ -70,11 +75,11 @@ impl File for SimFile {
         disk.judge_change(self.inode, Deed::Writes, &self.path);
         if let Some(part) = fate.part_of(bytes.len() as u64) {
             // Where not even that fits, the call fails all the same.
-            let _ = write(&mut disk, self.inode, &bytes[..part as usize], offset);
+            let _ = write(&mut disk, self.inode, &self.path, &bytes[..part as usize], offset);
         }
         let written = match fate {
             Fate::StopsWithin => Err(io::Error::other(SimCrash)),
-            fate => fate.of_whole(|| write(&mut disk, self.inode, bytes, offset)),
+            fate => fate.of_whole(|| write(&mut disk, self.inode, &self.path, bytes, offset)),
         };
         self.noted(&mut disk, written)
     }
@@ -152,7 +157,13 @@ impl Drop for SimLock {
 }
 
 /// Writes what fits.
-pub(super) fn write(disk: &mut Disk, inode: InodeId, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub(super) fn write(
+    disk: &mut Disk,
+    inode: InodeId,
+    path: &Path,
+    bytes: &[u8],
+    offset: u64,
+) -> io::Result<()> {
     let end = Content::end_of(offset, bytes.len())?;
     let len = disk.file(inode).volatile.len();
     let fits = match disk.free_now() {
@@ -162,8 +173,10 @@ pub(super) fn write(disk: &mut Disk, inode: InodeId, bytes: &[u8], offset: u64) 
         }
         _ => bytes,
     };
-    if !fits.is_empty() {
+    if !fits.is_empty() && disk.decays.is_empty() {
         disk.change_file(inode, Change::Write { offset, bytes: fits.into() });
+    } else if !fits.is_empty() {
+        disk.decay_write(inode, path, fits, offset);
     }
     if fits.len() == bytes.len() { Ok(()) } else { Err(disk.refuse(SimError::NoSpace)) }
 }

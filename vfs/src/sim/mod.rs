@@ -6,6 +6,7 @@
 //!   Disk      files and directories, as they look and as they last     disk.rs
 //!   SimCut    what a power cut leaves                                  cut.rs
 //!   SimFault  what goes wrong and when; crash points; the trace        fault.rs
+//!   SimDecay  where the disk is bad, and in which way                  decay.rs
 //!   SimRules  what a crash-safe program never does                     rules.rs
 //!   SimSites  which places in the code have seen a call fail           sites.rs
 //!   SimFile   open files and held locks                                handle.rs
@@ -54,6 +55,7 @@ use rules::Judge;
 mod calls;
 mod content;
 mod cut;
+mod decay;
 mod disk;
 mod fault;
 mod handle;
@@ -64,6 +66,7 @@ mod sites;
 mod tests;
 
 pub use cut::SimCut;
+pub use decay::{SimDecay, SimRot};
 pub use fault::{SimCall, SimCalls, SimCrash, SimError, SimFault, SimOp};
 pub use rules::{SimManifest, SimRole, SimRules};
 pub use sites::{SimSite, SimSites};
@@ -150,9 +153,36 @@ impl SimVfs {
         self.disk.lock().gate.add_fault(fault);
     }
 
-    /// Takes back all faults, those that strike for ever and those that did not strike yet.
+    /// Lets a place on the disk go bad.
+    pub fn decay(&self, decay: SimDecay) {
+        self.disk.lock().add_decay(decay);
+    }
+
+    /// Takes back all faults and decays, those that strike for ever and those that did not strike yet. What they did
+    /// stays done.
     pub fn clear_faults(&self) {
-        self.disk.lock().gate.clear_faults();
+        let mut disk = self.disk.lock();
+        disk.gate.clear_faults();
+        disk.decays.clear();
+    }
+
+    /// Forgets what is cached, so that reads see what writes that were lost or misdirected, and syncs that failed, have
+    /// left on the disk. What is unsynced is still to be written and stays.
+    pub fn drop_caches(&self) {
+        self.disk.lock().drop_caches();
+    }
+
+    /// All files with their lengths, by ascending path: what [`SimDecay::drawn`] draws from.
+    #[must_use]
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let mut files = Vec::new();
+        self.disk.lock().walk_all(&mut |path, _, inode| {
+            if let Inode::File(file) = inode {
+                files.push((path.to_owned(), file.volatile.len()));
+            }
+        });
+        files.sort();
+        files
     }
 
     /// Chooses what failed syncs do to what their file looks like.
@@ -310,13 +340,6 @@ impl SimVfs {
     /// All files, by ascending path. Directories are not listed.
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
-        let mut paths = Vec::new();
-        self.disk.lock().walk_all(&mut |path, inode| {
-            if matches!(inode, Inode::File(_)) {
-                paths.push(path.to_owned());
-            }
-        });
-        paths.sort();
-        paths
+        self.files().into_iter().map(|(path, _)| path).collect()
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 use crate::{Draft, File, LockError, PublishError, Vfs};
 
 mod cuts;
+mod decay;
 mod faults;
 mod rules;
 mod sites;

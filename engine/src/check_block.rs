@@ -1,0 +1,104 @@
+//! Checks a block's file against its entry in the manifest, down to every chunk, and says what is wrong in a form that
+//! both a report and a repair can use.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use annals_block::{BlockError, BlockIdentity, Damage, MetricBlock, SignalBlock};
+use annals_model::{BlockContent, BlockMeta, TenantNumber};
+use annals_vfs::{Sealed, Vfs};
+
+use crate::verify::FindingKind;
+
+/// A block of either content.
+pub(crate) enum AnyBlock {
+    Metrics(MetricBlock),
+    Signals(SignalBlock),
+}
+
+/// What a file is, seen from the entry that names it.
+pub(crate) enum Checked {
+    /// Every byte is as it was written.
+    Whole,
+    /// It opens; some of its parts are damaged.
+    Parts(AnyBlock, Vec<Damage>),
+    /// Nothing of it can be used.
+    Unusable(Unusable),
+}
+
+/// Why nothing of a file can be used.
+pub(crate) struct Unusable {
+    pub(crate) kind: FindingKind,
+    pub(crate) what: String,
+}
+
+impl AnyBlock {
+    pub(crate) fn open(bytes: Sealed, identity: BlockIdentity, name: &str) -> Result<AnyBlock, BlockError> {
+        match identity.id.content {
+            BlockContent::RawMetrics => MetricBlock::open(bytes, identity, name).map(AnyBlock::Metrics),
+            BlockContent::RawSignals => SignalBlock::open(bytes, identity, name).map(AnyBlock::Signals),
+        }
+    }
+
+    pub(crate) fn meta(&self) -> &BlockMeta {
+        match self {
+            AnyBlock::Metrics(block) => block.meta(),
+            AnyBlock::Signals(block) => block.meta(),
+        }
+    }
+
+    fn verify(&self) -> Vec<Damage> {
+        match self {
+            AnyBlock::Metrics(block) => block.verify(),
+            AnyBlock::Signals(block) => block.verify(),
+        }
+    }
+}
+
+/// Reads every byte of a block's file.
+pub(crate) fn check_block(vfs: &dyn Vfs, path: &Path, tenant: TenantNumber, meta: &BlockMeta) -> Checked {
+    let unusable = |kind, what: String| Checked::Unusable(Unusable { kind, what });
+    let bytes = match vfs.map_sealed(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return unusable(FindingKind::Missing, "the file is not there".to_owned());
+        }
+        Err(error) => return unusable(FindingKind::Unreadable, format!("it cannot be read: {error}")),
+    };
+    let sized = bytes.len() as u64;
+    let identity = BlockIdentity { tenant, id: meta.id };
+    let block = match AnyBlock::open(bytes, identity, &path.display().to_string()) {
+        Ok(block) => block,
+        Err(BlockError::WrongIdentity { found, .. }) => {
+            let what = format!("it holds block {} of tenant number {}", found.id, found.tenant);
+            return unusable(FindingKind::Misplaced, what);
+        }
+        Err(BlockError::VersionTooNew { found, newest_known, .. }) => {
+            let what = format!("block format {found} is newer than {newest_known}, the newest known");
+            return unusable(FindingKind::Newer, what);
+        }
+        Err(BlockError::UnknownFeature { bits, .. }) => {
+            return unusable(
+                FindingKind::Newer,
+                format!("needs block features {bits:#x} that are not known"),
+            );
+        }
+        // A cut file has neither end nor sense: its size says more than its last bytes.
+        Err(_) if sized != meta.bytes => return unusable(FindingKind::Damaged, wrong_size(sized, meta)),
+        Err(BlockError::Corrupt { at, .. }) => return unusable(FindingKind::Damaged, at.to_string()),
+        Err(other) => return unusable(FindingKind::Damaged, other.to_string()),
+    };
+    if sized != meta.bytes {
+        return unusable(FindingKind::Misplaced, wrong_size(sized, meta));
+    }
+    if block.meta() != meta {
+        let what = "it is a block of that name, and not the one that the manifest names".to_owned();
+        return unusable(FindingKind::Misplaced, what);
+    }
+    let damage = block.verify();
+    if damage.is_empty() { Checked::Whole } else { Checked::Parts(block, damage) }
+}
+
+fn wrong_size(sized: u64, meta: &BlockMeta) -> String {
+    format!("it has {sized} bytes instead of {}", meta.bytes)
+}

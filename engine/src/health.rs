@@ -1,0 +1,98 @@
+//! What an operator should know of a store that is running.
+
+use annals_model::TenantId;
+use annals_vfs::sync::atomic::Ordering;
+
+use crate::shared::{Shared, TenantSlot};
+
+/// Something that is not as it should be. Its text says what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// A tenant cannot be used.
+    #[error("tenant `{tenant}` is unavailable: {why}")]
+    TenantUnavailable {
+        /// The tenant.
+        tenant: TenantId,
+        /// Which file is at fault, and how.
+        why: String,
+    },
+    /// Whether a tenant's newest manifest is durable is not known. It is written to and read; nothing of it becomes
+    /// blocks, and the log keeps growing.
+    #[error("tenant `{tenant}` takes no changes of its blocks since a sync failed: open the store again")]
+    TenantSuspended {
+        /// The tenant.
+        tenant: TenantId,
+    },
+    /// Whether the newest catalogue is durable is not known: no tenant can be created.
+    #[error("no tenant can be created since a sync failed: open the store again")]
+    CatalogueSuspended,
+    /// Blocks that no merge takes because they are damaged. What is whole in them is served.
+    #[error("tenant `{tenant}` has {blocks} damaged blocks: `annals verify` names them")]
+    DamagedBlocks {
+        /// The tenant.
+        tenant: TenantId,
+        /// How many.
+        blocks: usize,
+    },
+    /// Writes or syncs of the log failed, and it went on in new segments.
+    #[error("the log had to leave {segments} segments, the last because: {failure}; look at the disk")]
+    LogFailures {
+        /// How many segments it left.
+        segments: u64,
+        /// The last failure.
+        failure: String,
+    },
+    /// The log takes no writes any more.
+    #[error("the log has failed: open the store again")]
+    LogFailed,
+    /// The space that is kept back for deletions on a full disk is missing: it was used, or there never was enough.
+    #[error("no space is kept back for deletions on a full disk: free some")]
+    NoReserve,
+    /// The last piece of background work failed; it is tried again.
+    #[error("background work fails: {failure}")]
+    Maintenance {
+        /// How.
+        failure: String,
+    },
+}
+
+/// Looks at all parts of a store.
+pub(crate) fn troubles(shared: &Shared) -> Vec<Trouble> {
+    let mut troubles = Vec::new();
+    let wal = &shared.commits.wal;
+    if wal.has_failed() {
+        troubles.push(Trouble::LogFailed);
+    }
+    let status = wal.status();
+    if let Some(failure) = status.last_failure {
+        troubles.push(Trouble::LogFailures { segments: status.abandoned, failure });
+    }
+    if shared.catalogue.lock().suspended {
+        troubles.push(Trouble::CatalogueSuspended);
+    }
+    for (id, slot) in shared.tenants.read().iter() {
+        let tenant = id.clone();
+        match slot {
+            TenantSlot::Unavailable { why, .. } => {
+                troubles.push(Trouble::TenantUnavailable { tenant, why: why.clone() });
+            }
+            TenantSlot::Open(open) => {
+                if open.suspended.load(Ordering::Relaxed) {
+                    troubles.push(Trouble::TenantSuspended { tenant: tenant.clone() });
+                }
+                let blocks = open.data.read().set_aside.len();
+                if blocks > 0 {
+                    troubles.push(Trouble::DamagedBlocks { tenant, blocks });
+                }
+            }
+        }
+    }
+    if shared.reserve_failed.load(Ordering::Relaxed) {
+        troubles.push(Trouble::NoReserve);
+    }
+    if let Some(failure) = shared.maintenance_failure.lock().clone() {
+        troubles.push(Trouble::Maintenance { failure });
+    }
+    troubles
+}
