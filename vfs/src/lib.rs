@@ -28,7 +28,7 @@ pub use publish::{Draft, PublishError, publish};
 pub use real::RealVfs;
 pub use salvage::{UNREADABLE, is_unreadable, read_around};
 pub use sim::{
-    SimCall, SimCalls, SimCrash, SimCut, SimDecay, SimError, SimFailedSync, SimFault, SimManifest, SimOp, SimRole, SimRot,
-    SimRules, SimSite, SimSites, SimVfs,
+    SimCall, SimCalls, SimCrash, SimCut, SimDecay, SimError, SimFailedSync, SimFault, SimManifest, SimOp,
+    SimRole, SimRot, SimRules, SimSite, SimSites, SimVfs,
 };
 pub use traits::{DirEntry, DirEntryKind, File, LockError, LockGuard, Sealed, Vfs};

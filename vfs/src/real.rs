@@ -39,10 +39,11 @@ impl Vfs for RealVfs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        // Only the holder of the root's lock renames, so nobody can slip in between the two calls.
+        // Asked first, so that a name that is taken is said to be so whatever `from` is. Who takes it in between is
+        // refused by the kernel or, where that cannot, kept out by the root's lock.
         match fs::symlink_metadata(to) {
             Ok(_) => Err(ErrorKind::AlreadyExists.into()),
-            Err(error) if error.kind() == ErrorKind::NotFound => fs::rename(from, to),
+            Err(error) if error.kind() == ErrorKind::NotFound => rename_to_free_name(from, to),
             Err(error) => Err(error),
         }
     }
@@ -143,6 +144,8 @@ impl File for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        // The standard library tries again after EINTR, by which the kernel says that it has not begun: no error of
+        // the device is swallowed by that, and any other error is given back at once.
         // fdatasync also writes the length, and is what preallocated files need.
         self.0.sync_data()
     }
@@ -150,6 +153,23 @@ impl File for RealFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
+}
+
+/// Renames in one step that never replaces, where the kernel and the file system have it.
+#[cfg(target_os = "linux")]
+fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use rustix::io::Errno;
+
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => fs::rename(from, to),
+        renamed => Ok(renamed?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn rename_to_free_name(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
 }
 
 /// Opens without following a link at the end of the path, and refuses all but regular files.
@@ -257,6 +277,31 @@ mod tests {
             assert_eq!(renamed.map_err(|error| error.kind()), Err(ErrorKind::AlreadyExists), "{name}");
         }
         RealVfs.rename(&dir.path().join("new"), &dir.path().join("free")).expect("the name is free");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_name_that_is_taken_at_the_last_moment_is_not_replaced() {
+        let dir = zoo();
+        fs::write(dir.path().join("new"), b"new").expect("written");
+        let renamed = rename_to_free_name(&dir.path().join("new"), &dir.path().join("file"));
+        assert_eq!(renamed.map_err(|error| error.kind()), Err(ErrorKind::AlreadyExists));
+        assert_eq!(fs::read(dir.path().join("file")).expect("still there"), b"bytes");
+    }
+
+    #[test]
+    fn what_is_created_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = |name: &str| dir.path().join(name);
+        RealVfs.create(&path("file")).expect("created");
+        RealVfs.create_dir(&path("dir")).expect("created");
+        let guard = RealVfs.lock(&path("LOCK"), "me").expect("free");
+        for (name, mode) in [("file", 0o600), ("dir", 0o700), ("LOCK", 0o600)] {
+            let found = fs::metadata(path(name)).expect("there").permissions().mode();
+            assert_eq!(found & 0o777, mode, "{name}");
+        }
+        drop(guard);
     }
 
     #[test]

@@ -132,7 +132,7 @@ impl Disk {
         if decay.rot == SimRot::Stale {
             self.walk_all(&mut |path, id, inode| match inode {
                 Inode::File(file) if path.starts_with(&decay.path) => {
-                    before.push((id, file.volatile.clone()))
+                    before.push((id, file.volatile.clone()));
                 }
                 _ => {}
             });
