@@ -1,0 +1,157 @@
+//! A crash at every call of the recovery from a crash, before and within it, and on a sample once more; and a
+//! recovery that is done again changes nothing but what every open does.
+
+use annals::vfs::{SimCut, SimOp};
+
+use super::book::Book;
+use super::crash::{Point, points};
+use super::host::{Host, Step};
+use super::recover::{Depth, open, recovers};
+use super::scenarios::stages;
+use super::sweep::{Seen, Tally, caught, copy, cuts, sweep};
+use crate::campaign::{Report, Size};
+use crate::world::Machine;
+
+/// Of so many points of a scenario, one is recovered from with crashes.
+const POINTS_OF: usize = 5;
+/// Of so many crashes in a recovery, one is followed by a third, at every call.
+const TRIPLE_OF: u64 = 97;
+
+/// The campaign.
+pub(super) fn run(size: &Size) -> Report {
+    let mut report = Report::new("double");
+    let stages = match stages() {
+        Ok(stages) => stages,
+        Err(what) => {
+            report.failures.push(what);
+            return report;
+        }
+    };
+    let points: Vec<(usize, Point<'_>)> = points(&stages).into_iter().enumerate().collect();
+    let chosen: Vec<_> = points.into_iter().filter(|(index, _)| index % POINTS_OF == 0).collect();
+    let seen = Seen::default();
+    report.seeds = format!("{}..{}", size.from, size.from + 2);
+    let tally =
+        sweep(size, &chosen, |(index, point), tally| at_point(*index, point, size.from, &seen, tally));
+    report.count("points", chosen.len());
+    tally.report(&mut report);
+    report
+}
+
+fn at_point(index: usize, point: &Point<'_>, seed: u64, seen: &Seen, tally: &mut Tally) {
+    let Ok(host) = caught(|| point.reach()) else {
+        // Told by the campaign of single crashes.
+        return;
+    };
+    let all = cuts(seed, 1);
+    // One policy for each point, and the end of the process for some.
+    let cut = (!index.is_multiple_of(7)).then(|| all[index / POINTS_OF % all.len()]);
+    let base = host.machine.fork();
+    end(&base, cut);
+    let damaged = point.stage.scenario.damaged;
+    let named = || format!("{}, then {}", point.named(), told(cut));
+    if !tally
+        .check(|| format!("{}, recovered three times", named()), || is_settled(&base, &host.book, damaged))
+    {
+        return;
+    }
+    crashes(&base, &host.book, damaged, seed, seen, tally, true, &named);
+}
+
+/// Crashes at every call of the recovery of a machine.
+#[expect(clippy::too_many_arguments, reason = "one loop, called from one other place, one level deeper")]
+fn crashes(
+    base: &Machine,
+    book: &Book,
+    damaged: bool,
+    seed: u64,
+    seen: &Seen,
+    tally: &mut Tally,
+    deeper: bool,
+    named: &dyn Fn() -> String,
+) {
+    let clean = copy(base, 3);
+    drop(clean.open());
+    let calls = clean.vfs.calls();
+    for call in 0..calls {
+        for within in [false, true] {
+            let machine = copy(base, 3);
+            if within {
+                machine.vfs.set_crash_within(call);
+            } else {
+                machine.vfs.set_crash_at(call);
+            }
+            if caught(|| Ok(drop(machine.open()))).is_err() {
+                tally.check(named, || Err(format!("an open that stops at call {call} panicked")));
+                continue;
+            }
+            let how = if within { "within" } else { "before" };
+            let ends = cuts(seed, 2).into_iter().map(Some).chain([None]);
+            for cut in ends {
+                let after = machine.fork();
+                end(&after, cut);
+                // What is pending differs where the process only ended.
+                if !seen.is_new(&after, book, cut.is_none().then_some((call, within))) {
+                    tally.add("equal", 1);
+                    continue;
+                }
+                let place = || format!("{}, {how} call {call} of the recovery, then {}", named(), told(cut));
+                let depth = Depth { damaged, more: false };
+                let whole = tally.check(place, || recovers(&after, book, depth));
+                if deeper && whole && tally.states.is_multiple_of(TRIPLE_OF) {
+                    let before = tally.states;
+                    crashes(&after, book, damaged, seed, seen, tally, false, &place);
+                    tally.add("triple", tally.states - before);
+                }
+            }
+        }
+    }
+}
+
+fn end(machine: &Machine, cut: Option<SimCut>) {
+    match cut {
+        Some(cut) => machine.vfs.power_cut(cut),
+        None => machine.vfs.process_crash(),
+    }
+}
+
+fn told(cut: Option<SimCut>) -> String {
+    cut.map_or_else(|| "the process ends".to_owned(), |cut| format!("{cut:?}"))
+}
+
+/// What an open leaves, for the next one that finds the same.
+#[derive(PartialEq, Eq)]
+struct Left {
+    calls: Vec<SimOp>,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+/// Opens three times, with nothing between but the process's end: the second open and the third do the same calls and
+/// leave the same files, and what is answered never changes.
+fn is_settled(base: &Machine, book: &Book, damaged: bool) -> Result<(), String> {
+    let mut host = Host::new(copy(base, 3), book.clone());
+    let mut lefts = Vec::new();
+    for time in ["once", "twice", "three times"] {
+        host.machine.vfs.take_trace();
+        open(&mut host, damaged || time != "once").map_err(|what| format!("opened {time}: {what}"))?;
+        let calls = host.machine.vfs.take_trace().iter().map(|call| call.op).collect();
+        host.run(&[Step::Kill])?;
+        let vfs = &host.machine.vfs;
+        let mut files: Vec<(String, Vec<u8>)> = vfs
+            .paths()
+            .iter()
+            .map(|path| (path.to_string_lossy().into_owned(), vfs.read_file(path).unwrap_or_default()))
+            // Segments get new numbers and salts, and the lock names who holds it.
+            .filter(|(path, _)| !path.contains("/wal/") && !path.ends_with("/LOCK"))
+            .collect();
+        files.sort();
+        lefts.push(Left { calls, files });
+    }
+    if lefts[1].files != lefts[2].files {
+        return Err("a third open changes files that the second has settled".to_owned());
+    }
+    if lefts[1].calls != lefts[2].calls {
+        return Err(format!("a third open does other calls: {:?} and {:?}", lefts[1].calls, lefts[2].calls));
+    }
+    Ok(())
+}

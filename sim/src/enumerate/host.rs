@@ -1,0 +1,375 @@
+//! A host of the engine, made of steps: it writes, retries, opens again where it must, and keeps a book.
+
+use annals::vfs::{Clock, SimFault, Vfs};
+use annals::{Annals, HOUR_MS, MaintenanceError, OpenError, Tenant, Ticket};
+
+use super::book::{Advice, Book, Look, MISSING, State, TENANTS, id, plan};
+use crate::world::Machine;
+
+/// Something that a host does, or that happens to its machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Step {
+    /// Opens the store, unless it is open.
+    Open,
+    /// Closes it.
+    Close,
+    /// The process ends without a word, and the store is closed for that reason.
+    Kill,
+    /// Creates a tenant.
+    Create(usize),
+    /// Writes a batch of so many samples for a tenant.
+    Samples(usize, usize),
+    /// Writes a batch of so many signals for a tenant.
+    Signals(usize, usize),
+    /// Writes a batch of so many long series, of a KiB each.
+    Fat(usize, usize),
+    /// Eight writers of all tenants, one commit.
+    Group,
+    /// Makes blocks of what a tenant has in memory.
+    Flush(usize),
+    /// One piece of background work.
+    Maintain,
+    /// Flushes and merges all there is.
+    Settle,
+    /// So many hours pass.
+    Hours(u64),
+    /// Opens the store read-only, and looks at everything.
+    ReadOnly,
+    /// Writes again all that was tried: what counted must not count again, what did not must count now.
+    Retry,
+    /// Not a byte is left on the disk, and not an inode.
+    Full,
+    /// There is space again.
+    Space,
+    /// A fault strikes later.
+    Fault(SimFault),
+    /// A byte of the newest manifest's first copy rots.
+    SpoilCopy(usize),
+    /// Both copies of the newest manifest rot.
+    Wreck(usize),
+}
+
+/// A host, its machine, its store where it is open, and its book.
+pub(super) struct Host {
+    pub(super) machine: Machine,
+    pub(super) store: Option<Annals>,
+    pub(super) book: Book,
+    /// What was told, for a failure's text.
+    pub(super) told: Vec<String>,
+    /// How often the store had to be opened again.
+    pub(super) reopened: u64,
+    /// The disk fails at times: a look that says that it is not whole is taken for what it says.
+    pub(super) faulty: bool,
+}
+
+impl Host {
+    /// A host whose store is closed.
+    pub(super) fn new(machine: Machine, book: Book) -> Host {
+        Host { machine, store: None, book, told: Vec::new(), reopened: 0, faulty: false }
+    }
+
+    /// Whether the machine stands still.
+    fn stopped(&self) -> bool {
+        self.machine.vfs.crashed()
+    }
+
+    /// Takes steps until the machine stops; an error says what the engine did that it must not do.
+    pub(super) fn run(&mut self, steps: &[Step]) -> Result<(), String> {
+        for step in steps {
+            self.step(step).map_err(|what| format!("{step:?}: {what}"))?;
+            if self.stopped() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        let vfs = self.machine.vfs.clone();
+        match *step {
+            Step::Open => self.open().map(|_| ()),
+            Step::Close => {
+                if let Some(store) = self.store.take() {
+                    let closed = store.close();
+                    self.note("close", &closed);
+                }
+                Ok(())
+            }
+            Step::Kill => {
+                vfs.process_crash();
+                self.store = None;
+                vfs.process_crash();
+                Ok(())
+            }
+            Step::Create(tenant) => self.create(tenant),
+            Step::Samples(tenant, records) => {
+                let n = self.book.add_samples(tenant, self.machine.now(), records, 0);
+                self.write(&[(tenant, n)])
+            }
+            Step::Signals(tenant, records) => {
+                let n = self.book.add_signals(tenant, self.machine.now(), records);
+                self.write(&[(tenant, n)])
+            }
+            Step::Fat(tenant, series) => {
+                let n = self.book.add_samples(tenant, self.machine.now(), 1, series);
+                self.write(&[(tenant, n)])
+            }
+            Step::Group => {
+                let now = self.machine.now();
+                let mut group = Vec::new();
+                for writer in 0..8 {
+                    let tenant = writer % TENANTS.len();
+                    group.push(match TENANTS[tenant].1 {
+                        "starter" => (tenant, self.book.add_signals(tenant, now, 2)),
+                        _ => (tenant, self.book.add_samples(tenant, now, 2, 0)),
+                    });
+                }
+                self.write(&group)
+            }
+            Step::Flush(tenant) => {
+                self.maintain("flush", Some(tenant), &mut |store| match store.tenant(&id(tenant)) {
+                    Ok(tenant) => tenant.flush().map(|_| ()),
+                    Err(_) => Ok(()),
+                })
+            }
+            Step::Maintain => {
+                self.maintain("maintain", None, &mut |store| store.maintenance_step().map(|_| ()))
+            }
+            Step::Settle => self.maintain("settle", None, &mut |store| store.settle().map(|_| ())),
+            Step::Hours(hours) => {
+                self.machine.clock.advance_ms(hours * HOUR_MS as u64);
+                Ok(())
+            }
+            Step::ReadOnly => self.read_only(),
+            Step::Retry => {
+                let all = self.all();
+                self.write(&all)
+            }
+            Step::Full => {
+                vfs.set_space(0);
+                vfs.set_inodes(0);
+                Ok(())
+            }
+            Step::Space => {
+                vfs.set_space(u64::MAX);
+                vfs.set_inodes(u64::MAX);
+                Ok(())
+            }
+            Step::Fault(fault) => {
+                vfs.fail(fault);
+                Ok(())
+            }
+            Step::SpoilCopy(tenant) => self.spoil(tenant, &[100]),
+            Step::Wreck(tenant) => {
+                self.book.wreck(tenant);
+                self.spoil(tenant, &[100, 4096 + 100])
+            }
+        }
+    }
+
+    /// Every batch of every tenant that can be written to.
+    pub(super) fn all(&self) -> Vec<(usize, usize)> {
+        self.book.usable().flat_map(|tenant| (0..self.book.tried(tenant)).map(move |n| (tenant, n))).collect()
+    }
+
+    fn note<T, E: std::fmt::Display>(&mut self, what: &str, result: &Result<T, E>) {
+        if let Err(error) = result {
+            self.told.push(format!("{what}: {error}"));
+        }
+    }
+
+    /// Opens the store unless it is open. False where it does not open; an error where it opens and is not what it
+    /// should be.
+    pub(super) fn open(&mut self) -> Result<bool, String> {
+        if self.store.is_some() {
+            return Ok(true);
+        }
+        let opened = self.machine.open();
+        self.note("open", &opened);
+        let Ok(store) = opened else { return Ok(false) };
+        let looked = match self.book.check(&store, self.machine.now(), Look::First) {
+            // Where a fault strikes a read, the answer must say so; a tenant may be unavailable until the next open.
+            Err(what) if self.may_be_incomplete(&store, &what) => Ok(()),
+            looked => looked,
+        };
+        self.store = Some(store);
+        if self.stopped() { Ok(true) } else { looked.map(|()| true) }
+    }
+
+    /// Whether a look may have failed because the disk does.
+    fn may_be_incomplete(&self, store: &Annals, what: &str) -> bool {
+        self.faulty && (what.contains(MISSING) || !store.recovery().unavailable.is_empty())
+    }
+
+    fn reopen(&mut self) -> Result<bool, String> {
+        self.reopened += 1;
+        self.store = None;
+        self.open()
+    }
+
+    fn create(&mut self, tenant: usize) -> Result<(), String> {
+        for _ in 0..2 {
+            if !self.open()? || self.stopped() {
+                return Ok(());
+            }
+            let Some(store) = &self.store else { return Ok(()) };
+            let created = store.create_tenant(&id(tenant), plan(tenant));
+            self.note("create", &created);
+            let advice = self.book.learn_tenant(tenant, &created)?;
+            if self.stopped() || advice == Advice::GoOn {
+                return Ok(());
+            }
+            self.reopen()?;
+            if self.stopped() || self.book.tenant(tenant) == State::Present {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn tenant(&self, tenant: usize) -> Option<Tenant> {
+        self.store.as_ref()?.tenant(&id(tenant)).ok()
+    }
+
+    /// Queues batches, commits them together, and tries each again that was not taken, once.
+    fn write(&mut self, batches: &[(usize, usize)]) -> Result<(), String> {
+        let mut left = batches.to_vec();
+        for _ in 0..2 {
+            if left.is_empty() || !self.open()? || self.stopped() {
+                return Ok(());
+            }
+            let mut tickets: Vec<(usize, usize, Ticket)> = Vec::new();
+            let mut again = Vec::new();
+            let mut reopen = false;
+            for &(tenant, n) in &left {
+                let Some(handle) = self.tenant(tenant) else { continue };
+                match self.book.queue(&handle, tenant, n) {
+                    Ok(ticket) => tickets.push((tenant, n, ticket)),
+                    Err(error) => {
+                        let answer = Err(error);
+                        self.note("write", &answer);
+                        reopen |= self.book.learn(tenant, n, &answer)? == Advice::Reopen;
+                        again.push((tenant, n));
+                    }
+                }
+            }
+            for (tenant, n, ticket) in tickets {
+                let answer = ticket.wait();
+                self.note("write", &answer);
+                match self.book.learn(tenant, n, &answer)? {
+                    Advice::GoOn => {}
+                    advice => {
+                        reopen |= advice == Advice::Reopen;
+                        again.push((tenant, n));
+                    }
+                }
+            }
+            if self.stopped() {
+                return Ok(());
+            }
+            if reopen {
+                self.reopen()?;
+            }
+            left = again;
+        }
+        Ok(())
+    }
+
+    fn maintain(
+        &mut self,
+        what: &str,
+        settles: Option<usize>,
+        work: &mut dyn FnMut(&Annals) -> Result<(), MaintenanceError>,
+    ) -> Result<(), String> {
+        for _ in 0..2 {
+            if !self.open()? || self.stopped() {
+                return Ok(());
+            }
+            let Some(store) = &self.store else { return Ok(()) };
+            let done = work(store);
+            self.note(what, &done);
+            if self.stopped() {
+                return Ok(());
+            }
+            match done {
+                Ok(()) => {
+                    if let Some(tenant) = settles
+                        && self.tenant(tenant).is_some()
+                    {
+                        self.book.settle(tenant);
+                    }
+                    return Ok(());
+                }
+                Err(MaintenanceError::Indeterminate { .. } | MaintenanceError::Suspended { .. }) => {
+                    self.reopen()?;
+                }
+                Err(MaintenanceError::Build { what, .. }) => return Err(what),
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read_only(&mut self) -> Result<(), String> {
+        let opened = self.machine.open_read_only();
+        self.note("open read-only", &opened);
+        let store = match opened {
+            Ok(store) => store,
+            Err(OpenError::NoStore { .. }) if self.book.usable().next().is_some() => {
+                return Err("a store that is there is not found".to_owned());
+            }
+            Err(_) if self.faulty || self.stopped() => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
+        // Nobody lives who could acknowledge more: all of the log counts.
+        let look = if self.store.is_some() { Look::Beside } else { Look::Live };
+        match self.book.check_read_only(&store, self.machine.now(), look) {
+            Err(what) if self.faulty && (what.contains(MISSING) || !store.findings().is_empty()) => Ok(()),
+            looked => looked,
+        }
+    }
+
+    fn spoil(&mut self, tenant: usize, offsets: &[u64]) -> Result<(), String> {
+        // The only tenant that has that name's manifest: names are in the content, which both copies hold.
+        let name = TENANTS[tenant].0.as_bytes();
+        let newest = self
+            .machine
+            .vfs
+            .paths()
+            .into_iter()
+            .filter(|path| path.to_string_lossy().contains("/manifest-"))
+            .filter(|path| {
+                self.machine
+                    .vfs
+                    .read_file(path)
+                    .is_ok_and(|bytes| bytes.windows(name.len()).any(|w| w == name))
+            })
+            .max()
+            .ok_or("there is no manifest to damage")?;
+        for &offset in offsets {
+            self.machine.vfs.corrupt(&newest, offset, 0x10).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// A number that stands for all that a disk holds: names and bytes of files, and names of directories.
+pub(super) fn fingerprint(machine: &Machine, hasher: &mut impl std::hash::Hasher) {
+    use std::hash::Hash;
+    let vfs = &machine.vfs;
+    let mut directories = vec![std::path::PathBuf::from("/")];
+    while let Some(directory) = directories.pop() {
+        for entry in vfs.list(&directory).unwrap_or_default() {
+            let path = directory.join(&entry.name);
+            entry.name.hash(hasher);
+            if entry.kind == annals::vfs::DirEntryKind::Directory {
+                directories.push(path);
+            } else if let Ok(bytes) = vfs.read_file(&path) {
+                // Segments end in zeros that were written ahead.
+                let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                (bytes.len(), &bytes[..end]).hash(hasher);
+            }
+        }
+    }
+    machine.clock.now_ms().hash(hasher);
+}
