@@ -29,6 +29,8 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    // Campaigns of real kernels start this program again as the process that they kill.
+    annals_sim::kernel::become_child(std::env::args_os());
     let arguments = Arguments::parse();
     let started = Instant::now();
     let mut report = match run(&arguments) {
