@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_model::{Lsn, SignalRow};
+use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::{Condvar, Mutex};
 use annals_wal::{CommitError, EnqueueError, Wal};
 
@@ -103,6 +104,7 @@ impl CommitQueue {
     pub(crate) fn step(&self, grow: &dyn Fn(usize)) -> bool {
         let _step = self.step.lock();
         let mode = match self.durability {
+            Durability::Synced if planted(Bug::AcknowledgedBeforeSync) => annals_wal::Durability::Written,
             Durability::Synced => annals_wal::Durability::Synced,
             Durability::Buffered => annals_wal::Durability::Written,
         };
@@ -161,7 +163,7 @@ impl CommitQueue {
     pub(crate) fn fail_all(&self, error: &WriteError) {
         let (failed, last) = {
             let mut pending = self.pending.lock();
-            pending.generation += 1;
+            pending.generation += u64::from(!planted(Bug::GenerationKept));
             // Queued since the failure: encoded against a generation that is over, and never to be written.
             self.wal.refuse_waiting();
             (std::mem::take(&mut pending.batches), Lsn(self.wal.last_enqueued().0))

@@ -13,6 +13,7 @@ use annals_model::schema::SignalSchema;
 use annals_model::{
     BlockContent, BlockId, BlockMeta, Day, Lsn, LsnRange, Samples, SignalRow, TenantNumber, Timestamp,
 };
+use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 use annals_vfs::{Draft, PublishError, Vfs, publish};
 
@@ -78,9 +79,19 @@ pub(crate) fn flush(
         },
     )
     .map_err(|what| MaintenanceError::Build { tenant: tenant.id.clone(), what })?;
-    publish_new(shared, tenant, &mut change, &encoded, "write the blocks")?;
+    let published = publish_new(shared, tenant, &mut change, &encoded, "write the blocks");
+    if planted(Bug::HeadLostAfterFailedFlush) && published.is_err() {
+        tenant.data.write().frozen.clear();
+    }
+    published?;
     let metas: Vec<BlockMeta> = encoded.iter().map(|block| block.meta).collect();
-    let batches = tenant.batches.lock().remembered(&manifest.plan, now, cut);
+    let mut batches = tenant.batches.lock().remembered(&manifest.plan, now, cut);
+    if planted(Bug::BatchIdsNotStored) {
+        batches.clear();
+    }
+    if planted(Bug::LogTruncatedEarly) {
+        let _ = shared.commits.wal.truncate(annals_wal::Lsn(cut.0));
+    }
     let manifest = Manifest {
         data_floor: cut,
         replay_from: cut,

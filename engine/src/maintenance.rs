@@ -12,6 +12,7 @@ use std::sync::Arc;
 use annals_block::BlockIdentity;
 use annals_compaction::{Standing, Step, merge_metrics, merge_signals, plan};
 use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, Lsn, TenantId, Timestamp};
+use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 
 use crate::error::MaintenanceError;
@@ -308,6 +309,11 @@ fn merge(
             .collect(),
         ..manifest
     };
+    if planted(Bug::InputsRemovedEarly) {
+        for input in &inputs {
+            let _ = shared.vfs.unlink(&input.path);
+        }
+    }
     let opened =
         output_meta.map(|meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, meta));
     let mut removed = Vec::new();

@@ -27,6 +27,7 @@ use annals_model::{
     BatchId, BlockContent, BlockId, BlockMeta, Day, Keep, Limits, Lsn, LsnRange, Plan, Resolution, Rights,
     SeriesKind, SiteName, TenantId, Tier, TimeRange, Timestamp,
 };
+use annals_vfs::planted::{Bug, planted};
 
 /// What a block takes at least: 4 + 1 + 1 of its id, 16 of its time, 2 of its LSNs, 4 of its counts, 4 of its check.
 const BLOCK_BYTES_MIN: usize = 32;
@@ -83,6 +84,7 @@ impl Manifest {
 
     /// Samples and signals up to these stamps are never returned at `now`.
     pub(crate) fn floor(&self, content: BlockContent, now: Timestamp) -> Timestamp {
+        let now = if planted(Bug::ExpiryOffByOne) { Timestamp(now.0 - 1) } else { now };
         match content {
             BlockContent::RawMetrics => self.metrics_floor.max(self.plan.raw_keep().floor(now)),
             BlockContent::RawSignals => self.signals_floor.max(self.plan.signals_keep.floor(now)),

@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use annals_model::{BlockContent, TenantNumber};
 use annals_vfs::{DirEntryKind, Vfs};
 
+use crate::check_block::AnyBlock;
 use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
+use crate::repair::identity_of;
 
 /// What lies in a tenant's block directories beside its blocks.
 #[derive(Debug, Default)]
@@ -59,6 +61,18 @@ impl Orphans {
             }
         }
         found
+    }
+
+    /// The bug of that name.
+    pub(crate) fn adopt(&mut self, vfs: &dyn Vfs, manifest: &mut Manifest, number: TenantNumber) {
+        for path in std::mem::take(&mut self.files) {
+            let Ok(bytes) = vfs.map_sealed(&path) else { continue };
+            let Some(identity) = identity_of(vfs, &path) else { continue };
+            let block = AnyBlock::open(bytes, identity, "");
+            manifest
+                .blocks
+                .extend(block.ok().filter(|_| identity.tenant == number).map(|block| *block.meta()));
+        }
     }
 
     /// Removes them. What cannot be removed now is found again at the next open.

@@ -12,6 +12,7 @@ use annals_model::{
 use annals_query::promql::{self, Answer, QueryError, QueryOptions};
 use annals_query::report::{self, Report, ReportError, ReportRequest};
 use annals_vfs::Clock;
+use annals_vfs::planted::{Bug, planted};
 
 use crate::tenant::TenantShared;
 use crate::view::{Copied, View, copy_matching};
@@ -127,6 +128,9 @@ impl TenantReader {
             day_rows.iter().for_each(&mut *each);
         }
         rows.iter().for_each(each);
+        if planted(Bug::DamageNotReported) {
+            missing.clear();
+        }
         missing
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals_model::{BlockContent, Lsn, TenantId, TenantNumber, Timestamp};
+use annals_vfs::planted::{Bug, planted};
 use annals_vfs::{Entropy, PublishError, Vfs};
 use annals_wal::Wal;
 
@@ -117,6 +118,9 @@ fn load_manifest(
 ///
 /// Older generations go then. A tenant whose directory cannot be synced is unavailable.
 pub(crate) fn make_durable(vfs: &dyn Vfs, layout: &Layout, loaded: &mut Loaded) -> Result<(), OpenError> {
+    if planted(Bug::OpenDoesNotSync) {
+        return Ok(());
+    }
     vfs.sync_dir(&layout.root).map_err(OpenError::io("sync", &layout.root))?;
     if loaded.has_older {
         let _ = catalogue_files(layout).remove_older(vfs, loaded.catalogue.generation);
@@ -197,6 +201,9 @@ pub(crate) fn recover(
             Ok(mut loaded) => {
                 let mut found = Orphans::find(&**vfs, layout, &loaded.manifest, number);
                 report.findings.append(&mut found.findings);
+                if planted(Bug::OrphansAdopted) {
+                    found.adopt(&**vfs, &mut loaded.manifest, number);
+                }
                 let next = &mut loaded.manifest.next_sequence;
                 *next = found.sequence_max.saturating_add(1).max(*next);
                 orphans.insert(number, found);
@@ -212,7 +219,9 @@ pub(crate) fn recover(
     report.replay = replayed;
     let mut slots = BTreeMap::new();
     for (number, id, why) in unusable {
-        slots.insert(id, TenantSlot::Unavailable { why, needs: passed_over.get(&number).copied() });
+        let needs = passed_over.get(&number).copied();
+        let needs = needs.filter(|_| !planted(Bug::UnavailableTenantForgotten));
+        slots.insert(id, TenantSlot::Unavailable { why, needs });
     }
     for (number, tenant) in tenants {
         let Some(id) = numbers.remove(&number) else { continue };
@@ -228,6 +237,7 @@ pub(crate) fn recover(
                 head_bytes -= tenant.heads.iter().map(Head::bytes).sum::<usize>();
                 let heads = tenant.heads.iter().map(|head| head.first);
                 let needs = heads.chain(tenant.rolled_back.map(|(_, first)| first)).min();
+                let needs = needs.filter(|_| !planted(Bug::UnavailableTenantForgotten));
                 TenantSlot::Unavailable { why, needs }
             }
         };

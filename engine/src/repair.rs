@@ -447,7 +447,7 @@ fn due(manifest: &Manifest, meta: &BlockMeta) -> Option<Timestamp> {
 }
 
 /// Which block a file says that it is.
-fn identity_of(vfs: &dyn Vfs, path: &Path) -> Option<BlockIdentity> {
+pub(crate) fn identity_of(vfs: &dyn Vfs, path: &Path) -> Option<BlockIdentity> {
     // Opened under an identity that no block has: the refusal says which one it is.
     let nobody = BlockIdentity {
         tenant: TenantNumber(u32::MAX),

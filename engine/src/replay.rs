@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use annals_model::schema::SignalSchema;
 use annals_model::{Lsn, LsnRange, SeriesKind, TenantNumber};
 use annals_signals::{NameTable, RowsError, decode_rows};
+use annals_vfs::planted::{Bug, planted};
 use hashbrown::HashMap;
 
 use crate::batches::{BatchIds, Seen};
@@ -122,7 +123,7 @@ impl<'a> Replay<'a> {
             let (newest, first) = tenant.rolled_back.unwrap_or((0, lsn));
             tenant.rolled_back = Some((newest.max(header.manifest), first));
         }
-        if lsn <= tenant.manifest.replay_from {
+        if lsn <= tenant.manifest.replay_from && !planted(Bug::ReplayIgnoresFloor) {
             self.report.in_blocks += 1;
             return;
         }
@@ -131,7 +132,7 @@ impl<'a> Replay<'a> {
             return;
         };
         let mut rows = Vec::new();
-        if lsn <= tenant.manifest.data_floor {
+        if lsn <= tenant.manifest.data_floor && !planted(Bug::ReplayIgnoresFloor) {
             self.report.in_blocks += 1;
             metrics.samples.clear();
         } else {
@@ -156,7 +157,9 @@ impl<'a> Replay<'a> {
                 digest: header.digest,
                 written: header.written,
             };
-            tenant.batches.remember(batch, lsn);
+            if !planted(Bug::BatchIdsForgotten) {
+                tenant.batches.remember(batch, lsn);
+            }
         }
         for (labels, kind) in &metrics.definitions {
             tenant.kinds.entry(labels.metric_name().into()).or_insert(*kind);

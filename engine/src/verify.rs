@@ -271,7 +271,7 @@ fn load_settled(vfs: &dyn Vfs, files: &TwinFiles) -> Result<Option<TwinContent>,
     for _ in 1..LOOKS_MAX {
         match &loaded {
             Err(TwinError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                loaded = files.load(vfs)
+                loaded = files.load(vfs);
             }
             _ => break,
         }

@@ -9,6 +9,7 @@ use annals_model::{
     BlockContent, Budget, Coverage, LabelSet, Matcher, Missing, Samples, SelectedSeries, SeriesKind,
     SourceError, TimeRange, Timestamp, merge_values,
 };
+use annals_vfs::planted::{Bug, planted};
 use hashbrown::HashMap;
 
 use crate::head::Head;
@@ -241,6 +242,9 @@ impl SelectedSeries for Selected {
             budget.charge_samples(timestamps.len() as u64)?;
             into.timestamps.extend_from_slice(timestamps);
             into.values.extend_from_slice(values);
+        }
+        if planted(Bug::DamageNotReported) {
+            into.missing.clear();
         }
         // One part alone is ascending and has one sample per stamp.
         if found.in_blocks.len() + found.in_heads.len() > 1 {

@@ -9,6 +9,7 @@
 //!   publish            write + sync + rename + sync directory        publish.rs
 //!   read_around        what a device can still read of a file        salvage.rs
 //!   Clock, Entropy     SystemClock, SystemEntropy; SimClock, SimEntropy
+//!   planted            bugs on purpose, for tests of the tests           planted.rs
 //!   sync               locks and threads, or a checker of interleavings    sync/
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! directory. Both are needed, in that order, before anything may rely on the file.
 
 mod clock;
+pub mod planted;
 mod publish;
 mod real;
 mod salvage;

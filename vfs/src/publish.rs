@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use crate::Vfs;
+use crate::planted::{Bug, planted};
 
 /// How much of a file is read at a time while it is checked.
 const READ_BYTES: usize = 1 << 20;
@@ -59,13 +60,20 @@ pub fn publish(vfs: &dyn Vfs, files: &[Draft<'_>]) -> Result<(), PublishError> {
     let mut directories = BTreeSet::new();
     for file in files {
         vfs.rename(&file.draft, &file.directory.join(&file.name)).map_err(PublishError::Indeterminate)?;
-        directories.insert(file.directory.as_path());
+        if !name_stays_unsynced(file) {
+            directories.insert(file.directory.as_path());
+        }
         directories.extend(file.draft.parent());
     }
     directories
         .into_iter()
         .try_for_each(|directory| vfs.sync_dir(directory))
         .map_err(PublishError::Indeterminate)
+}
+
+fn name_stays_unsynced(file: &Draft<'_>) -> bool {
+    let is_block = file.name.ends_with(".blk");
+    planted(Bug::BlockNameNotSynced) && is_block || planted(Bug::ManifestNameNotSynced) && !is_block
 }
 
 fn write_draft(vfs: &dyn Vfs, file: &Draft<'_>) -> io::Result<()> {
@@ -77,8 +85,13 @@ fn write_draft(vfs: &dyn Vfs, file: &Draft<'_>) -> io::Result<()> {
         }
         created => created?,
     };
+    if planted(Bug::PublishSyncsTooEarly) {
+        handle.sync()?;
+    }
     handle.write_at(file.bytes, 0)?;
-    handle.sync()?;
+    if !planted(Bug::PublishSyncsTooEarly) && !planted(Bug::PublishNotSynced) {
+        handle.sync()?;
+    }
     drop(handle);
     // A fresh handle: what later readers will see, not what was handed to the writer.
     let back = vfs.open(&file.draft)?;

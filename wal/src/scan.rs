@@ -10,6 +10,7 @@
 use std::io;
 use std::ops::Range;
 
+use annals_vfs::planted::{Bug, planted};
 use annals_vfs::{File, read_around};
 
 use crate::error::{DamageKind, LSN_MAX};
@@ -320,6 +321,8 @@ pub(crate) struct Survey {
     pub(crate) frames: u64,
     /// Whether the last frame is a seal.
     pub(crate) sealed: bool,
+    /// Whether all bytes between frames are zero.
+    pub(crate) padding_zero: bool,
     /// The place after the last frame that verifies.
     pub(crate) position: Position,
 }
@@ -348,11 +351,13 @@ impl Survey {
             highest: before_first,
             frames: 0,
             sealed: false,
+            padding_zero: true,
             position: scan.position(),
         };
         loop {
             match scan.next()? {
-                Found::Frame { frame, .. } => {
+                Found::Frame { frame, padding_zero, .. } => {
+                    survey.padding_zero &= padding_zero;
                     survey.durable = survey.durable.max(frame.durable);
                     survey.highest = survey.highest.max(frame.lsn);
                     survey.frames += 1;
@@ -375,6 +380,7 @@ impl Survey {
     /// A stretch that the device cannot read was not torn by a crash: what verifies after it is kept.
     pub(crate) fn cut(&self) -> Option<Cut> {
         let torn = |bad: &&Bad| match bad.last {
+            _ if planted(Bug::DamageTakenForTail) => true,
             Some(last) => last > self.durable && bad.kind != DamageKind::Unreadable,
             None => true,
         };

@@ -14,6 +14,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use annals_vfs::planted::{Bug, planted};
 use annals_vfs::{Entropy, File, Vfs};
 
 use crate::error::WalError;
@@ -80,6 +81,9 @@ impl Provision {
         entropy
             .fill(&mut salt_seed)
             .map_err(|source| WalError::io("draw a salt for segments of", &place.directory, source))?;
+        if planted(Bug::SaltReused) {
+            salt_seed = [7; 16];
+        }
         Ok(Provision {
             directory: place.directory.clone(),
             temporary: place.temporary.clone(),
@@ -197,6 +201,9 @@ impl Provision {
         let path = self.directory.join(segment_name(number));
         vfs.rename(draft, &path).map_err(|source| WalError::io("publish", &path, source))?;
         for directory in [&self.directory, &self.temporary] {
+            if planted(Bug::SegmentNameNotSynced) {
+                continue;
+            }
             vfs.sync_dir(directory).map_err(|source| WalError::io("sync", directory, source))?;
         }
         Ok(path)
@@ -282,14 +289,24 @@ impl Active {
     pub(crate) fn write(&mut self, batch: &Batch<'_>) -> io::Result<()> {
         assert_eq!(batch.start, self.written, "batches are written in order");
         assert!(batch.position.offset <= self.file_bytes, "a batch fits into its segment");
-        self.file.write_at(batch.buffer, batch.start.offset)?;
+        match self.file.write_at(batch.buffer, batch.start.offset) {
+            Err(_) if planted(Bug::ShortWriteIgnored) => {}
+            Err(_) if planted(Bug::SegmentKeptAfterFailure) => {
+                self.file.write_at(batch.buffer, batch.start.offset)?;
+            }
+            written => written?,
+        }
         self.written = batch.position;
         Ok(())
     }
 
     /// Makes what was written durable. After an error the segment is not to be used again.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
-        self.file.sync()?;
+        match self.file.sync() {
+            Err(_) if planted(Bug::SyncRetried) => self.file.sync()?,
+            _ if planted(Bug::LogNotSynced) => {}
+            synced => synced?,
+        }
         self.unmarked |= self.durable.last != self.written.last;
         self.durable = self.written;
         Ok(())
