@@ -47,6 +47,7 @@ use annals_model::{
     BlockContent, BlockId, BlockMeta, Day, Lsn, LsnRange, TenantNumber, TimeRange, Timestamp,
 };
 use annals_vfs::Sealed;
+use annals_vfs::planted::{Bug, planted};
 use crc32fast::Hasher;
 
 use crate::error::{BlockError, BlockIdentity, Corruption, SectionInfo};
@@ -69,10 +70,20 @@ const TRAILER_BYTES: usize = 12;
 const SECTION_PLAIN_BYTES_MAX: usize = 1 << 31;
 /// zstd stores 128 KiB in 4 bytes at best: a larger claim is refused before memory is taken for it.
 const SQUEEZED_ONE_IN_MAX: usize = 1 << 15;
+/// A section, or the texts of its symbols, is at most this many times the file that it unfolds from, and
+/// [`UNFOLDED_BYTES_MIN`] more: a forged file of a few kilobytes must not take gigabytes before it is refused. Writers
+/// store a section that would unfold further as it is; indexes of real series unfold to a few times the file.
+pub(crate) const UNFOLD_FACTOR: usize = 64;
+const UNFOLDED_BYTES_MIN: usize = 1 << 20;
 const PACKING_PLAIN: u8 = 0;
 const PACKING_ZSTD: u8 = 1;
 /// The ordinal that stands for a section as a whole.
 const WHOLE: u64 = u64::MAX;
+
+/// What a section of a file of that size may unfold to.
+fn unfolded_bytes_max(file_bytes: usize) -> usize {
+    file_bytes.saturating_mul(UNFOLD_FACTOR).saturating_add(UNFOLDED_BYTES_MIN).min(SECTION_PLAIN_BYTES_MAX)
+}
 
 /// What a section holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -240,8 +251,24 @@ impl ContainerWriter {
 
     /// Appends a section, compressed where that saves a sixteenth.
     pub(crate) fn put_index(&mut self, kind: SectionKind, bytes: &[u8], squeezer: &mut Squeezer) {
+        self.put_folded(kind, bytes, bytes.len(), squeezer);
+    }
+
+    /// The same for a section from which a reader makes `unfolded_bytes`: compressed only where the file is large enough
+    /// for a reader to believe that.
+    pub(crate) fn put_folded(
+        &mut self,
+        kind: SectionKind,
+        bytes: &[u8],
+        unfolded_bytes: usize,
+        squeezer: &mut Squeezer,
+    ) {
         let frame = if bytes.len() <= SECTION_PLAIN_BYTES_MAX { squeezer.repeats(bytes) } else { None };
-        match frame.filter(|frame| frame.len() + bytes.len() / 16 < bytes.len()) {
+        let believed = |frame: &Vec<u8>| {
+            bytes.len().max(unfolded_bytes) <= unfolded_bytes_max(self.bytes.len() + frame.len())
+        };
+        let saves = |frame: &Vec<u8>| frame.len() + bytes.len() / 16 < bytes.len();
+        match frame.filter(|frame| saves(frame) && believed(frame)) {
             Some(frame) => self.put_section(kind, PACKING_ZSTD, &frame, bytes.len()),
             None => self.put_section(kind, PACKING_PLAIN, bytes, bytes.len()),
         }
@@ -327,7 +354,7 @@ impl Container {
         if header.required & !FEATURES_KNOWN != 0 {
             return Err(BlockError::UnknownFeature { name, bits: header.required & !FEATURES_KNOWN });
         }
-        if header.identity != identity {
+        if header.identity != identity && !planted(Bug::IdentityIgnored) {
             let (expected, found) = (identity, header.identity);
             return Err(BlockError::WrongIdentity { name, expected, found });
         }
@@ -378,7 +405,7 @@ impl Container {
         let corrupt = |what| self.corrupt(kind, None, what);
         let section = self.find(kind)?;
         let stored = self.stored(section).to_vec();
-        if self.checker.part(kind, WHOLE, &stored) != section.check {
+        if self.checker.part(kind, WHOLE, &stored) != section.check && !planted(Bug::PartNotChecked) {
             return Err(corrupt("check mismatch: damaged, or of another block"));
         }
         if section.packing == PACKING_PLAIN {
@@ -398,11 +425,21 @@ impl Container {
             .ok_or_else(|| self.corrupt(part.kind, Some(part.ordinal), "it lies outside its section"))?;
         copy.clear();
         copy.extend_from_slice(stored);
-        if self.checker.part(part.kind, part.ordinal, copy) != part.check {
+        if self.checker.part(part.kind, part.ordinal, copy) != part.check && !planted(Bug::PartNotChecked) {
             let what = "check mismatch: damaged, or of another block";
             return Err(self.corrupt(part.kind, Some(part.ordinal), what));
         }
         Ok(())
+    }
+
+    /// What a section of this file may unfold to.
+    pub(crate) fn unfolded_bytes_max(&self) -> usize {
+        unfolded_bytes_max(self.bytes.len())
+    }
+
+    /// How many bytes a section is once decompressed, as the footer says.
+    pub(crate) fn plain_bytes(&self, kind: SectionKind) -> Result<u64, BlockError> {
+        self.find(kind).map(|section| section.plain_bytes as u64)
     }
 
     /// How many bytes a section takes in the file.
@@ -542,7 +579,8 @@ fn parse_footer(footer: &[u8], footer_offset: usize, checker: &Checker) -> Resul
     let mut sections: Vec<Section> = Vec::with_capacity(count);
     let mut next = HEADER_BYTES;
     for _ in 0..count {
-        let section = parse_section(&mut cursor).ok_or("a section that no version of the format has")?;
+        let section =
+            parse_section(&mut cursor, footer_offset).ok_or("a section that no version of the format has")?;
         if section.offset != next || sections.iter().any(|before| before.kind == section.kind) {
             return Err("sections do not follow each other");
         }
@@ -558,7 +596,7 @@ fn parse_footer(footer: &[u8], footer_offset: usize, checker: &Checker) -> Resul
     Ok(Footer { sections, totals: Totals { time, series, rows }, body_check })
 }
 
-fn parse_section(cursor: &mut Cursor<'_>) -> Option<Section> {
+fn parse_section(cursor: &mut Cursor<'_>, body_bytes: usize) -> Option<Section> {
     let tag = cursor.u8()?;
     let kind = SECTION_KINDS.into_iter().find(|&kind| kind as u8 == tag)?;
     let packing = cursor.u8().filter(|&packing| packing <= PACKING_ZSTD)?;
@@ -569,13 +607,16 @@ fn parse_section(cursor: &mut Cursor<'_>) -> Option<Section> {
     let plain_bytes = usize::try_from(cursor.u64()?).ok()?;
     match packing {
         PACKING_PLAIN => stored_bytes == plain_bytes,
-        _ => plain_bytes <= SECTION_PLAIN_BYTES_MAX.min(stored_bytes.saturating_mul(SQUEEZED_ONE_IN_MAX)),
+        _ => {
+            plain_bytes
+                <= unfolded_bytes_max(body_bytes).min(stored_bytes.saturating_mul(SQUEEZED_ONE_IN_MAX))
+        }
     }
     .then_some(())?;
     Some(Section { kind, packing, check, offset, stored_bytes, plain_bytes })
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl Container {
     /// The same block with one section replaced by what `change` makes of it, all checks made to fit: damage
     /// that no check can see, as a hostile writer would make it.
@@ -594,6 +635,28 @@ impl Container {
         writer.finish(Totals { time, series, rows }).bytes
     }
 
+    /// The same block with one section replaced by a zstd frame that is said to hold so many bytes.
+    #[cfg(test)]
+    pub(crate) fn forge_packed(&self, kind: SectionKind, frame: &[u8], plain_bytes: usize) -> Vec<u8> {
+        let identity = BlockIdentity { tenant: self.tenant(), id: self.meta.id };
+        let mut writer = ContainerWriter::new(identity, self.meta.lsns, self.meta.level);
+        for section in &self.sections {
+            if section.kind == kind {
+                writer.put_section(kind, PACKING_ZSTD, frame, plain_bytes);
+            } else {
+                writer.put_data(section.kind, &self.section(section.kind).expect("undamaged"));
+            }
+        }
+        let (time, series, rows) = (self.meta.time, self.meta.series, self.meta.rows);
+        writer.finish(Totals { time, series, rows }).bytes
+    }
+
+    #[cfg(test)]
+    pub(crate) fn footer_check(&self, checked: &[u8]) -> u32 {
+        self.checker.tagged(FOOTER_TAG, WHOLE, checked)
+    }
+
+    #[cfg(test)]
     pub(crate) fn part_check(&self, kind: SectionKind, ordinal: u64, bytes: &[u8]) -> u32 {
         self.checker.part(kind, ordinal, bytes)
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::schema::{FieldSchema, FieldType, KindSchema, MetricSchema};
 use annals_model::{
     BlockContent, BlockId, Day, FieldValue, LabelSet, Lsn, LsnRange, MatchOp, Matcher, Pseudonym, SeriesKind,
@@ -10,8 +11,11 @@ use annals_model::{
 use annals_vfs::Sealed;
 
 use crate::container::{Container, SectionKind};
+use crate::schemas::encode_schemas;
 use crate::testing::Rng;
-use crate::{BlockIdentity, ChunkAge, MetricBlock, MetricBlockWriter, SignalBlock, SignalBlockWriter};
+use crate::{
+    BlockIdentity, ChunkAge, MetricBlock, MetricBlockWriter, SignalBlock, SignalBlockWriter, WriteError,
+};
 
 const FORGERIES: u64 = 150;
 
@@ -225,6 +229,103 @@ fn forged_data_never_panics() {
             }));
         }
     }
+}
+
+/// Each takes a few bytes of the file and would take a thousand times as many in memory.
+#[test]
+fn what_unfolds_beyond_its_file_is_refused_before_memory_is_taken() {
+    let content = BlockContent::RawMetrics;
+    let open = |bytes| MetricBlock::open(Sealed::new(bytes), identity(content), "forged");
+    let container =
+        Container::open(Sealed::new(metric_block()), identity(content), content, "ours").expect("ours");
+
+    // Ten thousand symbols of 2 KB, each sharing all but six digits with the one before.
+    let shared = container.forge(SectionKind::Symbols, |bytes| {
+        bytes.clear();
+        bytes.put_varint(10_000);
+        for number in 0..10_000 {
+            let text = format!("{}{number:06}", "x".repeat(2_000));
+            bytes.put_varint(if number == 0 { 0 } else { 2_000 });
+            bytes.put_blob(if number == 0 { text.as_bytes() } else { &text.as_bytes()[2_000..] });
+        }
+    });
+    let found = open(shared).expect("the frame fits").find(&[]).expect_err("refused").to_string();
+    assert!(found.contains("symbols are longer than allowed"), "{found}");
+
+    // A zstd frame of nothing but zeros.
+    let plain = vec![0u8; 64 << 20];
+    let frame = crate::squeeze::Squeezer::new().repeats(&plain).expect("memory for a frame");
+    assert!(frame.len() < 8 << 10, "what it takes in the file: {}", frame.len());
+    let packed = container.forge_packed(SectionKind::Labels, &frame, plain.len());
+    let found = open(packed).expect_err("refused").to_string();
+    assert!(found.contains("a section that no version of the format has"), "{found}");
+
+    // A footer that counts more series than the table has bytes for: a set of them would take half a gigabyte.
+    let mut counted = container.forge(SectionKind::Series, |_| ());
+    let end = counted.len();
+    counted[end - 32..end - 24].copy_from_slice(&u64::from(u32::MAX).to_le_bytes());
+    let counted = refooted(&container, counted);
+    let found = open(counted).expect_err("refused").to_string();
+    assert!(found.contains("more series than its table has room for"), "{found}");
+}
+
+/// The same block with the footer's check recomputed.
+fn refooted(container: &Container, mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.len();
+    let footer_bytes = Cursor::new(&bytes[end - 12..]).u32().expect("a trailer") as usize + 12;
+    let check = container.footer_check(&bytes[end - footer_bytes..end - 8]);
+    bytes[end - 8..end - 4].copy_from_slice(&check.to_le_bytes());
+    bytes
+}
+
+/// Each row takes memory for every field of its kind: a kind of ten thousand absent fields is refused.
+#[test]
+fn kinds_of_too_many_fields_are_refused_by_writer_and_reader() {
+    let field = |number: usize| FieldSchema {
+        name: format!("f{number}").into(),
+        field_type: FieldType::HttpStatus,
+        required: false,
+    };
+    let kind =
+        |fields| KindSchema { name: "k".into(), fields: (0..fields).map(field).collect(), metrics: vec![] };
+    let row = |fields: usize| SignalRow {
+        kind: "k".into(),
+        site: SiteName::new("shop").expect("valid"),
+        time: Timestamp(Day(20).range().start.0 + 1),
+        fields: vec![None; fields],
+    };
+    let identity = identity(BlockContent::RawSignals);
+    let write = |fields| {
+        let mut writer = SignalBlockWriter::new(identity, LSNS, 0, vec![Arc::new(kind(fields))]);
+        writer.add(&row(fields)).and_then(|()| writer.finish())
+    };
+    let ours = write(64).expect("as many as are allowed").expect("not empty").bytes;
+    let refused = write(65).expect_err("one too many");
+    assert_eq!(refused, WriteError::TooMany { what: "fields of a kind", max: 64 });
+    let container =
+        Container::open(Sealed::new(ours), identity, BlockContent::RawSignals, "ours").expect("ours");
+    let forged =
+        container.forge(SectionKind::Schemas, |bytes| *bytes = encode_schemas(&[Arc::new(kind(65))]));
+    let block = SignalBlock::open(Sealed::new(forged), identity, "forged").expect("the frame fits");
+    let found = block.kinds().map(<[_]>::len).expect_err("refused").to_string();
+    assert!(found.contains("a schema cannot be read"), "{found}");
+}
+
+/// Labels of two kilobytes that hardly differ: the index would compress by more than a reader believes.
+#[test]
+fn an_index_that_hardly_differs_is_written_so_that_it_can_be_read() {
+    let mut writer = MetricBlockWriter::new(identity(BlockContent::RawMetrics), LSNS, 0, ChunkAge::Fresh);
+    let stamps = [Day(20).range().start.0 + 1];
+    for series in 0..2_000 {
+        let value = format!("{}{series:06}{}", "x".repeat(1_000), "y".repeat(1_000));
+        let labels = LabelSet::from_pairs([("a", value)]).expect("valid");
+        writer.add_series(&labels, SeriesKind::Gauge, &stamps, &[1.0]).expect("valid");
+    }
+    let bytes = writer.finish().expect("small").expect("not empty").bytes;
+    let block =
+        MetricBlock::open(Sealed::new(bytes), identity(BlockContent::RawMetrics), "ours").expect("a block");
+    assert_eq!(block.verify(), []);
+    assert_eq!(block.label_values("a").expect("readable").len(), 2_000);
 }
 
 /// A block of one series with one chunk of 1024 samples per value given, all of equal size.

@@ -45,6 +45,9 @@ mod container;
 mod error;
 #[cfg(test)]
 mod forged;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod labels;
 mod metric_block;
 mod metric_writer;

@@ -17,7 +17,7 @@ use crate::container::{Container, SectionKind};
 use crate::error::{BlockError, BlockIdentity, CodecUse, Damage, Findings, SectionInfo};
 use crate::labels::LabelIndex;
 use crate::scratch::{Scratch, with_scratch};
-use crate::series::{Chunk, SeriesTable};
+use crate::series::{Chunk, SERIES_ENTRY_BYTES_MIN, SeriesTable};
 use crate::symbols::Symbols;
 
 /// An opened block of metric samples. Series are known by their ordinal, which counts them in label order.
@@ -33,8 +33,14 @@ impl MetricBlock {
     /// Opens a block from its file's bytes; `name` is the file's, for errors.
     pub fn open(bytes: Sealed, identity: BlockIdentity, name: &str) -> Result<MetricBlock, BlockError> {
         let container = Container::open(bytes, identity, BlockContent::RawMetrics, name)?;
+        // Before anything is sized by it: sets of series are built up to this number.
+        let room = container.plain_bytes(SectionKind::Series)? / SERIES_ENTRY_BYTES_MIN;
         let series_count = u32::try_from(container.meta().series)
-            .map_err(|_| container.corrupt(SectionKind::Series, None, "more series than can be numbered"))?;
+            .ok()
+            .filter(|&count| u64::from(count) <= room)
+            .ok_or_else(|| {
+                container.corrupt(SectionKind::Series, None, "more series than its table has room for")
+            })?;
         Ok(MetricBlock { container, series_count, labels: OnceLock::new(), series: OnceLock::new() })
     }
 
@@ -291,8 +297,11 @@ impl MetricBlock {
         if let Some(index) = self.labels.get() {
             return Ok(index);
         }
-        let symbols = Symbols::parse(&self.container.section(SectionKind::Symbols)?)
-            .map_err(|what| self.container.corrupt(SectionKind::Symbols, None, what))?;
+        let symbols = Symbols::parse(
+            &self.container.section(SectionKind::Symbols)?,
+            self.container.unfolded_bytes_max(),
+        )
+        .map_err(|what| self.container.corrupt(SectionKind::Symbols, None, what))?;
         let bytes = self.container.section(SectionKind::Labels)?;
         let index = LabelIndex::parse(bytes, symbols, self.series_count)
             .map_err(|what| self.container.corrupt(SectionKind::Labels, None, what))?;

@@ -18,7 +18,7 @@ use crate::container::{ContainerWriter, EncodedBlock, SectionKind, Totals};
 use crate::error::{BlockIdentity, WriteError};
 use crate::labels::{PairRuns, encode_labels};
 use crate::series::put_series;
-use crate::symbols::Interner;
+use crate::symbols::{EncodedSymbols, Interner};
 
 /// Samples per chunk straight from the head: decoded in full even for a narrow query, so they are short.
 const FRESH_SAMPLES: usize = 1024;
@@ -39,7 +39,7 @@ pub enum ChunkAge {
 }
 
 impl ChunkAge {
-    fn effort(self) -> Effort {
+    pub(crate) fn effort(self) -> Effort {
         match self {
             ChunkAge::Fresh => Effort::Fast,
             ChunkAge::Merged => Effort::Small,
@@ -156,7 +156,7 @@ impl MetricBlockWriter {
     pub fn finish(self) -> Result<Option<EncodedBlock>, WriteError> {
         let Some((first, last)) = self.time else { return Ok(None) };
         let day = self.container.identity().id.day;
-        let (symbols, ranks) = self.symbols.finish();
+        let EncodedSymbols { bytes: symbols, ranks, text_bytes } = self.symbols.finish();
         let rank = |number: u32| ranks.get(number as usize).copied().unwrap_or(0);
         let mut pairs: Vec<(u32, u32, u32)> =
             self.pairs.iter().map(|(&(name, value), &number)| (rank(name), rank(value), number)).collect();
@@ -189,7 +189,7 @@ impl MetricBlockWriter {
         container.put_data(SectionKind::Stamps, &self.columns.data);
         container.put_data(SectionKind::Values, &self.values);
         container.put_index(SectionKind::Columns, &self.columns.directory(day), &mut squeezer);
-        container.put_index(SectionKind::Symbols, &symbols, &mut squeezer);
+        container.put_folded(SectionKind::Symbols, &symbols, text_bytes, &mut squeezer);
         container.put_index(SectionKind::Labels, &labels, &mut squeezer);
         container.put_index(SectionKind::Series, &table, &mut squeezer);
         container.put_data(SectionKind::Checks, &self.checks);

@@ -24,6 +24,10 @@ use annals_model::schema::{FieldSchema, FieldType, KindSchema, MetricSchema};
 /// A flag is a bit of 64.
 const FLAGS_MAX: usize = 64;
 
+/// No kind has more fields: each row of a group takes memory for every field of its kind, also where the row has none of
+/// them and takes no byte in the file.
+pub(crate) const FIELDS_MAX: usize = 64;
+
 /// Encodes schemas.
 pub(crate) fn encode_schemas(kinds: &[Arc<KindSchema>]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -126,6 +130,7 @@ fn parse_kind(cursor: &mut Cursor<'_>) -> Option<KindSchema> {
         };
         Some(FieldSchema { name, field_type: parse_type(cursor)?, required })
     })?;
+    (fields.len() <= FIELDS_MAX).then_some(())?;
     let position = |cursor: &mut Cursor<'_>| parse_size(cursor).filter(|&at| at < fields.len());
     let metrics = parse_list(cursor, 3, |cursor| {
         let tag = cursor.u8()?;

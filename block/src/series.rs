@@ -20,6 +20,9 @@ use annals_model::bytes::{Cursor, PutBytes};
 use crate::columns::Column;
 use crate::container::{Part, SectionKind};
 
+/// What an entry takes at least: kind, number of pairs, number of chunks, and one chunk of two numbers.
+pub(crate) const SERIES_ENTRY_BYTES_MIN: u64 = 5;
+
 /// Appends a series' entry: kind, pairs (ascending), chunks (column, bytes).
 pub(crate) fn put_series(kind: SeriesKind, pairs: &[u32], chunks: &[(u32, u32)], out: &mut Vec<u8>) {
     out.put_u8(kind.tag());
@@ -73,7 +76,7 @@ impl SeriesTable {
         values_bytes: u64,
     ) -> Result<SeriesTable, &'static str> {
         let mut cursor = Cursor::new(&bytes);
-        let count = cursor.count(4).ok_or("it is shorter than its series")?;
+        let count = cursor.count(SERIES_ENTRY_BYTES_MIN as usize).ok_or("it is shorter than its series")?;
         let mut entries = Vec::with_capacity(count);
         let (mut first_chunk, mut values) = (0u32, 0u64);
         for _ in 0..count {

@@ -202,8 +202,9 @@ impl SignalBlock {
         if kinds.len() as u64 != container.meta().series {
             return Err(corrupt(SectionKind::Schemas, "not as many kinds as the footer says"));
         }
-        let symbols = Symbols::parse(&container.section(SectionKind::Symbols)?)
-            .map_err(|what| corrupt(SectionKind::Symbols, what))?;
+        let symbols =
+            Symbols::parse(&container.section(SectionKind::Symbols)?, container.unfolded_bytes_max())
+                .map_err(|what| corrupt(SectionKind::Symbols, what))?;
         let symbols = (0..symbols.len() as u32).filter_map(|rank| symbols.get(rank)).map(Arc::from).collect();
         let rows_bytes = container.section_bytes(SectionKind::Rows)?;
         let day = container.meta().id.day;

@@ -23,8 +23,8 @@ use crate::codec::ints::IntEncoder;
 use crate::container::{ContainerWriter, EncodedBlock, Part, SectionKind, Totals};
 use crate::error::{BlockIdentity, WriteError};
 use crate::rows::{Row, RowEncoder, cell};
-use crate::schemas::encode_schemas;
-use crate::symbols::{Interner, SYMBOL_BYTES_MAX};
+use crate::schemas::{FIELDS_MAX, encode_schemas};
+use crate::symbols::{EncodedSymbols, Interner, SYMBOL_BYTES_MAX};
 
 /// Rows per group: what a scan decodes at least.
 const GROUP_ROWS: usize = 4096;
@@ -42,7 +42,7 @@ pub struct SignalBlockWriter {
 }
 
 impl SignalBlockWriter {
-    /// A block without rows. It stores the schemas of `kinds`; every row must be of one of them.
+    /// A block without rows. It stores the schemas of `kinds`, each of at most 64 fields; every row must be of one of them.
     #[must_use]
     pub fn new(
         identity: BlockIdentity,
@@ -75,6 +75,9 @@ impl SignalBlockWriter {
         }
         if let Some(kind) = &self.repeated {
             return Err(WriteError::RepeatedKind { kind: Arc::clone(kind) });
+        }
+        if self.kinds.iter().any(|kind| kind.fields.len() > FIELDS_MAX) {
+            return Err(WriteError::TooMany { what: "fields of a kind", max: FIELDS_MAX as u64 });
         }
         let row = self.rows.len() as u64;
         if !id.day.range().contains(signal.time) {
@@ -116,7 +119,7 @@ impl SignalBlockWriter {
         let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else { return Ok(None) };
         let time = TimeRange::new(Timestamp(first.time - 1), Timestamp(last.time));
         let day_start = self.container.identity().id.day.range().start.0;
-        let (symbols, ranks) = self.symbols.finish();
+        let EncodedSymbols { bytes: symbols, ranks, text_bytes } = self.symbols.finish();
         let mut encoder = RowEncoder { ints: IntEncoder::new(), symbols: ranks };
         let (mut data, mut directory, mut checks) = (Vec::new(), Vec::new(), Vec::new());
         let groups = self.rows.chunks(GROUP_ROWS);
@@ -136,7 +139,7 @@ impl SignalBlockWriter {
         let mut squeezer = encoder.ints.squeezer;
         container.put_data(SectionKind::Rows, &data);
         container.put_index(SectionKind::Schemas, &encode_schemas(&self.kinds), &mut squeezer);
-        container.put_index(SectionKind::Symbols, &symbols, &mut squeezer);
+        container.put_folded(SectionKind::Symbols, &symbols, text_bytes, &mut squeezer);
         container.put_index(SectionKind::Groups, &directory, &mut squeezer);
         let (series, rows) = (self.kinds.len() as u64, self.rows.len() as u64);
         Ok(Some(container.finish(Totals { time, series, rows })))

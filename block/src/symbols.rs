@@ -5,16 +5,23 @@
 //! | varint | `count`  | then for each, ascending by bytes:                                 |
 //! | varint | `shared` | bytes that it has in common with the start of the one before       |
 //! |   blob | `rest`   | the other bytes                                                    |
+//!
+//! A symbol takes at least one byte per [`UNFOLD_FACTOR`] of its length: where it has more than that in common with the one
+//! before, it shares less than it could. So the texts of a table are never much longer than the table, and a reader need
+//! not believe one that says otherwise.
 
 use annals_model::bytes::{Cursor, PutBytes};
 use hashbrown::HashMap;
 
 use crate::FixedHash;
+use crate::container::UNFOLD_FACTOR;
 
 /// No symbol is longer: the longest label value is.
 pub(crate) const SYMBOL_BYTES_MAX: usize = annals_model::LABEL_VALUE_BYTES_MAX;
 /// All symbols of a block together.
 const SYMBOLS_BYTES_MAX: usize = 1 << 30;
+/// `shared` and the length of `rest` take at least a byte each.
+const ENTRY_BYTES_MIN: usize = 2;
 
 /// Collects strings and gives them provisional numbers, in order of arrival.
 #[derive(Default)]
@@ -35,11 +42,11 @@ impl Interner {
     }
 
     /// The encoded table, and the final number of each provisional one.
-    pub(crate) fn finish(self) -> (Vec<u8>, Vec<u32>) {
+    pub(crate) fn finish(self) -> EncodedSymbols {
         let mut sorted: Vec<(Box<str>, u32)> = self.numbers.into_iter().collect();
         sorted.sort_unstable();
         let mut ranks = vec![0; sorted.len()];
-        let mut bytes = Vec::new();
+        let (mut bytes, mut text_bytes) = (Vec::new(), 0);
         bytes.put_varint(sorted.len() as u64);
         let mut before: &[u8] = &[];
         for (rank, (text, number)) in (0u32..).zip(&sorted) {
@@ -47,13 +54,25 @@ impl Interner {
                 *slot = rank;
             }
             let text = text.as_bytes();
-            let shared = before.iter().zip(text).take_while(|(a, b)| a == b).count();
+            let common = before.iter().zip(text).take_while(|(a, b)| a == b).count();
+            let rest_min = text.len().div_ceil(UNFOLD_FACTOR).saturating_sub(ENTRY_BYTES_MIN);
+            let shared = common.min(text.len() - rest_min);
             bytes.put_varint(shared as u64);
             bytes.put_blob(text.get(shared..).unwrap_or_default());
+            text_bytes += text.len();
             before = text;
         }
-        (bytes, ranks)
+        EncodedSymbols { bytes, ranks, text_bytes }
     }
+}
+
+/// A table as it is written.
+pub(crate) struct EncodedSymbols {
+    pub(crate) bytes: Vec<u8>,
+    /// The final number of each provisional one.
+    pub(crate) ranks: Vec<u32>,
+    /// What a reader makes of the table.
+    pub(crate) text_bytes: usize,
 }
 
 /// A table that was read: every string is UTF-8, and they ascend.
@@ -65,11 +84,12 @@ pub(crate) struct Symbols {
 }
 
 impl Symbols {
-    /// Reads a table; says what is wrong where it is not one.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Symbols, &'static str> {
+    /// Reads a table whose texts are at most so long; says what is wrong where it is not one.
+    pub(crate) fn parse(bytes: &[u8], text_bytes_max: usize) -> Result<Symbols, &'static str> {
         const SHORT: &str = "it ends within a symbol";
+        let text_bytes_max = text_bytes_max.min(SYMBOLS_BYTES_MAX);
         let mut cursor = Cursor::new(bytes);
-        let count = cursor.count(2).ok_or(SHORT)?;
+        let count = cursor.count(ENTRY_BYTES_MIN).ok_or(SHORT)?;
         let (mut text, mut ends) = (String::new(), Vec::with_capacity(count));
         let (mut before, mut symbol) = (Vec::new(), Vec::new());
         for position in 0..count {
@@ -77,7 +97,7 @@ impl Symbols {
             symbol.clear();
             symbol.extend_from_slice(before.get(..shared).ok_or("a symbol shares more than there is")?);
             symbol.extend_from_slice(cursor.blob().ok_or(SHORT)?);
-            if symbol.len() > SYMBOL_BYTES_MAX || text.len() + symbol.len() > SYMBOLS_BYTES_MAX {
+            if symbol.len() > SYMBOL_BYTES_MAX || text.len() + symbol.len() > text_bytes_max {
                 return Err("its symbols are longer than allowed");
             }
             if position > 0 && symbol <= before {
@@ -135,12 +155,13 @@ mod tests {
 
         #[test]
         fn every_string_is_found_by_rank_and_by_text(
-            texts in prop::collection::vec("[a-c]{0,3}|\\PC{0,12}", 0..40),
+            texts in prop::collection::vec("[a-c]{0,3}|\\PC{0,12}|x{300,1500}[a-c]", 0..40),
         ) {
             let mut interner = Interner::default();
             let numbers: Vec<u32> = texts.iter().map(|text| interner.number(text)).collect();
-            let (bytes, ranks) = interner.finish();
-            let symbols = Symbols::parse(&bytes).expect("our own");
+            let EncodedSymbols { bytes, ranks, text_bytes } = interner.finish();
+            prop_assert!(text_bytes <= UNFOLD_FACTOR * bytes.len());
+            let symbols = Symbols::parse(&bytes, text_bytes).expect("our own");
             for (text, number) in texts.iter().zip(numbers) {
                 let rank = ranks[number as usize];
                 prop_assert_eq!(symbols.get(rank), Some(text.as_str()));
@@ -152,7 +173,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_parsed_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
-            let _ = Symbols::parse(&bytes);
+            let _ = Symbols::parse(&bytes, 1 << 12);
         }
     }
 }
