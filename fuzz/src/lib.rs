@@ -1,15 +1,35 @@
 //! One target per decoder: arbitrary bytes in, no panic out, and what is accepted makes sense.
 //!
-//! `cargo run --release -p annals-fuzz -- TARGET [--seconds N] [--seed N]` mutates valid inputs of one target, or of
-//! `all`, for a while and prints how many it tried. `cargo test -p annals-fuzz` runs a short slice of each. The same
-//! functions serve a coverage-guided fuzzer: each takes bytes and returns nothing.
+//! ```text
+//!   seeds.rs     valid inputs, made by the encoders                repair/   checks and sizes made to fit again
+//!   mutate.rs    mutations from a seed                             model.rs  bytes read as choices
+//!   targets/     files (segments, manifests, blocks), index and codecs, texts,
+//!                round trips, operations on a store against an oracle
+//!   corpus/      what coverage-guided runs have found worth keeping, per target
+//! ```
+//!
+//! Three drivers call the same functions:
+//!
+//! - `cargo test -p annals-fuzz` replays the corpus and a short slice of mutations;
+//! - `cargo run --release -p annals-fuzz -- TARGET [--seconds N] [--seed N]` mutates valid inputs of one target, or of
+//!   `all`, with nothing but a stable compiler;
+//! - `fuzz/run.sh SECONDS [TARGET…]` runs libFuzzer, which sees what each input reaches (`fuzz_targets/`).
+//!
+//! In half of the cases a mutation is repaired: checksums and lengths are recomputed, so that what lies behind them is
+//! reached too.
 
+mod model;
 mod mutate;
+mod repair;
 mod seeds;
 mod targets;
 
 pub use mutate::{Random, mutate};
 pub use targets::{TARGETS, Target};
+
+#[cfg(feature = "libfuzzer")]
+#[doc(hidden)]
+pub use libfuzzer_sys;
 
 /// Runs one target on its seeds and then on `cases` mutations of them.
 ///
@@ -23,11 +43,23 @@ pub fn run(target: &Target, seed: u64, cases: u64) {
     let mut random = Random::new(seed);
     for case in 0..cases {
         let index = random.below(seeds.len() as u64) as usize;
-        let bytes = mutate(&seeds[index], &seeds, &mut random);
+        let mut bytes = mutate(&seeds[index], &seeds, &mut random);
+        if random.below(2) == 0 {
+            (target.repair)(&mut bytes);
+        }
         let guard = Case { target: target.name, seed, case };
         (target.run)(&bytes);
         std::mem::forget(guard);
     }
+}
+
+/// The target of that name.
+///
+/// # Panics
+/// Where there is none.
+#[must_use]
+pub fn target(name: &str) -> &'static Target {
+    TARGETS.iter().find(|target| target.name == name).expect("a program of each target's name")
 }
 
 /// Names the case while a panic unwinds through it.
@@ -41,4 +73,24 @@ impl Drop for Case {
     fn drop(&mut self) {
         eprintln!("target {} failed in case {} of seed {}", self.target, self.case, self.seed);
     }
+}
+
+/// A program for libFuzzer of one target: runs it, and mutates with a repair in half of the cases.
+#[cfg(feature = "libfuzzer")]
+#[macro_export]
+macro_rules! libfuzzer {
+    ($name:literal) => {
+        use $crate::libfuzzer_sys;
+
+        libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+            ($crate::target($name).run)(bytes);
+        });
+        libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+            let size = libfuzzer_sys::fuzzer_mutate(data, size, max_size);
+            if seed.is_multiple_of(2) {
+                ($crate::target($name).repair)(&mut data[..size]);
+            }
+            size
+        });
+    };
 }

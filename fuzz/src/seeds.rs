@@ -6,9 +6,10 @@ use std::sync::Arc;
 use annals::signals::{Admitter, NameTable, PseudonymKey, builtin, encode_rows};
 use annals::vfs::{SimClock, SimEntropy, SimVfs};
 use annals::{
-    Annals, Background, BatchId, LabelSet, Options, Plan, SampleBatch, SeriesKind, Signal, SignalBatch,
-    SiteName, TenantId, Timestamp,
+    Annals, Background, BatchId, BlockContent, LabelSet, Options, Plan, SampleBatch, SeriesKind, Signal,
+    SignalBatch, SiteName, TenantId, Timestamp,
 };
+use annals_block::fuzzing;
 
 pub(crate) const NOW: i64 = 1_790_000_000_000;
 
@@ -90,6 +91,47 @@ pub(crate) fn rows() -> Vec<Vec<u8>> {
     let mut bytes = Vec::new();
     encode_rows(&schema, &rows, &mut bytes);
     vec![bytes]
+}
+
+/// The id of a store's root, as its catalogue states it.
+pub(crate) fn root_id(vfs: &SimVfs) -> [u8; 16] {
+    let path = vfs.paths().into_iter().rfind(|path| path.to_string_lossy().contains("/catalog-"));
+    let bytes = vfs.read_file(path.expect("a store has a catalogue")).expect("there");
+    *bytes[20..].first_chunk().expect("longer than a header")
+}
+
+/// Records of the log: kind, then payload.
+pub(crate) fn records() -> Vec<Vec<u8>> {
+    let vfs = store();
+    let mut found = Vec::new();
+    let mut each = |record: annals_wal::Record<'_>| found.push([&[record.kind], record.payload].concat());
+    let (root_id, after) = (root_id(&vfs), annals_wal::Lsn(0));
+    annals_wal::read(&vfs, Path::new("/data/wal"), &root_id, after, annals_wal::Tail::AllValid, &mut each)
+        .expect("a sound log");
+    found
+}
+
+/// Blocks of metrics: as they are, and with plain sections, whose bytes mean something each.
+pub(crate) fn metric_blocks() -> Vec<Vec<u8>> {
+    blocks(BlockContent::RawMetrics)
+}
+
+/// The same for signals.
+pub(crate) fn signal_blocks() -> Vec<Vec<u8>> {
+    blocks(BlockContent::RawSignals)
+}
+
+fn blocks(content: BlockContent) -> Vec<Vec<u8>> {
+    let of_content =
+        |bytes: &Vec<u8>| fuzzing::identity(bytes).is_some_and(|identity| identity.id.content == content);
+    let packed: Vec<Vec<u8>> = files(".blk").into_iter().filter(of_content).collect();
+    let plain: Vec<Vec<u8>> = packed.iter().map(|bytes| fuzzing::unpacked(bytes)).collect();
+    [plain, packed].concat()
+}
+
+/// The sections of all blocks, by name, decompressed.
+pub(crate) fn sections() -> Vec<(&'static str, Vec<u8>)> {
+    files(".blk").iter().flat_map(|bytes| fuzzing::sections(bytes)).collect()
 }
 
 pub(crate) fn texts(texts: &[&str]) -> Vec<Vec<u8>> {

@@ -1,0 +1,113 @@
+//! The targets, in the order in which a long run takes them: decoders first.
+
+mod codecs;
+mod damaged;
+mod files;
+mod ops;
+mod oracle;
+mod round_trips;
+mod texts;
+
+use crate::{repair, seeds};
+
+/// A decoder that takes arbitrary bytes, or something that they can be turned into.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Its name on the command line, and that of its corpus.
+    pub name: &'static str,
+    /// Decodes; panics where it finds something wrong with the decoder.
+    pub run: fn(&[u8]),
+    /// Valid inputs to start from.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Makes checks and sizes of mutated bytes fit again, in place.
+    pub repair: fn(&mut [u8]),
+}
+
+impl Target {
+    /// Whether each case opens a store, which takes a thousand times as long as decoding a text.
+    #[must_use]
+    pub fn opens_a_store(&self) -> bool {
+        const OPEN: [&str; 9] = [
+            "wal_segment",
+            "manifest",
+            "catalogue",
+            "key_file",
+            "block_in_store",
+            "record",
+            "record_roundtrip",
+            "engine_ops",
+            "damaged_store_ops",
+        ];
+        OPEN.contains(&self.name)
+    }
+}
+
+const fn plain(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) -> Target {
+    Target { name, run, seeds, repair: repair::nothing }
+}
+
+/// All targets.
+pub const TARGETS: [Target; 27] = [
+    Target {
+        name: "wal_segment",
+        run: files::wal_segment,
+        seeds: || seeds::files("/wal/"),
+        repair: repair::segment,
+    },
+    Target {
+        name: "manifest",
+        run: files::manifest,
+        seeds: || seeds::files("/manifest-"),
+        repair: repair::manifest,
+    },
+    Target {
+        name: "catalogue",
+        run: files::catalogue,
+        seeds: || seeds::files("/catalog-"),
+        repair: repair::catalogue,
+    },
+    Target {
+        name: "key_file",
+        run: files::key_file,
+        seeds: || seeds::files("/keys/"),
+        repair: repair::key_file,
+    },
+    Target {
+        name: "metric_block",
+        run: files::metric_block,
+        seeds: seeds::metric_blocks,
+        repair: repair::block,
+    },
+    Target {
+        name: "signal_block",
+        run: files::signal_block,
+        seeds: seeds::signal_blocks,
+        repair: repair::block,
+    },
+    Target {
+        name: "block_in_store",
+        run: files::block_in_store,
+        seeds: || seeds::files(".blk"),
+        repair: repair::block,
+    },
+    plain("chunk_values", codecs::chunk_values, codecs::values_seeds),
+    plain("chunk_numbers", codecs::chunk_numbers, codecs::numbers_seeds),
+    plain("block_index", codecs::block_index, codecs::index_seeds),
+    plain("row_group", codecs::row_group, codecs::group_seeds),
+    plain("record", files::record, seeds::records),
+    plain("rows", codecs::rows, seeds::rows),
+    plain("labels", codecs::labels, codecs::labels_seeds),
+    plain("promql", texts::promql_text, texts::promql_seeds),
+    plain("schema_toml", texts::schema_toml, texts::schema_seeds),
+    plain("access_log", texts::access_log, texts::access_seeds),
+    plain("sshd_log", texts::sshd_log, texts::sshd_seeds),
+    plain("metrics_text", texts::metrics_text, texts::metrics_seeds),
+    plain("csv", texts::csv, texts::csv_seeds),
+    plain("influx", texts::influx, texts::influx_seeds),
+    plain("codec_roundtrip", round_trips::codec, round_trips::choices),
+    plain("rows_roundtrip", round_trips::rows, round_trips::choices),
+    plain("block_roundtrip", round_trips::block, round_trips::choices),
+    plain("record_roundtrip", round_trips::record, round_trips::choices),
+    plain("engine_ops", ops::engine_ops, ops::seeds),
+    plain("damaged_store_ops", damaged::damaged_store_ops, damaged::seeds),
+];

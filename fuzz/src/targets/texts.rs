@@ -1,0 +1,159 @@
+//! Texts: queries, schemas, and every format that is imported.
+
+use std::sync::LazyLock;
+
+use annals::query::promql::{self, testing::MemorySource};
+use annals::signals::read::{
+    AccessLog, CsvMetrics, Dialect, InfluxLines, MetricReader, MetricsText, Precision, SignalReader, SshdLog,
+    Tally, kind_by_suffix, read_samples, read_signals,
+};
+use annals::signals::{builtin, register};
+use annals::{Budget, LabelSet, QueryLimits, SeriesKind, Timestamp};
+use jiff::tz::TimeZone;
+
+use crate::seeds;
+
+/// What queries are asked of: names and labels that the seeds use.
+static SOURCE: LazyLock<MemorySource> = LazyLock::new(|| {
+    let mut source = MemorySource::default();
+    for (name, kind) in [
+        ("m", SeriesKind::Gauge),
+        ("x", SeriesKind::Counter),
+        ("up", SeriesKind::Gauge),
+        ("d", SeriesKind::Delta),
+    ] {
+        for job in ["x", "y"] {
+            let samples: Vec<(i64, f64)> =
+                (0..30).map(|i| (seeds::NOW - i64::from(30 - i) * 20_000, f64::from(i % 7))).collect();
+            source.add(&[("__name__", name), ("job", job), ("le", "+Inf")], kind, &samples);
+        }
+    }
+    source
+});
+
+pub(super) fn promql_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match promql::parse(text) {
+        Err(error) => assert!(!error.render(text).is_empty()),
+        Ok(expr) => {
+            let printed = expr.to_string();
+            let again = promql::parse(&printed).unwrap_or_else(|error| panic!("{printed}: {error}"));
+            assert_eq!(expr, again, "{printed}");
+            let limits = QueryLimits { steps_max: 100, memory_bytes_max: 1 << 20, ..QueryLimits::default() };
+            let source = &*SOURCE;
+            let options = promql::QueryOptions::default();
+            let _ = promql::instant(source, &expr, Timestamp(seeds::NOW), &options, &Budget::new(limits));
+            let (start, end) = (Timestamp(seeds::NOW - 600_000), Timestamp(seeds::NOW));
+            let _ = promql::range(source, &expr, start, end, 60_000, &options, &Budget::new(limits));
+        }
+    }
+}
+
+pub(super) fn promql_seeds() -> Vec<Vec<u8>> {
+    seeds::texts(&[
+        "sum by (a, b) (rate(http_requests_total{code=~\"5..\", job!=\"x\"}[5m] offset 1h)) / on(a) group_left(c) x",
+        "topk(3, -m @ start() ^ 2) or vector(1e3) unless quantile(0.9, m[1h:5m]) >= bool 0x1f",
+        "histogram_quantile(0.99, sum without (pod) (increase({\"utf.8\", le!=\"\"}[1d])))",
+        "label_replace(up, \"a\", \"$1\", `b`, \"(.*)\") and count_values(\"v\", abs(m))",
+    ])
+}
+
+pub(super) fn schema_toml(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match register(text) {
+        Ok(schema) => assert!(schema.kinds.len() >= builtin().kinds.len()),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+pub(super) fn schema_seeds() -> Vec<Vec<u8>> {
+    seeds::texts(&[
+        "[[kind]]\nname = \"shop.order\"\n\n[[kind.field]]\nname = \"state\"\ntype = \"enumeration\"\n\
+                    values = [\"paid\", \"failed\"]\nrequired = true\n\n[[kind.metric]]\nname = \"orders\"\n\
+                    type = \"count\"\nlabels = [\"state\"]\n",
+    ])
+}
+
+pub(super) fn read_log(reader: &mut dyn SignalReader, bytes: &[u8]) {
+    let mut given = 0;
+    let tally = read_signals(reader, bytes, |signal| {
+        assert!(!signal.kind.is_empty());
+        given += 1;
+    });
+    assert_adds_up(&tally, given);
+}
+
+pub(super) fn access_log(bytes: &[u8]) {
+    read_log(&mut AccessLog::apache(), bytes);
+    read_log(&mut AccessLog::nginx(), bytes);
+}
+
+pub(super) fn access_seeds() -> Vec<Vec<u8>> {
+    seeds::texts(&[
+        "10.0.0.1 - - [17/May/2015:10:05:03 +0000] \"GET /a/b.png?x=1 HTTP/1.1\" 200 203 \"http://r/\" \"M (X)\"\n",
+        "shop.example:443 ::1 - ada [17/May/2015:10:05:03 -0130] \"POST / HTTP/2.0\" 499 - \"-\" \"\\\"\" 0.012\n",
+    ])
+}
+
+pub(super) fn sshd_log(bytes: &[u8]) {
+    read_log(&mut SshdLog::new(2015, TimeZone::UTC), bytes);
+}
+
+pub(super) fn sshd_seeds() -> Vec<Vec<u8>> {
+    seeds::texts(&[
+        "Mar 27 13:06:56 ip-10 sshd[12]: Failed password for invalid user ada from 10.0.0.1 port 22 ssh2\n",
+        "Dec 31 23:59:59 h sshd[1]: message repeated 5 times: [ Failed password for root from ::1 port 1 ssh2]\n",
+        "2026-11-01T10:00:00.5+01:00 h sshd[1]: Accepted publickey for ada from 10.0.0.1 port 22 ssh2: RSA x\n",
+    ])
+}
+
+/// Reads a metric file; what is given to the sink is what the tally says.
+fn read_metrics(reader: &mut dyn MetricReader, bytes: &[u8]) {
+    let mut given = 0u64;
+    let mut sink = |labels: &[(&str, &str)], _: SeriesKind, _: Option<Timestamp>, _: f64| {
+        given += 1;
+        // Readers leave names to admission, which never panics on any.
+        let _ = LabelSet::from_pairs(labels.iter().copied());
+    };
+    let tally = read_samples(reader, bytes, &mut sink);
+    assert_adds_up(&tally, given);
+}
+
+fn assert_adds_up(tally: &Tally, given: u64) {
+    assert_eq!(tally.read, given, "what was read was given");
+    assert_eq!(tally.unreadable > 0, tally.first_unreadable.is_some());
+    assert!(tally.skipped + tally.unreadable <= tally.lines);
+}
+
+pub(super) fn metrics_text(bytes: &[u8]) {
+    for dialect in [Dialect::Prometheus, Dialect::OpenMetrics] {
+        read_metrics(&mut MetricsText::new(dialect, Some(Timestamp(seeds::NOW))), bytes);
+    }
+}
+
+pub(super) fn metrics_seeds() -> Vec<Vec<u8>> {
+    seeds::texts(&[
+        "# TYPE http_requests_total counter\nhttp_requests_total{code=\"200\",p=\"a\\\"b\\n\"} 1.5e3 1700000000000\n",
+        "# TYPE x histogram\nx_bucket{le=\"+Inf\"} 3 # {id=\"1\"} 0.5\nx_sum NaN\n# EOF\n",
+    ])
+}
+
+pub(super) fn csv(bytes: &[u8]) {
+    read_metrics(&mut CsvMetrics::new("m", kind_by_suffix), bytes);
+}
+
+pub(super) fn csv_seeds() -> Vec<Vec<u8>> {
+    seeds::texts(&[
+        "timestamp,value\n2014-07-01 00:00:00,10844\n1404172800,8127.5\n",
+        "series,1700000000000,1700000001000\n\"go_gc{quantile=\"\"0.5\"\"}\",1.5,\nup,0,1e-9\n",
+        "time,a,b\n2014-07-01T00:00:00Z,1,\n",
+    ])
+}
+
+pub(super) fn influx(bytes: &[u8]) {
+    read_metrics(&mut InfluxLines::new(Precision::Nanoseconds, Some(Timestamp(seeds::NOW))), bytes);
+}
+
+pub(super) fn influx_seeds() -> Vec<Vec<u8>> {
+    seeds::texts(&["cpu,host=a\\ b,r=x usage=1.5,n=3i,u=4u,ok=t,s=\"q \\\" r\" 1700000000000000000\nm v=1\n"])
+}
