@@ -231,6 +231,32 @@ fn forged_data_never_panics() {
     }
 }
 
+/// Checks that fit, tables that can be read, and a series that its labels do not find.
+#[test]
+fn postings_that_are_not_those_of_the_series_are_damage() {
+    let content = BlockContent::RawMetrics;
+    let mut writer = MetricBlockWriter::new(identity(content), LSNS, 0, ChunkAge::Fresh);
+    for value in ["b", "c"] {
+        let labels = LabelSet::from_pairs([("a", value)]).expect("valid");
+        writer.add_series(&labels, SeriesKind::Gauge, &[Day(20).range().start.0 + 1], &[1.0]).expect("valid");
+    }
+    let ours = writer.finish().expect("small").expect("not empty").bytes;
+    let container = Container::open(Sealed::new(ours), identity(content), content, "ours").expect("ours");
+    // The last posting: one run, which starts after a gap of one and is one series long.
+    let forged = container.forge(SectionKind::Labels, |bytes| {
+        assert_eq!(bytes[bytes.len() - 3..], [3, 1, 0]);
+        let gap = bytes.len() - 2;
+        bytes[gap] = 0;
+    });
+    let block = MetricBlock::open(Sealed::new(forged), identity(content), "forged").expect("checks fit");
+    let found = block.verify();
+    assert!(
+        matches!(&found[..], [one] if one.what == "its postings are not those of the series"),
+        "{found:?}"
+    );
+    assert_eq!(found[0].section, "labels");
+}
+
 /// Each takes a few bytes of the file and would take a thousand times as many in memory.
 #[test]
 fn what_unfolds_beyond_its_file_is_refused_before_memory_is_taken() {

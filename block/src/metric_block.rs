@@ -15,7 +15,7 @@ use crate::codec::values;
 use crate::columns::parse_columns;
 use crate::container::{Container, SectionKind};
 use crate::error::{BlockError, BlockIdentity, CodecUse, Damage, Findings, SectionInfo};
-use crate::labels::LabelIndex;
+use crate::labels::{LabelIndex, membership};
 use crate::scratch::{Scratch, with_scratch};
 use crate::series::{Chunk, SERIES_ENTRY_BYTES_MIN, SeriesTable};
 use crate::symbols::Symbols;
@@ -141,23 +141,38 @@ impl MetricBlock {
     pub fn verify(&self) -> Vec<Damage> {
         let mut found = Findings::default();
         let whole = Some(self.meta().time);
-        let labels_whole = match self.label_index() {
+        let (labels_whole, postings) = match self.label_index().map(LabelIndex::verify) {
             Err(error) => {
                 found.add(Damage::of(&error, whole));
-                false
+                (false, None)
             }
-            Ok(labels) => {
-                if let Err(what) = labels.verify() {
-                    found.add(Damage::of(&self.container.corrupt(SectionKind::Labels, None, what), whole));
-                }
-                true
+            Ok(Err(what)) => {
+                found.add(Damage::of(&self.container.corrupt(SectionKind::Labels, None, what), whole));
+                (true, None)
             }
+            Ok(Ok(postings)) => (true, Some(postings)),
         };
         match self.series_table() {
             Err(error) => found.add(Damage::of(&error, whole)),
-            Ok(table) => self.verify_series(table, labels_whole, &mut found),
+            Ok(table) => {
+                self.verify_series(table, labels_whole, &mut found);
+                if postings.is_some_and(|postings| self.memberships(table) != Some(postings)) {
+                    let what = "its postings are not those of the series";
+                    found.add(Damage::of(&self.container.corrupt(SectionKind::Labels, None, what), whole));
+                }
+            }
         }
         found.finish(self.container.verify())
+    }
+
+    /// What [`LabelIndex::verify`] must give where the postings are those of the series.
+    fn memberships(&self, table: &SeriesTable) -> Option<u64> {
+        let mut sum = 0u64;
+        for ordinal in 0..self.series_count {
+            let (_, pairs) = table.head(ordinal)?;
+            sum = pairs.iter().fold(sum, |sum, &pair| sum.wrapping_add(membership(pair, ordinal)));
+        }
+        Some(sum)
     }
 
     fn verify_series(&self, table: &SeriesTable, labels_whole: bool, found: &mut Findings) {
