@@ -176,7 +176,7 @@ fn verify_catalogue(
 /// What one look at a tenant gave.
 struct Looked {
     found: Verification,
-    /// Records up to this one are in its blocks; `None` where its manifest cannot be used.
+    /// Records up to this one are not read for it any more; `None` where its manifest cannot be used.
     floor: Option<annals_model::Lsn>,
 }
 
@@ -230,7 +230,7 @@ fn look_at_tenant(
     for content in [BlockContent::RawMetrics, BlockContent::RawSignals] {
         verify_directory(vfs, &layout.blocks(number, content), manifest.as_ref(), id, &mut found);
     }
-    let floor = manifest.map(|manifest| manifest.data_floor);
+    let floor = manifest.map(|manifest| manifest.replay_from);
     (Looked { found, floor }, generation)
 }
 

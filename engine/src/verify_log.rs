@@ -1,7 +1,8 @@
 //! The part of a verification that reads the log.
 //!
 //! What a crash may leave is no damage: a torn tail, and the space after it. What cannot come of a crash is: bytes after
-//! the seal of a clean close, or in a segment that was made ready and never used.
+//! the seal of a clean close, or in a segment that was made ready and never used. Damage of records that every tenant has
+//! in blocks is worth a note: no reader needs them, and they go when the log is next cut.
 
 use std::path::Path;
 
@@ -55,7 +56,18 @@ pub(crate) fn verify_log(
     // Where a tenant's manifest cannot be used, which of its records are in blocks is not known.
     let in_blocks = floors.iter().copied().min().flatten().unwrap_or_default();
     for damage in &report.damage {
-        found.report(of_damage(damage, in_blocks));
+        match damage.lsns {
+            Some(lsns) if lsns.last.0 <= in_blocks.0 && damage.kind != DamageKind::SegmentMissing => {
+                let at = damage.offset;
+                let what = format!(
+                    "byte {at}: {}; records {lsns} were there, and nobody needs them: data up to record {in_blocks} is \
+                     in blocks",
+                    damage.kind
+                );
+                found.notes.push(Note { path: damage.path.clone(), what });
+            }
+            _ => found.report(of_damage(damage)),
+        }
     }
     for entry in vfs.list(&layout.wal).unwrap_or_default() {
         let path = layout.wal.join(&entry.name);
@@ -82,7 +94,7 @@ fn of_error(layout: &Layout, error: &annals_wal::WalError) -> Finding {
     Finding::new(path.clone(), kind, &what, "what is not in blocks yet")
 }
 
-fn of_damage(damage: &Damage, in_blocks: Lsn) -> Finding {
+fn of_damage(damage: &Damage) -> Finding {
     let kind = match damage.kind {
         DamageKind::SegmentMissing => FindingKind::Missing,
         DamageKind::UnknownFile => FindingKind::Foreign,
@@ -93,9 +105,6 @@ fn of_damage(damage: &Damage, in_blocks: Lsn) -> Finding {
         _ => FindingKind::Part,
     };
     let lost = match damage.lsns {
-        Some(lsns) if lsns.last.0 <= in_blocks.0 => {
-            format!("nothing: records {lsns} of the log are in blocks")
-        }
         Some(lsns) => format!("records {lsns} of the log, where they are not in blocks"),
         None => "nothing that is known".to_owned(),
     };

@@ -4,7 +4,7 @@
 //!   1 read all headers, order them (chain.rs)                    nothing is changed before a newer version is refused
 //!   2 sync wal/: a name that this process sees may not be durable; remove drafts from tmp/
 //!   3 survey the last segment: where does its torn tail begin?
-//!   4 unless every record there is proven durable and none damaged: copy the survivors, same LSNs, into a new segment;
+//!   4 unless every record there is proven durable and its header whole: copy the survivors, same LSNs, into a new one;
 //!     sync; rename; sync wal/, sync tmp/                         [commit] the new header names what it supersedes
 //!   5 remove or quarantine what is not in the chain; sync quarantine/, sync wal/
 //!   6 hand out the records, oldest first
@@ -208,12 +208,9 @@ impl Last {
         survey.frames > 0 && durable && survey.cut().is_none()
     }
 
-    /// Whether nothing of it is damaged. What is would be reported at each open, and the next damage of the one half
-    /// of the header that is left would cost all of it.
+    /// Whether both halves of its header are whole: the next damage of the one that is left would cost all of it.
     fn sound(&self) -> bool {
-        let segment = &self.link.segment;
-        let full_size = segment.file_bytes >= segment.header.file_bytes;
-        segment.header_whole && full_size && self.survey.bad.is_empty() && self.survey.padding_zero
+        self.link.segment.header_whole
     }
 }
 

@@ -321,8 +321,6 @@ pub(crate) struct Survey {
     pub(crate) frames: u64,
     /// Whether the last frame is a seal.
     pub(crate) sealed: bool,
-    /// Whether all bytes between frames are zero.
-    pub(crate) padding_zero: bool,
     /// The place after the last frame that verifies.
     pub(crate) position: Position,
 }
@@ -351,13 +349,11 @@ impl Survey {
             highest: before_first,
             frames: 0,
             sealed: false,
-            padding_zero: true,
             position: scan.position(),
         };
         loop {
             match scan.next()? {
-                Found::Frame { frame, padding_zero, .. } => {
-                    survey.padding_zero &= padding_zero;
+                Found::Frame { frame, .. } => {
                     survey.durable = survey.durable.max(frame.durable);
                     survey.highest = survey.highest.max(frame.lsn);
                     survey.frames += 1;
