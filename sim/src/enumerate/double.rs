@@ -1,7 +1,9 @@
 //! A crash at every call of the recovery from a crash, before and within it, and on a sample once more; and a
 //! recovery that is done again changes nothing but what every open does.
 
-use annals::vfs::{SimCut, SimOp};
+use std::path::PathBuf;
+
+use annals::vfs::{SimCall, SimCut, SimOp};
 
 use super::book::Book;
 use super::crash::{Point, points};
@@ -51,7 +53,7 @@ fn at_point(index: usize, point: &Point<'_>, seed: u64, seen: &Seen, tally: &mut
     let damaged = point.stage.scenario.damaged;
     let named = || format!("{}, then {}", point.named(), told(cut));
     if !tally
-        .check(|| format!("{}, recovered three times", named()), || is_settled(&base, &host.book, damaged))
+        .check(|| format!("{}, recovered four times", named()), || is_settled(&base, &host.book, damaged))
     {
         return;
     }
@@ -81,7 +83,11 @@ fn crashes(
             } else {
                 machine.vfs.set_crash_at(call);
             }
-            if caught(|| Ok(drop(machine.open()))).is_err() {
+            let opened = caught(|| {
+                drop(machine.open());
+                Ok(())
+            });
+            if opened.is_err() {
                 tally.check(named, || Err(format!("an open that stops at call {call} panicked")));
                 continue;
             }
@@ -119,39 +125,54 @@ fn told(cut: Option<SimCut>) -> String {
     cut.map_or_else(|| "the process ends".to_owned(), |cut| format!("{cut:?}"))
 }
 
-/// What an open leaves, for the next one that finds the same.
-#[derive(PartialEq, Eq)]
+/// What an open did and left, for the next one that finds the same.
 struct Left {
-    calls: Vec<SimOp>,
-    files: Vec<(String, Vec<u8>)>,
+    calls: Vec<SimCall>,
+    files: Vec<(PathBuf, Vec<u8>)>,
 }
 
-/// Opens three times, with nothing between but the process's end: the second open and the third do the same calls and
-/// leave the same files, and what is answered never changes.
+impl Left {
+    /// What was done, without the removal of what an earlier open has made unneeded: the blocks that it made of a log
+    /// that is larger than memory let the next open remove segments.
+    fn done(&self) -> Vec<SimOp> {
+        let calls = self.calls.iter().map(|call| call.op);
+        calls.filter(|op| !matches!(op, SimOp::Unlink | SimOp::SyncDir)).collect()
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.calls.iter().map(|call| format!("{:?} {}", call.op, call.path.display())).collect()
+    }
+}
+
+/// Opens four times, with nothing between but the process's end: the second open makes nothing that the third does not
+/// make, the third and the fourth do the same calls, all leave the same files, and what is answered never changes.
 fn is_settled(base: &Machine, book: &Book, damaged: bool) -> Result<(), String> {
     let mut host = Host::new(copy(base, 3), book.clone());
     let mut lefts = Vec::new();
-    for time in ["once", "twice", "three times"] {
+    for time in ["once", "twice", "three times", "four times"] {
         host.machine.vfs.take_trace();
         open(&mut host, damaged || time != "once").map_err(|what| format!("opened {time}: {what}"))?;
-        let calls = host.machine.vfs.take_trace().iter().map(|call| call.op).collect();
+        let calls = host.machine.vfs.take_trace();
         host.run(&[Step::Kill])?;
         let vfs = &host.machine.vfs;
-        let mut files: Vec<(String, Vec<u8>)> = vfs
+        let mut files: Vec<(PathBuf, Vec<u8>)> = vfs
             .paths()
-            .iter()
-            .map(|path| (path.to_string_lossy().into_owned(), vfs.read_file(path).unwrap_or_default()))
+            .into_iter()
             // Segments get new numbers and salts, and the lock names who holds it.
-            .filter(|(path, _)| !path.contains("/wal/") && !path.ends_with("/LOCK"))
+            .filter(|path| !path.starts_with("/data/wal") && !path.ends_with("LOCK"))
+            .map(|path| (path.clone(), vfs.read_file(path).unwrap_or_default()))
             .collect();
         files.sort();
         lefts.push(Left { calls, files });
     }
-    if lefts[1].files != lefts[2].files {
-        return Err("a third open changes files that the second has settled".to_owned());
+    let [_, second, third, fourth] = &lefts[..] else { return Ok(()) };
+    if second.files != third.files || third.files != fourth.files {
+        return Err("a later open changes files that the second has settled".to_owned());
     }
-    if lefts[1].calls != lefts[2].calls {
-        return Err(format!("a third open does other calls: {:?} and {:?}", lefts[1].calls, lefts[2].calls));
+    let ops = |left: &Left| left.calls.iter().map(|call| call.op).collect::<Vec<_>>();
+    if second.done() != third.done() || ops(third) != ops(fourth) {
+        let told: Vec<Vec<String>> = lefts.iter().skip(1).map(Left::told).collect();
+        return Err(format!("later opens do other calls: {told:#?}"));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use annals::vfs::{Clock, SimFault, Vfs};
 use annals::{Annals, HOUR_MS, MaintenanceError, OpenError, Tenant, Ticket};
 
 use super::book::{Advice, Book, Look, MISSING, State, TENANTS, id, plan};
+use super::rules::{judge, verdict};
 use crate::world::Machine;
 
 /// Something that a host does, or that happens to its machine.
@@ -65,6 +66,7 @@ pub(super) struct Host {
 impl Host {
     /// A host whose store is closed.
     pub(super) fn new(machine: Machine, book: Book) -> Host {
+        judge(&machine);
         Host { machine, store: None, book, told: Vec::new(), reopened: 0, faulty: false }
     }
 
@@ -81,7 +83,7 @@ impl Host {
                 break;
             }
         }
-        Ok(())
+        verdict(&self.machine)
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
@@ -324,7 +326,15 @@ impl Host {
         // Nobody lives who could acknowledge more: all of the log counts.
         let look = if self.store.is_some() { Look::Beside } else { Look::Live };
         match self.book.check_read_only(&store, self.machine.now(), look) {
-            Err(what) if self.faulty && (what.contains(MISSING) || !store.findings().is_empty()) => Ok(()),
+            // A tenant whose manifest could not be read says so.
+            Err(what)
+                if self.faulty
+                    && (what.contains(MISSING)
+                        || what.contains("is unavailable")
+                        || !store.findings().is_empty()) =>
+            {
+                Ok(())
+            }
             looked => looked,
         }
     }

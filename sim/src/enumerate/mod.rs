@@ -4,6 +4,7 @@
 //!   book        what was tried, what is known of it, and whether a store shows exactly that
 //!   host        a host of the engine, made of steps
 //!   scenarios   pieces of a store's life, each with what came before it
+//!   rules       what files are for: the disk itself judges the order of calls
 //!   recover     what must hold once a machine is on again
 //!   sweep       pieces of work on two threads; states seen; failures of one kind
 //!   crash       a crash at every mutating call, every power cut
@@ -24,6 +25,7 @@ mod double;
 mod errors;
 mod host;
 mod recover;
+mod rules;
 mod scenarios;
 mod sequences;
 mod space;

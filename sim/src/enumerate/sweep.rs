@@ -17,7 +17,7 @@ use crate::world::Machine;
 /// Threads of a sweep. Each piece of work is deterministic by itself.
 const THREADS: usize = 2;
 /// Pieces between two looks at the clock and at the number of states, so that a slice is the same in every run.
-const PIECES: usize = 32;
+const PIECES: usize = 8;
 /// Kinds of failures that are told whole.
 const FAILURES_TOLD_MAX: usize = 40;
 
