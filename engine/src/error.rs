@@ -87,10 +87,12 @@ pub enum TenantError {
         why: String,
     },
     /// The disk refused.
-    #[error("cannot store tenant `{tenant}`: {source}")]
+    #[error("cannot store tenant `{tenant}` in {}: {source}", path.display())]
     Io {
         /// The tenant.
         tenant: TenantId,
+        /// The directory that was to take it.
+        path: PathBuf,
         /// What the system says.
         source: io::Error,
     },

@@ -133,7 +133,7 @@ impl Annals {
         if shared.tenants.read().contains_key(id) {
             return Err(TenantError::Exists(id.clone()));
         }
-        let io = |source| TenantError::Io { tenant: id.clone(), source };
+        let io = |path: &Path, source| TenantError::Io { tenant: id.clone(), path: path.to_owned(), source };
         if state.suspended {
             return Err(TenantError::Unavailable {
                 tenant: id.clone(),
@@ -142,19 +142,21 @@ impl Annals {
             });
         }
         let (vfs, layout) = (&*shared.vfs, &shared.layout);
-        let number = layout.free_number(vfs, state.catalogue.next).map_err(io)?.ok_or(TenantError::Full)?;
+        let number = layout.free_number(vfs, state.catalogue.next);
+        let number = number.map_err(|e| io(&layout.tenants, e))?.ok_or(TenantError::Full)?;
+        let directory = layout.tenant(number);
         let next = number.0.checked_add(1).ok_or(TenantError::Full)?;
         // A number is used up even where its creation fails: what is left under it is garbage, never data.
         state.catalogue.next = next;
-        layout.create_tenant(vfs, number).map_err(io)?;
-        keys::create(vfs, &*shared.entropy, layout, number).map_err(io)?;
+        layout.create_tenant(vfs, number).map_err(|e| io(&directory, e))?;
+        keys::create(vfs, &*shared.entropy, layout, number).map_err(|e| io(&layout.keys, e))?;
         let keys = keys::load(vfs, layout, number)
             .map_err(|e| TenantError::Unavailable { tenant: id.clone(), why: e.to_string() })?;
         let after = Lsn(shared.commits.wal.last_enqueued().0);
         let manifest = Manifest::new(id.clone(), plan, shared.now(), after);
         manifest_files(layout, number)
             .store(vfs, &layout.temporary, shared.root, 1, &manifest.encode())
-            .map_err(|e| io(e.into_source()))?;
+            .map_err(|e| io(&directory, e.into_source()))?;
         let mut tenants = state.catalogue.tenants.clone();
         tenants.push((number, id.clone()));
         let catalogue = Catalogue { next, tenants };
@@ -162,10 +164,10 @@ impl Annals {
         let files = catalogue_files(layout);
         match files.store(vfs, &layout.temporary, shared.root, generation, &catalogue.encode()) {
             Ok(()) => {}
-            Err(PublishError::Nothing(source)) => return Err(io(source)),
+            Err(PublishError::Nothing(source)) => return Err(io(&layout.root, source)),
             Err(PublishError::Indeterminate(source)) => {
                 state.suspended = true;
-                return Err(io(source));
+                return Err(io(&layout.root, source));
             }
         }
         *state = CatalogueState { catalogue, generation, suspended: false };

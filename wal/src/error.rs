@@ -115,9 +115,7 @@ pub enum EnqueueError {
 pub enum CommitError {
     /// The disk is full. These records were not written, for certain, and never will be. The log stays usable: a
     /// later commit tries for space again.
-    #[error(
-        "no space for a WAL segment; records {lsns} were refused and nothing of them was written: free space"
-    )]
+    #[error("no space for a WAL segment; records {lsns} were refused and nothing of them was written: {source}")]
     NoSpace {
         /// The refused records.
         lsns: LsnSpan,

@@ -123,6 +123,7 @@ fn a_full_disk_refuses_what_needs_space_and_the_log_goes_on() {
     let error = wal.commit(Durability::Synced).expect_err("no space");
     let CommitError::NoSpace { lsns, .. } = &error else { panic!("{error}") };
     assert_eq!(Some(*lsns), span(2, 3));
+    assert!(error.to_string().contains("/tmp/"), "it says where: {error}");
     // The active segment still has room for small records; a fault on everything is more than a full disk.
     vfs.heal();
     wal.enqueue(4, vec![4; 10]).expect("is queued");
