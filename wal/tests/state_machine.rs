@@ -259,7 +259,12 @@ impl StateMachineTest for Log {
 }
 
 prop_state_machine! {
-    #![proptest_config(ProptestConfig { cases: 512, max_shrink_iters: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        max_shrink_iters: 4_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_log_holds_what_the_list_holds(sequential 1..40 => Log);
