@@ -274,11 +274,13 @@ impl Book {
                 return Err(format!("{named} exists and was never created"));
             }
             Err(TenantError::Exists(_)) => {}
-            Err(_) => {
+            Err(error) => {
                 if account.state == State::Absent {
                     account.state = State::Doubtful;
                 }
-                return Ok(Advice::Reopen);
+                // Unavailable: whether the catalogue names it is not known before the next open.
+                let unavailable = matches!(error, TenantError::Unavailable { .. });
+                return Ok(if unavailable { Advice::Reopen } else { Advice::Retry });
             }
         }
         Ok(Advice::GoOn)

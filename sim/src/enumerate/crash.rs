@@ -9,7 +9,7 @@ use super::book::Book;
 use super::host::Host;
 use super::recover::{Depth, live_on, open, recovers};
 use super::scenarios::{Stage, stages};
-use super::sweep::{Seen, Tally, copy, cuts, sweep};
+use super::sweep::{Seen, Tally, copy, cuts_that_differ, sweep};
 use crate::campaign::{Report, Size};
 use crate::world::Machine;
 
@@ -94,7 +94,7 @@ fn at_point(point: &Point<'_>, seed: u64, seen: &Seen, tally: &mut Tally) {
     tally.add("calls", host.machine.vfs.calls());
     tally.add("acknowledged", host.book.present());
     let damaged = point.stage.scenario.damaged;
-    for cut in cuts(seed, SEEDS) {
+    for cut in cuts_that_differ(&host.machine, seed, SEEDS) {
         let after = host.machine.fork();
         after.vfs.power_cut(cut);
         if !seen.is_new(&after, &host.book, ()) {

@@ -210,7 +210,7 @@ impl Host {
     }
 
     fn create(&mut self, tenant: usize) -> Result<(), String> {
-        for _ in 0..2 {
+        for _ in 0..3 {
             if !self.open()? || self.stopped() {
                 return Ok(());
             }
@@ -221,7 +221,9 @@ impl Host {
             if self.stopped() || advice == Advice::GoOn {
                 return Ok(());
             }
-            self.reopen()?;
+            if advice == Advice::Reopen {
+                self.reopen()?;
+            }
             if self.stopped() || self.book.tenant(tenant) == State::Present {
                 return Ok(());
             }

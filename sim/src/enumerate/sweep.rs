@@ -168,3 +168,16 @@ pub(super) fn cuts(from: u64, seeds: u64) -> Vec<SimCut> {
     }
     cuts
 }
+
+/// The same, where something is pending on the machine's disk; one, where all of them leave the same.
+pub(super) fn cuts_that_differ(machine: &Machine, from: u64, seeds: u64) -> Vec<SimCut> {
+    let left = |cut| {
+        let after = machine.fork();
+        after.vfs.power_cut(cut);
+        let mut hasher = DefaultHasher::new();
+        fingerprint(&after, &mut hasher);
+        hasher.finish()
+    };
+    let lefts: HashSet<u64> = cuts(from, 1).into_iter().map(left).collect();
+    if lefts.len() == 1 { vec![SimCut::Nothing] } else { cuts(from, seeds) }
+}
