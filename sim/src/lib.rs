@@ -6,6 +6,7 @@
 //!
 //! ```text
 //!   world       a machine of a simulated disk, a clock and an entropy; opens the real engine on it
+//!   oracle      what was tried, and what a reader must therefore see
 //!   campaign    what a campaign reports, and the row it leaves in the ledger
 //!   seeds       random histories against an oracle
 //!   enumerate   every call crashes or fails
@@ -21,6 +22,7 @@ pub mod campaign;
 pub mod damage;
 pub mod enumerate;
 pub mod kernel;
+pub mod oracle;
 pub mod planted;
 pub mod seeds;
 pub mod world;

@@ -1,9 +1,10 @@
 //! A machine of a simulated disk, a clock and an entropy, and the real engine on it. No thread runs: commits and
 //! maintenance are steps that a campaign takes where it wants them.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use annals::vfs::{Clock, SimClock, SimEntropy, SimVfs};
+use annals::vfs::{Clock, SimClock, SimEntropy, SimManifest, SimRole, SimRules, SimVfs};
 use annals::{Annals, Background, OpenError, Options, ReadOnly, Timestamp};
 
 /// 2026-09-21T14:13:20Z: when a machine is first switched on.
@@ -60,5 +61,52 @@ impl Machine {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         Timestamp(self.clock.now_ms())
+    }
+}
+
+/// What the product's files are for, by their names under the root, and what its manifests say counts: by it a
+/// simulated disk judges the order of calls (I10, I13, I15).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Order;
+
+impl SimRules for Order {
+    fn role(&self, path: &Path) -> SimRole {
+        let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+        let name = parts.last().map_or("", |name| name.as_ref());
+        if parts.iter().any(|part| part == "tmp" || part == "quarantine") {
+            SimRole::Scratch
+        } else if parts.iter().any(|part| part == "wal") {
+            SimRole::Published
+        } else if name.starts_with("manifest-") || name.starts_with("catalog-") {
+            SimRole::Manifest
+        } else if name.ends_with(".blk") || name.ends_with(".key") {
+            SimRole::Sealed
+        } else {
+            SimRole::Scratch
+        }
+    }
+
+    fn manifest(&self, path: &Path, bytes: &[u8]) -> Option<SimManifest> {
+        // Asked while the disk that holds it is locked: it is looked into on one of its own.
+        let alone = SimVfs::new();
+        alone.write_file("/file", bytes).ok()?;
+        let inspected = annals::inspect(&alone, "/file".as_ref()).ok()?;
+        let generation = inspected.facts.iter().find(|(name, _)| name == "generation")?.1.parse().ok()?;
+        let directory = path.parent()?;
+        let names: Vec<PathBuf> = inspected
+            .tables
+            .iter()
+            .flat_map(|table| table.rows.iter().map(move |row| (table.title.as_str(), row)))
+            .filter_map(|(title, row)| {
+                let id = row.first()?;
+                Some(match title {
+                    "blocks" if id.contains("-raw-") => directory.join("b").join(format!("{id}.blk")),
+                    "blocks" => directory.join("s").join(format!("{id}.blk")),
+                    "tenants" => directory.join("keys").join(format!("{id}.key")),
+                    _ => return None,
+                })
+            })
+            .collect();
+        Some(SimManifest { family: directory.to_owned(), generation, names })
     }
 }

@@ -1,0 +1,296 @@
+//! What a store shows of a tenant, all of it, and how that compares with what it must show.
+
+use annals::{
+    Budget, LabelSet, Missing, QueryLimits, Samples, SelectedSeries, SeriesSource, SignalRow, TenantReader,
+    TimeRange, Timestamp,
+};
+
+use super::Violation;
+use super::held::{Held, Names, Place};
+
+/// How many differences a violation names.
+const DIFFERENCES_MAX: usize = 6;
+
+/// Everything that a reader shows at one moment.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Samples up to this stamp are hidden.
+    pub expired_through: Option<Timestamp>,
+    /// Each series with its samples, in label order.
+    pub series: Vec<(LabelSet, Samples)>,
+    /// What whole blocks or log records of metrics are missing.
+    pub missing: Vec<Missing>,
+    /// Raw signals in the order in which they were handed out.
+    pub rows: Vec<SignalRow>,
+    /// What raw signals are missing.
+    pub rows_missing: Vec<Missing>,
+    /// Why nothing more could be read.
+    pub failed: Option<String>,
+}
+
+impl Shown {
+    /// Reads everything there is.
+    pub fn read(reader: &TenantReader) -> Result<Shown, Violation> {
+        let budget = Budget::new(QueryLimits::default());
+        let mut shown = match reader.select(&[], TimeRange::ALL, &budget) {
+            Ok(selected) => Shown::of(&*selected)?,
+            Err(error) => Shown { failed: Some(error.to_string()), ..Shown::default() },
+        };
+        shown.rows_missing =
+            reader.scan_signals(TimeRange::ALL, None, None, &mut |row| shown.rows.push(row.clone()));
+        Ok(shown)
+    }
+
+    /// Reads a selection to its end, without raw signals.
+    pub fn of(selected: &dyn SelectedSeries) -> Result<Shown, Violation> {
+        let budget = Budget::new(QueryLimits::default());
+        let mut shown = Shown {
+            expired_through: selected.coverage().expired_through,
+            missing: selected.coverage().missing.clone(),
+            ..Shown::default()
+        };
+        for index in 0..selected.len() {
+            let mut samples = Samples::default();
+            if let Err(error) = selected.read(index, &budget, &mut samples) {
+                shown.failed = Some(error.to_string());
+                break;
+            }
+            let labels = selected.labels(index);
+            if samples.timestamps.len() != samples.values.len()
+                || !samples.timestamps.is_sorted_by(|a, b| a < b)
+            {
+                return Err(Violation::new("I5", format!("{labels}: its stamps do not ascend")));
+            }
+            shown.series.push((labels.clone(), samples));
+        }
+        if !shown.series.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(Violation::new("I5", "series do not come in label order, each once"));
+        }
+        Ok(shown)
+    }
+
+    /// Whether anything is said to be missing.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.failed.is_some()
+            || !self.missing.is_empty()
+            || !self.rows_missing.is_empty()
+            || self.series.iter().any(|(_, samples)| !samples.missing.is_empty())
+    }
+
+    /// Whether a later reading of the same selection shows the same, but for what it says is missing.
+    pub fn same_or_less(&self, later: &Shown) -> Result<(), String> {
+        for (labels, samples) in &self.series {
+            let Ok(at) = later.series.binary_search_by(|(other, _)| other.cmp(labels)) else {
+                return Err(format!("{labels} is gone"));
+            };
+            let other = &later.series[at].1;
+            let bits = |samples: &Samples| -> Vec<(i64, u64)> {
+                let values = samples.values.iter().map(|value| value.to_bits());
+                let stamps = samples.timestamps.iter().copied();
+                let named = |time| is_missing(&other.missing, time);
+                stamps.zip(values).filter(|&(time, _)| !named(time)).collect()
+            };
+            if bits(samples) != bits(other) {
+                return Err(format!(
+                    "{labels} shows {} samples, {} before",
+                    other.values.len(),
+                    samples.values.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a cell is shown; `None` where it is among what is missing.
+    pub(super) fn has_cell(&self, names: &Names, (number, time): Place) -> Option<bool> {
+        let labels = names.labels(number);
+        if self.failed.is_some() || is_missing(&self.missing, time) {
+            return None;
+        }
+        match self.series.binary_search_by(|(other, _)| other.cmp(labels)) {
+            Ok(at) if is_missing(&self.series[at].1.missing, time) => None,
+            Ok(at) => Some(self.series[at].1.timestamps.binary_search(&time).is_ok()),
+            Err(_) => Some(false),
+        }
+    }
+
+    /// Whether a raw signal of that stamp is shown; `None` where it is among what is missing.
+    pub(super) fn has_row(&self, time: i64) -> Option<bool> {
+        let missing = self.failed.is_some() || is_missing(&self.rows_missing, time);
+        (!missing).then(|| self.rows.binary_search_by(|row| row.time.0.cmp(&time)).is_ok())
+    }
+
+    /// Compares with what must be shown after a floor of metrics and one of signals. Cells and rows in ranges that the
+    /// answer says are missing are not compared.
+    pub(super) fn compare(
+        &self,
+        names: &Names,
+        held: &Held,
+        metrics_floor: i64,
+        signals_floor: i64,
+    ) -> Result<(), Violation> {
+        let mut differences = Differences::default();
+        let mut seen = 0;
+        for (labels, samples) in &self.series {
+            let Some(number) = names.find(labels) else {
+                if !samples.timestamps.is_empty() {
+                    differences.add("I3", || format!("{labels} was never written"));
+                }
+                continue;
+            };
+            let empty = Default::default();
+            let cells = held.series.get(number as usize).unwrap_or(&empty);
+            let mut expected = cells.range(metrics_floor.saturating_add(1)..).peekable();
+            seen += usize::from(expected.peek().is_some());
+            let ignored = |time: i64| {
+                held.loose.contains(&(number, time))
+                    || is_missing(&self.missing, time)
+                    || is_missing(&samples.missing, time)
+            };
+            for (&time, value) in samples.timestamps.iter().zip(&samples.values) {
+                while let Some((&due, _)) = expected.next_if(|&(&due, _)| due < time) {
+                    if !ignored(due) {
+                        differences.add("I1", || format!("{labels} at {due} is not shown"));
+                    }
+                }
+                let due = expected.next_if(|&(&due, _)| due == time);
+                match due {
+                    _ if ignored(time) => {}
+                    Some((_, &bits)) if bits == value.to_bits() => {}
+                    Some((_, &bits)) => differences
+                        .add("I1", || format!("{labels} at {time} is {:x}, not {bits:x}", value.to_bits())),
+                    None if time <= metrics_floor => {
+                        differences.add("I9", || format!("{labels} at {time} has expired and is shown"));
+                    }
+                    None => {
+                        differences.add("I2", || format!("{labels} at {time} is shown and was not written"));
+                    }
+                }
+            }
+            for (&due, _) in expected {
+                if !ignored(due) {
+                    differences.add("I1", || format!("{labels} at {due} is not shown"));
+                }
+            }
+        }
+        self.compare_absent(names, held, metrics_floor, seen, &mut differences);
+        self.compare_rows(held, signals_floor, &mut differences);
+        differences.finish()
+    }
+
+    /// Series that must be shown and are not at all.
+    fn compare_absent(
+        &self,
+        names: &Names,
+        held: &Held,
+        metrics_floor: i64,
+        seen: usize,
+        differences: &mut Differences,
+    ) {
+        let visible = |cells: &std::collections::BTreeMap<i64, u64>| {
+            cells.last_key_value().is_some_and(|(&last, _)| last > metrics_floor)
+        };
+        if held.series.iter().filter(|cells| visible(cells)).count() == seen {
+            return;
+        }
+        for (number, cells) in (0..).zip(&held.series) {
+            let labels = names.labels(number);
+            if self.series.binary_search_by(|(other, _)| other.cmp(labels)).is_ok() {
+                continue;
+            }
+            let due = cells.range(metrics_floor.saturating_add(1)..).map(|(&time, _)| time);
+            let due = due
+                .filter(|&time| !held.loose.contains(&(number, time)) && !is_missing(&self.missing, time))
+                .collect::<Vec<_>>();
+            if let Some(first) = due.first() {
+                differences.add("I1", || format!("{labels}: none of {} samples from {first} on", due.len()));
+            }
+        }
+    }
+
+    fn compare_rows(&self, held: &Held, signals_floor: i64, differences: &mut Differences) {
+        if !self.rows.is_sorted_by_key(|row| row.time) {
+            differences.add("I5", || "raw signals do not come by time".to_owned());
+            return;
+        }
+        let mut found = self.rows.chunk_by(|a, b| a.time == b.time).peekable();
+        for (&time, rows) in held.rows.range(signals_floor.saturating_add(1)..) {
+            while let Some(other) = found.next_if(|other| other[0].time.0 < time) {
+                self.unexpected_row(held, other, signals_floor, differences);
+            }
+            let shown = found.next_if(|other| other[0].time.0 == time).unwrap_or_default();
+            if is_missing(&self.rows_missing, time)
+                || held.loose_rows.contains(&time)
+                || shown == rows.as_slice()
+            {
+                continue;
+            }
+            let sorted = |rows: &[SignalRow]| {
+                let mut texts: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
+                texts.sort_unstable();
+                texts
+            };
+            if sorted(shown) != sorted(rows) {
+                let invariant = if shown.len() > rows.len() { "I2" } else { "I1" };
+                differences.add(invariant, || {
+                    format!("signals at {time}: {} shown, {} written", shown.len(), rows.len())
+                });
+            }
+        }
+        for other in found {
+            self.unexpected_row(held, other, signals_floor, differences);
+        }
+    }
+
+    fn unexpected_row(
+        &self,
+        held: &Held,
+        rows: &[SignalRow],
+        signals_floor: i64,
+        differences: &mut Differences,
+    ) {
+        let time = rows[0].time.0;
+        if !is_missing(&self.rows_missing, time) && !held.loose_rows.contains(&time) {
+            let (invariant, why) = if time <= signals_floor {
+                ("I9", "have expired and are shown")
+            } else {
+                ("I2", "are shown and were not written")
+            };
+            differences.add(invariant, || format!("{} signals at {time} {why}", rows.len()));
+        }
+    }
+}
+
+fn is_missing(missing: &[Missing], time: i64) -> bool {
+    missing.iter().any(|missing| missing.range.contains(Timestamp(time)))
+}
+
+/// The first differences, and how many there are.
+#[derive(Default)]
+struct Differences {
+    invariant: Option<&'static str>,
+    texts: Vec<String>,
+    count: usize,
+}
+
+impl Differences {
+    fn add(&mut self, invariant: &'static str, text: impl FnOnce() -> String) {
+        self.invariant.get_or_insert(invariant);
+        self.count += 1;
+        if self.texts.len() < DIFFERENCES_MAX {
+            self.texts.push(text());
+        }
+    }
+
+    fn finish(self) -> Result<(), Violation> {
+        match self.invariant {
+            None => Ok(()),
+            Some(invariant) => {
+                let more = self.count - self.texts.len();
+                let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+                Err(Violation::new(invariant, self.texts.join("; ") + &more))
+            }
+        }
+    }
+}

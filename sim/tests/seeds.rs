@@ -1,0 +1,33 @@
+//! A slice of the random histories: what is acknowledged is there once and bit for bit, whatever goes wrong.
+
+use annals_sim::seeds::{Config, explain, operations, run_operations, run_seed};
+
+/// Each half in a test of its own, for machines with more than one core.
+fn slice(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        if let Err(failure) = run_seed(seed) {
+            panic!("{}", explain(seed, &failure));
+        }
+    }
+}
+
+#[test]
+fn every_history_keeps_what_was_acknowledged_once_and_nothing_else() {
+    slice(1..200);
+}
+
+#[test]
+fn every_other_history_does_too() {
+    slice(1_000_000..1_000_200);
+}
+
+#[test]
+fn the_same_seed_makes_the_same_calls_answers_and_files() {
+    for seed in 1..12 {
+        let config = Config::new(seed);
+        let all = operations(&config);
+        assert_eq!(all, operations(&config));
+        let first = run_operations(&config, &all, true).expect("nothing is broken");
+        assert_eq!(run_operations(&config, &all, false), Ok(first), "seed {seed}");
+    }
+}
