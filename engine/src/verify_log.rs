@@ -118,7 +118,7 @@ fn verify_unused(vfs: &dyn Vfs, path: &Path, found: &mut Verification) {
     let (mut last_frame, mut tail) = (None, None);
     let summary = annals_wal::inspect(vfs, path, &mut |frame| match frame {
         FrameSummary::Sound { frame_type, .. } => (last_frame, tail) = (Some(frame_type), None),
-        FrameSummary::Bad { offset, lsns, .. } => tail = lsns.is_none().then_some(offset),
+        FrameSummary::Bad { offset, .. } => tail = tail.or(Some(offset)),
     });
     // What cannot be read at all was said when the log was read.
     let Ok(summary) = summary else { return };

@@ -226,6 +226,21 @@ fn a_damaged_record_of_the_log_leaves_it_with_the_repair() {
     assert!(hurt > 3, "{hurt}");
 }
 
+/// The last record's payload and all after it are zero: its header still verifies, and nothing says that it was durable.
+#[test]
+fn a_torn_last_record_is_noted_though_no_crash_can_be_told_from_it() {
+    let machine = filled();
+    let segment = files(&machine, "/data/wal/").pop().expect("a segment");
+    let mut bytes = machine.vfs.read_file(&segment).expect("there");
+    let used = bytes.iter().rposition(|&byte| byte != 0).expect("not empty");
+    // The seal is 32 bytes; a few of the record before it go too.
+    bytes[used - 60..].fill(0);
+    machine.vfs.write_file(&segment, &bytes).expect("written");
+    let found = verified(&machine);
+    assert_eq!(found.findings, []);
+    assert!(found.notes.iter().any(|note| note.path == segment), "{:?}", found.notes);
+}
+
 #[test]
 fn a_crash_at_every_call_of_a_repair_loses_nothing_and_the_next_one_ends_it() {
     let whole = filled();

@@ -208,9 +208,11 @@ impl Last {
         survey.frames > 0 && durable && survey.cut().is_none()
     }
 
-    /// Whether both halves of its header are whole: the next damage of the one that is left would cost all of it.
+    /// Whether both halves of its header are whole, and the file is as long as it was made: the next damage of the half
+    /// that is left would cost all of it.
     fn sound(&self) -> bool {
-        self.link.segment.header_whole
+        let segment = &self.link.segment;
+        segment.header_whole && segment.file_bytes >= segment.header.file_bytes
     }
 }
 
