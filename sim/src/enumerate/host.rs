@@ -316,12 +316,15 @@ impl Host {
 
     fn read_only(&mut self) -> Result<(), String> {
         let opened = self.machine.open_read_only();
+        if let Err(OpenError::NoStore { .. }) = &opened {
+            return match self.book.usable().next() {
+                Some(_) => Err("a store that is there is not found".to_owned()),
+                None => Ok(()),
+            };
+        }
         self.note("open read-only", &opened);
         let store = match opened {
             Ok(store) => store,
-            Err(OpenError::NoStore { .. }) if self.book.usable().next().is_some() => {
-                return Err("a store that is there is not found".to_owned());
-            }
             Err(_) if self.faulty || self.stopped() => return Ok(()),
             Err(error) => return Err(error.to_string()),
         };

@@ -1,6 +1,82 @@
-//! Planted bugs: each is switched on in turn, and a short campaign must notice it.
+//! Planted bugs: each is switched on in turn, and a short slice of the campaigns must notice it.
+//!
+//! A bug that none of them notices is a hole in the campaigns, and a failure of this one. The bugs are a list in
+//! `annals::vfs::planted`, made from what other stores got wrong, and from each bug of this one that got past the
+//! campaigns once.
 
-use crate::campaign::Campaign;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use annals::vfs::planted::{Bug, plant};
+
+use crate::campaign::{Campaign, Report, Size};
+
+mod salts;
 
 /// The campaigns of this kind.
-pub const CAMPAIGNS: &[Campaign] = &[];
+pub const CAMPAIGNS: &[Campaign] = &[Campaign {
+    name: "bugs",
+    about: "deliberate bugs, one by one: a short slice of the other campaigns must notice each",
+    run: bugs,
+}];
+
+/// What looks for a bug, in this order, and how many states of it.
+const SLICES: &[(&str, u64)] = &[
+    ("crash", 3_000),
+    ("errors", 2_000),
+    ("space", 400),
+    ("damage", 4_000),
+    ("seeds", 400),
+    ("double", 2_000),
+    ("sequences", 4_000),
+];
+
+/// Plants each bug and runs the slices until one fails.
+fn bugs(size: &Size) -> Report {
+    let mut report = Report::new("bugs");
+    quiet(|| {
+        for &bug in Bug::ALL.iter().take(size.count.map_or(usize::MAX, |count| count as usize)) {
+            if size.is_over() {
+                break;
+            }
+            report.states += 1;
+            match noticed_by(bug) {
+                Some(campaign) => {
+                    match report.counts.iter_mut().find(|(name, _)| *name == campaign) {
+                        Some((_, count)) => {
+                            *count = (count.parse::<u64>().unwrap_or_default() + 1).to_string();
+                        }
+                        None => report.count(campaign, 1),
+                    }
+                    println!("{bug:?} is noticed by {campaign}");
+                }
+                None => report.failures.push(format!("{bug:?} is noticed by no campaign")),
+            }
+        }
+    });
+    report
+}
+
+/// The first campaign that fails while a bug is planted.
+fn noticed_by(bug: Bug) -> Option<&'static str> {
+    plant(Some(bug));
+    let noticed = if salts::differ() { None } else { Some("salts") };
+    let noticed = noticed.or_else(|| {
+        SLICES.iter().find_map(|&(name, states)| {
+            let campaign = crate::campaigns().find(|campaign| campaign.name == name)?;
+            let run = || (campaign.run)(&Size::new(Some(states), 1, None));
+            let failed =
+                catch_unwind(AssertUnwindSafe(run)).map_or(true, |report| !report.failures.is_empty());
+            failed.then_some(name)
+        })
+    });
+    plant(None);
+    noticed
+}
+
+/// Runs something whose panics are expected: they are not told.
+fn quiet(work: impl FnOnce()) {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    work();
+    std::panic::set_hook(told);
+}
