@@ -88,8 +88,15 @@ Examples:
     #[command(after_help = "Example:\n  annals compact --data /var/lib/annals")]
     Compact(StoreArgs),
     /// Read every file of a store and name each that is damaged, with what is lost (exit code 3)
-    #[command(after_help = "Example:\n  annals verify --data /var/lib/annals")]
-    Verify(StoreArgs),
+    #[command(after_help = "\
+Examples:
+  annals verify --data /var/lib/annals
+  annals verify -o json | jq '.[] | select(.list == \"finding\")'
+  annals verify --repair
+
+A repair deletes nothing: what cannot be used goes to quarantine/, each file with a record of what it
+is. What can be read of a damaged block becomes a new block. It needs the store to itself.")]
+    Verify(VerifyArgs),
     /// Show what one file of a store holds
     #[command(after_help = "\
 Examples:
@@ -119,6 +126,18 @@ Files that gzip made are unpacked. A file is read in chunks of 1,000 lines, each
 made of the file's first line, its place and its own first line: importing the same file again,
 or after it has grown, counts only what is new. Lines that carry no time need --at, which is part
 of that identity: another --at is another reading.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Take what is damaged out of service, into quarantine; nothing is deleted
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// The form of the list [default: sentences]
+    #[arg(long, short, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<ListForm>,
+}
 
 /// Which store.
 #[derive(Debug, clap::Args)]

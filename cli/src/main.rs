@@ -74,7 +74,7 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Plan(PlanVerb::List { output }) => verbs::plan::list(output, screen),
         Verb::Plan(PlanVerb::Show { name, output }) => verbs::plan::show(&name, output, screen),
         Verb::Compact(args) => verbs::upkeep::compact(&args, screen),
-        Verb::Verify(args) => verbs::upkeep::verify(&args, screen),
+        Verb::Verify(args) => verbs::verify::verify(&args, screen),
         Verb::Inspect(args) => verbs::upkeep::inspect(&args, screen),
     }
 }

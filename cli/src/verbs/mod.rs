@@ -6,3 +6,4 @@ pub(crate) mod report;
 pub(crate) mod series;
 pub(crate) mod tenant;
 pub(crate) mod upkeep;
+pub(crate) mod verify;

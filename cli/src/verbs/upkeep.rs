@@ -1,4 +1,4 @@
-//! `compact`, `verify` and `inspect`: a store's files.
+//! `compact` and `inspect`: a store's files.
 
 use std::io::Write;
 
@@ -86,30 +86,6 @@ fn describe(block: &BlockMeta) -> String {
         annals::BlockContent::RawSignals => words::plural(block.rows, "signal", "signals"),
     };
     format!("{}: {what}, {}", block.id, words::size(block.bytes))
-}
-
-/// Reads everything and names what is damaged.
-pub(crate) fn verify(store: &StoreArgs, screen: &mut Screen) -> Outcome {
-    let root = access::directory(store);
-    // A store that cannot be opened is verified all the same; one that is not there is another error.
-    access::must_exist(&root)?;
-    let found = annals::verify(access::vfs(), &root).map_err(|error| access::open_error(&root, &error))?;
-    for finding in &found.findings {
-        writeln!(screen, "{}", words::harmless(&finding.path.display().to_string()))?;
-        writeln!(screen, "  damage  {}", words::harmless(&finding.what))?;
-        match &finding.tenant {
-            Some(tenant) => writeln!(screen, "  lost    {} (tenant {tenant})", finding.lost)?,
-            None => writeln!(screen, "  lost    {}", finding.lost)?,
-        }
-    }
-    let read = format!("{}, {}", words::plural(found.files, "file", "files"), words::size(found.bytes));
-    if found.findings.is_empty() {
-        writeln!(screen, "no damage in {read}")?;
-        return Ok(0);
-    }
-    writeln!(screen, "{} in {read}", words::plural(found.findings.len() as u64, "finding", "findings"))?;
-    eprintln!("note: everything that is not named is whole and is served");
-    Ok(DAMAGE_FOUND)
 }
 
 /// Shows what one file holds.
