@@ -21,7 +21,7 @@ pub(crate) enum Checked {
     /// Every byte is as it was written.
     Whole,
     /// It opens; some of its parts are damaged.
-    Parts(AnyBlock, Vec<Damage>),
+    Parts(Box<AnyBlock>, Vec<Damage>),
     /// Nothing of it can be used.
     Unusable(Unusable),
 }
@@ -96,7 +96,7 @@ pub(crate) fn check_block(vfs: &dyn Vfs, path: &Path, tenant: TenantNumber, meta
         return unusable(FindingKind::Misplaced, what);
     }
     let damage = block.verify();
-    if damage.is_empty() { Checked::Whole } else { Checked::Parts(block, damage) }
+    if damage.is_empty() { Checked::Whole } else { Checked::Parts(Box::new(block), damage) }
 }
 
 fn wrong_size(sized: u64, meta: &BlockMeta) -> String {

@@ -24,7 +24,7 @@ use crate::campaign::{Campaign, Report, Size};
 
 /// The campaigns of this kind.
 pub const CAMPAIGNS: &[Campaign] = &[
-    Campaign { name: "damage", about: "every kind of damage at rest: detected, located, isolated", run: run },
+    Campaign { name: "damage", about: "every kind of damage at rest: detected, located, isolated", run },
     Campaign { name: "damage-flips", about: "every bit of every kind of file flipped", run: run_flips },
 ];
 
