@@ -11,7 +11,6 @@ use annals::{
     SeriesSource, SiteName, Tenant, TenantId, Ticket, TimeRange, Timestamp,
 };
 use annals_benches::cpu_time;
-use annals_benches::kill;
 use annals_benches::sets::{Cpu, START, STEP_MS};
 
 /// Batches on their way at the same time, as a gateway would have them.
@@ -26,18 +25,6 @@ fn main() {
     }
     if wanted("store") {
         store();
-    }
-    if wanted("kill") {
-        let root = tempfile::tempdir().expect("a directory");
-        let started = Instant::now();
-        let outcome = kill::run(Path::new(env!("CARGO_BIN_EXE_kill-writer")), root.path(), 100, 7);
-        println!(
-            "kill: rounds={} acknowledged={} found_unannounced={} lost=0 counted_twice=0 seconds={:.0}",
-            outcome.rounds,
-            outcome.acknowledged,
-            outcome.unannounced,
-            started.elapsed().as_secs_f64()
-        );
     }
 }
 

@@ -3,12 +3,10 @@
 //! ```text
 //! cargo bench -p annals-benches -- ingest     samples/s into the library, acknowledged after a sync
 //! cargo bench -p annals-benches -- store      bytes/sample settled, and scan with sum over decoded chunks
-//! cargo bench -p annals-benches -- kill       SIGKILL at random times under load, 100 rounds
 //! cargo bench -p annals-benches               all of them
 //! ```
 //!
 //! Figures are CPU seconds of this process where a core is meant, so that a busy machine disturbs them little.
 
 pub mod cpu_time;
-pub mod kill;
 pub mod sets;
