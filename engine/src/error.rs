@@ -4,10 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use annals_model::TenantId;
-use annals_vfs::LockError;
+use annals_vfs::{LockError, is_no_space};
 
 use crate::keys::KeyError;
-use crate::reserve::is_no_space;
 use crate::twin::TwinError;
 
 /// Why a root cannot be opened.

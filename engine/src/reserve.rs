@@ -86,8 +86,3 @@ fn make(vfs: &dyn Vfs, path: &std::path::Path, bytes: u64) -> io::Result<()> {
     file.allocate(bytes)?;
     file.sync()
 }
-
-/// Whether an error says that the disk, or what this user may take of it, is full.
-pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use annals_model::{BlockContent, BlockId, Lsn, SeriesKind, SignalRow, TenantId, TenantNumber, Timestamp};
 use annals_signals::{Deriver, NameTable};
-use annals_vfs::PublishError;
+use annals_vfs::{PublishError, is_no_space};
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use annals_vfs::sync::{Mutex, RwLock};
 use hashbrown::HashMap;
@@ -26,7 +26,6 @@ use crate::open_block::OpenBlock;
 use crate::record::MetricRows;
 use crate::recover::Opening;
 use crate::replay::{self, ReplayTenant};
-use crate::reserve::is_no_space;
 use crate::series_table::SeriesTable;
 use crate::shared::Shared;
 use crate::twin::{Role, TwinFiles};

@@ -26,7 +26,7 @@ pub mod sync;
 mod traits;
 
 pub use clock::{Clock, Entropy, SimClock, SimEntropy, SystemClock, SystemEntropy};
-pub use publish::{Draft, PublishError, publish};
+pub use publish::{Draft, PublishError, is_no_space, publish};
 pub use real::RealVfs;
 pub use salvage::{UNREADABLE, is_unreadable, read_around};
 pub use sim::{

@@ -58,8 +58,16 @@ pub fn publish(vfs: &dyn Vfs, files: &[Draft<'_>]) -> Result<(), PublishError> {
         }
     }
     let mut directories = BTreeSet::new();
-    for file in files {
-        vfs.rename(&file.draft, &file.directory.join(&file.name)).map_err(PublishError::Indeterminate)?;
+    for (index, file) in files.iter().enumerate() {
+        let name = file.directory.join(&file.name);
+        match vfs.rename(&file.draft, &name) {
+            // A directory that could not grow.
+            Err(error) if index == 0 && is_no_space(&error) && is_missing(vfs, &name) => {
+                files.iter().for_each(|file| drop(vfs.unlink(&file.draft)));
+                return Err(PublishError::Nothing(error));
+            }
+            renamed => renamed.map_err(PublishError::Indeterminate)?,
+        }
         if !name_stays_unsynced(file) {
             directories.insert(file.directory.as_path());
         }
@@ -69,6 +77,16 @@ pub fn publish(vfs: &dyn Vfs, files: &[Draft<'_>]) -> Result<(), PublishError> {
         .into_iter()
         .try_for_each(|directory| vfs.sync_dir(directory))
         .map_err(PublishError::Indeterminate)
+}
+
+/// Whether an error says that the disk, or what this user may take of it, is full.
+#[must_use]
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+fn is_missing(vfs: &dyn Vfs, path: &std::path::Path) -> bool {
+    matches!(vfs.open(path), Err(error) if error.kind() == ErrorKind::NotFound)
 }
 
 fn name_stays_unsynced(file: &Draft<'_>) -> bool {

@@ -2,6 +2,9 @@
 //!
 //! One bad sector must not make a whole file useless: what can be read is read, what cannot is filled with
 //! [`UNREADABLE`] bytes and named. Only for files whose contents carry checks of their own.
+//!
+//! A device that can read nothing, or a cable that is out, is no bad sector: what would be lost then is everything, and
+//! the error is the answer.
 
 use std::io;
 use std::ops::Range;
@@ -12,6 +15,8 @@ use crate::File;
 pub const UNREADABLE: u8 = 0xdb;
 /// The unit in which kernels read: a bad sector costs so much.
 const PAGE_BYTES: u64 = 4096;
+/// More pages than this that fail in one read are no bad sectors.
+const PAGES_LOST_MAX: usize = 8;
 /// How often a read that fails is tried in all: a loose cable is not a bad sector.
 const TRIES: usize = 3;
 const EIO: i32 = 5;
@@ -26,7 +31,7 @@ pub fn is_unreadable(error: &io::Error) -> bool {
 }
 
 /// As [`File::read_at`], but pages that stay unreadable are filled with [`UNREADABLE`] bytes and added to `unreadable`,
-/// as ranges of the file.
+/// as ranges of the file. An error where that is all of it, or more than some pages.
 pub fn read_around(
     file: &dyn File,
     into: &mut [u8],
@@ -39,13 +44,18 @@ pub fn read_around(
     }
     let left = file.len()?.saturating_sub(offset);
     let count = usize::try_from(left).map_or(into.len(), |left| left.min(into.len()));
-    let mut at = 0;
+    let (mut at, mut pages, mut lost) = (0, 0, 0);
     while at < count {
         let start = offset + at as u64;
         let page = PAGE_BYTES - start % PAGE_BYTES;
         let end = usize::try_from(page).map_or(count, |page| count.min(at + page));
         let Some(part) = into.get_mut(at..end) else { break };
-        if !read_page(file, part, start)? {
+        pages += 1;
+        if let Some(error) = read_page(file, part, start)? {
+            lost += 1;
+            if lost > PAGES_LOST_MAX || end == count && lost == pages {
+                return Err(error);
+            }
             part.fill(UNREADABLE);
             add(unreadable, start..start + part.len() as u64);
         }
@@ -54,16 +64,19 @@ pub fn read_around(
     Ok(count)
 }
 
-/// Says whether it could be read.
-fn read_page(file: &dyn File, into: &mut [u8], offset: u64) -> io::Result<bool> {
+/// Says why it could not be read, if the device cannot.
+fn read_page(file: &dyn File, into: &mut [u8], offset: u64) -> io::Result<Option<io::Error>> {
+    let mut failed = None;
     for _ in 0..TRIES {
         match file.read_at(into, offset) {
-            Ok(read) => return Ok(read == into.len()),
-            Err(error) if is_unreadable(&error) => {}
+            Ok(read) if read == into.len() => return Ok(None),
+            // Another process has cut it meanwhile.
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if is_unreadable(&error) => failed = Some(error),
             Err(error) => return Err(error),
         }
     }
-    Ok(false)
+    Ok(failed)
 }
 
 /// Ranges that meet become one; a range is noted once however often it is read.
@@ -84,9 +97,10 @@ mod tests {
 
     use super::*;
 
-    /// A file of ascending bytes whose second page cannot be read, or only after some tries.
+    /// A file of ascending bytes with pages that cannot be read, or only after some tries.
     struct Bad {
         length: u64,
+        pages: Range<u64>,
         failures: AtomicUsize,
         error: i32,
     }
@@ -94,7 +108,8 @@ mod tests {
     impl File for Bad {
         fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
             let count = into.len().min((self.length.saturating_sub(offset)) as usize);
-            if offset < 2 * PAGE_BYTES && offset + count as u64 > PAGE_BYTES {
+            let bad = self.pages.start * PAGE_BYTES..self.pages.end * PAGE_BYTES;
+            if offset < bad.end && offset + count as u64 > bad.start {
                 let before = self.failures.load(Ordering::Relaxed);
                 if before > 0 {
                     self.failures.store(before - 1, Ordering::Relaxed);
@@ -123,7 +138,7 @@ mod tests {
     }
 
     fn read(failures: usize, error: i32) -> io::Result<(Vec<u8>, Vec<Range<u64>>)> {
-        let file = Bad { length: 12_345, failures: failures.into(), error };
+        let file = Bad { length: 12_345, pages: 1..2, failures: failures.into(), error };
         let (mut bytes, mut unreadable) = (vec![0; 20_000], Vec::new());
         let count = read_around(&file, &mut bytes, 100, &mut unreadable)?;
         bytes.truncate(count);
@@ -146,6 +161,18 @@ mod tests {
         let (bytes, unreadable) = read(3, EIO).expect("read");
         assert_eq!(unreadable, vec![]);
         assert!((100..).zip(bytes).all(|(at, byte)| byte == (at as u64) as u8));
+    }
+
+    #[test]
+    fn a_device_that_can_read_nothing_is_no_bad_sector() {
+        let read = |length: u64, pages: Range<u64>| {
+            let file = Bad { length, pages, failures: usize::MAX.into(), error: EIO };
+            read_around(&file, &mut vec![0; length as usize], 0, &mut Vec::new())
+        };
+        assert_eq!(read(8 * PAGE_BYTES, 0..7).expect("a page is left"), 8 * PAGE_BYTES as usize);
+        assert_eq!(read(8 * PAGE_BYTES, 0..8).expect_err("no page is left").raw_os_error(), Some(EIO));
+        assert_eq!(read(64 * PAGE_BYTES, 3..12).expect_err("too many").raw_os_error(), Some(EIO));
+        assert_eq!(read(64 * PAGE_BYTES, 3..11).expect("some"), 64 * PAGE_BYTES as usize);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What can go wrong, by what its caller would do about it.
 
 use std::fmt;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use annals_vfs::is_no_space;
 
 use crate::lsn::{Lsn, LsnSpan};
 
@@ -60,11 +62,6 @@ impl WalError {
     pub fn is_no_space(&self) -> bool {
         matches!(self, WalError::Io { source, .. } if is_no_space(source))
     }
-}
-
-/// Whether an error says that the disk, or what this user may take of it, is full.
-pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 /// Why a record was not taken. Nothing was queued, and no LSN was given out.

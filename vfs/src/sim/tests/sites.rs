@@ -67,6 +67,11 @@ fn publishing_is_counted_where_it_calls() {
             let _ = publish(&vfs, b"bytes");
         }
     }
+    // What is done about a rename that found no space may fail too.
+    let vfs = vfs.snapshot();
+    vfs.fail(SimFault::once(SimCalls::Of(SimOp::Rename), 0, SimError::NoSpace));
+    vfs.fail(SimFault::once(SimCalls::Of(SimOp::Open), 1, SimError::Io));
+    let _ = publish(&vfs, b"bytes");
     let (failed, all, without) = sites.coverage(&["vfs/src/publish.rs"]);
     assert!(failed >= 6 && failed + without.len() == all, "{failed}/{all}");
     // A draft that cannot be removed, or was left over, takes two faults, or a file.
