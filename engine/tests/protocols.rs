@@ -2,7 +2,7 @@
 
 mod common;
 
-use annals::vfs::{SimCalls, SimCut, SimError, SimFault, SimOp, Vfs};
+use annals::vfs::{SimCalls, SimCut, SimDecay, SimError, SimFault, SimOp, SimRot, Vfs};
 use annals::*;
 use common::*;
 
@@ -167,4 +167,33 @@ fn a_block_that_could_not_be_mapped_for_a_moment_is_read_later() {
     machine.vfs.clear_faults();
     assert_eq!(raw_signals(&acme.reader()), 1);
     drop(store);
+}
+
+#[test]
+fn a_bad_sector_in_the_log_costs_what_lies_on_it_and_a_dead_disk_costs_nothing() {
+    let machine = Machine::new();
+    let (store, acme, _) = two_tenants(&machine);
+    for n in 0..40 {
+        let times: Vec<i64> = (0..100).map(|i| NOW - i).collect();
+        write_signals(&acme, &attempts(n, &times)).expect("written");
+    }
+    // Records lie on several pages of the first segment.
+    store.close().expect("closed");
+    let segment = machine.vfs.paths().into_iter().find(|path| path.ends_with("0000000000000001.seg"));
+    let segment = segment.expect("there is a log");
+    let dead = Machine { vfs: machine.vfs.snapshot(), ..Machine::new() };
+    dead.vfs.decay(SimDecay { bytes: 4096..u64::MAX, ..SimDecay::of(&segment, SimRot::Unreadable) });
+    let error = dead.try_open().expect_err("nothing is given up for lost");
+    assert!(error.to_string().contains("0000000000000001.seg"), "{error}");
+    dead.vfs.clear_faults();
+    let acme = dead.open().tenant(&id("acme")).expect("there");
+    assert_eq!(failures(&acme.reader(), later(&dead)), 4_000.0);
+
+    machine.vfs.decay(SimDecay { bytes: 8192..8193, ..SimDecay::of(&segment, SimRot::Unreadable) });
+    let store = machine.open();
+    let findings = store.recovery().findings.join("; ");
+    assert!(findings.contains("the device cannot read it") && findings.contains("are lost"), "{findings}");
+    let acme = store.tenant(&id("acme")).expect("there");
+    let left = failures(&acme.reader(), later(&machine));
+    assert!((3_000.0..4_000.0).contains(&left), "{left} are left");
 }
