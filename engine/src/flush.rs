@@ -102,7 +102,7 @@ pub(crate) fn flush(
         batches,
         kinds,
         names,
-        ..manifest
+        ..manifest.expire(now)
     };
     let opened: Vec<Arc<OpenBlock>> = metas
         .iter()

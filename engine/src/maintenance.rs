@@ -153,12 +153,7 @@ fn drop_expired(
     if dropped.is_empty() {
         return Ok(None);
     }
-    let manifest = Manifest {
-        metrics_floor: manifest.floor(BlockContent::RawMetrics, now),
-        signals_floor: manifest.floor(BlockContent::RawSignals, now),
-        blocks: kept,
-        ..manifest
-    };
+    let manifest = Manifest { blocks: kept, ..manifest.expire(now) };
     let mut removed = Vec::new();
     tenant.commit_manifest(shared, &mut change, manifest, "drop expired blocks", |data| {
         removed = data.remove_blocks(&ids);
@@ -307,7 +302,7 @@ fn merge(
             .copied()
             .chain(output_meta)
             .collect(),
-        ..manifest
+        ..manifest.expire(now)
     };
     if planted(Bug::InputsRemovedEarly) {
         for input in &inputs {

@@ -91,6 +91,16 @@ impl Manifest {
         }
     }
 
+    /// The same with the floors of `now`. For every change that leaves out what has expired: where the clock goes back,
+    /// what is left must not be taken for all there was.
+    pub(crate) fn expire(self, now: Timestamp) -> Manifest {
+        Manifest {
+            metrics_floor: self.floor(BlockContent::RawMetrics, now),
+            signals_floor: self.floor(BlockContent::RawSignals, now),
+            ..self
+        }
+    }
+
     /// Data up to this stamp need not be put into blocks any more. Raw metrics that no reader sees stay while the plan
     /// keeps a coarser tier of them: their rollup is owed.
     pub(crate) fn build_floor(&self, content: BlockContent, now: Timestamp) -> Timestamp {

@@ -216,12 +216,7 @@ fn read_log(
             replay.record(Lsn(record.lsn.0), record.kind, record.payload);
         })
         .map_err(OpenError::Log)?;
-    let lost = report
-        .damage
-        .iter()
-        .filter(|damage| damage.lsns.is_some())
-        .map(|damage| Missing { range: TimeRange::ALL, why: damage.to_string() })
-        .collect();
+    let lost = recover::lost_with(&report.damage, &replay.report);
     findings.extend(report.damage.iter().map(ToString::to_string));
     findings.extend(replay.report.findings());
     Ok(Log { lost, interrupted: report.interrupted })

@@ -100,7 +100,8 @@ impl TenantReader {
                 && kind.is_none_or(|kind| *row.kind == *kind)
                 && site.is_none_or(|site| row.site == *site)
         });
-        let mut missing = Vec::new();
+        let mut missing: Vec<Missing> =
+            view.missing.iter().filter(|missing| missing.range.overlaps(visible)).cloned().collect();
         let mut blocks: Vec<_> = view.signal_blocks().filter(|b| b.meta.time.overlaps(visible)).collect();
         blocks.sort_by_key(|block| (block.meta.id.day, block.meta.lsns.through));
         let mut blocks = blocks.into_iter().peekable();

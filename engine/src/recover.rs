@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use annals_model::{BlockContent, Lsn, TenantId, TenantNumber, Timestamp};
+use annals_model::{BlockContent, Lsn, Missing, TenantId, TenantNumber, TimeRange, Timestamp};
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::{Entropy, PublishError, Vfs};
 use annals_wal::Wal;
@@ -32,6 +32,8 @@ pub struct RecoveryReport {
     pub findings: Vec<String>,
     /// Bytes at the log's end that were never acknowledged and were cut, as a crash leaves them.
     pub tail_bytes_discarded: u64,
+    /// What the log may have held and could not be read; answers say so until the next open.
+    pub lost: Vec<Missing>,
     /// Where log files went that could not be used whole. Nothing is deleted.
     pub quarantined: Vec<PathBuf>,
     /// Tenants that cannot be used, and why.
@@ -231,7 +233,9 @@ pub(crate) fn recover(
         });
         let slot = match usable {
             Ok(keys) => {
-                TenantSlot::Open(Arc::new(TenantShared::open(&opening, number, id.clone(), keys, tenant)))
+                let open = TenantShared::open(&opening, number, id.clone(), keys, tenant);
+                open.data.write().missing.clone_from(&report.lost);
+                TenantSlot::Open(Arc::new(open))
             }
             Err(why) => {
                 head_bytes -= tenant.heads.iter().map(Head::bytes).sum::<usize>();
@@ -315,6 +319,7 @@ pub(crate) fn replay_log<'a>(
         });
     }
     found.findings.extend(report.damage.iter().map(ToString::to_string));
+    found.lost = lost_with(&report.damage, &replay.report);
     found.tail_bytes_discarded = report.tail_bytes_discarded;
     found.quarantined = report.quarantined;
     Ok((wal, replay))
@@ -331,6 +336,12 @@ fn wal_options(options: &Options) -> annals_wal::Options {
         first_segment_bytes: defaults.first_segment_bytes.min(part),
         ..defaults
     }
+}
+
+/// What may be missing because of damage in the log. Which times it had is not known.
+pub(crate) fn lost_with(damage: &[annals_wal::Damage], replayed: &ReplayReport) -> Vec<Missing> {
+    let damaged = damage.iter().filter(|damage| damage.may_lose_records()).map(ToString::to_string);
+    damaged.chain(replayed.findings()).map(|why| Missing { range: TimeRange::ALL, why }).collect()
 }
 
 /// Whether the manifest that was read is the newest that the log knows of.
@@ -385,7 +396,7 @@ fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Re
             batches,
             kinds: kinds.collect::<BTreeMap<_, _>>().into_iter().collect(),
             names: tenant.names.iter().map(|(k, f, n)| (k.to_owned(), f.to_owned(), n.to_owned())).collect(),
-            ..tenant.manifest.clone()
+            ..tenant.manifest.clone().expire(now)
         };
         manifest_files(layout, number)
             .store(vfs, &layout.temporary, root, tenant.generation + 1, &manifest.encode())

@@ -9,11 +9,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use annals_model::{BlockContent, BlockId, Lsn, SeriesKind, SignalRow, TenantId, TenantNumber, Timestamp};
+use annals_model::{
+    BlockContent, BlockId, Lsn, Missing, SeriesKind, SignalRow, TenantId, TenantNumber, Timestamp,
+};
 use annals_signals::{Deriver, NameTable};
-use annals_vfs::{PublishError, is_no_space};
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use annals_vfs::sync::{Mutex, RwLock};
+use annals_vfs::{PublishError, is_no_space};
 use hashbrown::HashMap;
 
 use crate::batches::BatchIds;
@@ -76,6 +78,8 @@ pub(crate) struct Data {
     pub(crate) frozen: Vec<Arc<Head>>,
     /// Heads that still take records, by ascending epoch.
     pub(crate) live: Vec<Head>,
+    /// What the open could not read: every answer says so until the next open.
+    pub(crate) missing: Vec<Missing>,
     /// Damaged blocks, which no merge takes.
     pub(crate) set_aside: BTreeSet<BlockId>,
 }
@@ -133,6 +137,7 @@ impl TenantShared {
                 blocks,
                 frozen: Vec::new(),
                 live: heads,
+                missing: Vec::new(),
                 set_aside: BTreeSet::new(),
             }),
         }
@@ -225,7 +230,7 @@ impl Data {
             heads: self.frozen.clone(),
             metrics_floor: self.manifest.floor(BlockContent::RawMetrics, now),
             signals_floor: self.manifest.floor(BlockContent::RawSignals, now),
-            missing: Vec::new(),
+            missing: self.missing.clone(),
         }
     }
 

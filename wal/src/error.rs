@@ -112,7 +112,9 @@ pub enum EnqueueError {
 pub enum CommitError {
     /// The disk is full. These records were not written, for certain, and never will be. The log stays usable: a
     /// later commit tries for space again.
-    #[error("no space for a WAL segment; records {lsns} were refused and nothing of them was written: {source}")]
+    #[error(
+        "no space for a WAL segment; records {lsns} were refused and nothing of them was written: {source}"
+    )]
     NoSpace {
         /// The refused records.
         lsns: LsnSpan,
@@ -243,6 +245,22 @@ impl fmt::Display for DamageKind {
             DamageKind::Unchained => f.write_str("the segment is in no chain and is not empty"),
             DamageKind::UnknownFile => f.write_str("not a segment"),
         }
+    }
+}
+
+impl Damage {
+    /// Whether records may be lost with it, known ones or not.
+    #[must_use]
+    pub fn may_lose_records(&self) -> bool {
+        let hides = matches!(
+            self.kind,
+            DamageKind::Header(_)
+                | DamageKind::SegmentMissing
+                | DamageKind::FileShort { .. }
+                | DamageKind::Unreadable
+                | DamageKind::Unchained
+        );
+        hides || self.lsns.is_some()
     }
 }
 
