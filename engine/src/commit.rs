@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use annals_model::{Lsn, SignalRow};
 use annals_vfs::planted::{Bug, planted};
+use annals_vfs::sync::atomic::{AtomicU64, Ordering};
 use annals_vfs::sync::{Condvar, Mutex};
 use annals_wal::{CommitError, EnqueueError, Wal};
 
@@ -44,6 +45,8 @@ pub(crate) struct CommitQueue {
     durability: Durability,
     pending: Mutex<Pending>,
     applied: Mutex<Lsn>,
+    /// The last record that was written, synced where that was promised.
+    committed: AtomicU64,
     progress: Condvar,
     /// Held during a step, so that steps follow one another.
     step: Mutex<()>,
@@ -69,6 +72,7 @@ impl CommitQueue {
             durability,
             pending: Mutex::new(Pending { batches: VecDeque::new(), generation: 0 }),
             applied: Mutex::new(applied),
+            committed: AtomicU64::new(applied.0),
             progress: Condvar::new(),
             step: Mutex::new(()),
         }
@@ -112,12 +116,13 @@ impl CommitQueue {
             Ok(None) => return false,
             Ok(Some(committed)) => {
                 let through = Lsn(committed.last.0);
+                self.committed.store(through.0, Ordering::Release);
                 let mut pending = self.pending.lock();
                 let count = pending.batches.partition_point(|(lsn, _)| *lsn <= through);
                 (through, pending.batches.drain(..count).collect::<Vec<_>>())
             }
             Err(error) => {
-                self.fail_all(&failed(&error));
+                self.fail_waiting(&failed(&error));
                 return false;
             }
         };
@@ -136,6 +141,11 @@ impl CommitQueue {
     /// Every record up to this one is in a head or in blocks, or has failed.
     pub(crate) fn applied(&self) -> Lsn {
         *self.applied.lock()
+    }
+
+    /// The last record that was written, synced where that was promised.
+    pub(crate) fn committed(&self) -> Lsn {
+        Lsn(self.committed.load(Ordering::Acquire))
     }
 
     /// Waits until every batch up to `lsn` is applied or has failed. Where no thread commits, or none any more, it
@@ -159,8 +169,25 @@ impl CommitQueue {
         }
     }
 
-    /// Answers every pending batch with an error.
+    /// Answers every pending batch with an error, once the step that runs is over: what it committed and has not applied
+    /// yet would else be passed by [`applied`](Self::applied), and a flush could let the log forget it.
     pub(crate) fn fail_all(&self, error: &WriteError) {
+        let _step = self.step.lock();
+        self.fail_waiting(error);
+    }
+
+    /// Commits what waits, seals the log, and answers what was queued too late. No step runs meanwhile, so that each batch
+    /// is applied by the step that committed it, or failed here, and none is both durable and forgotten by a step.
+    pub(crate) fn close(&self) -> Result<(), CommitError> {
+        let _step = self.step.lock();
+        let closed = self.wal.close();
+        // Queued in the very moment of closing: the log may have taken it with its seal.
+        self.fail_waiting(&WriteError::Indeterminate("the store was closed meanwhile".to_owned()));
+        closed.map(|_| ())
+    }
+
+    /// Within a step, or instead of one.
+    fn fail_waiting(&self, error: &WriteError) {
         let (failed, last) = {
             let mut pending = self.pending.lock();
             pending.generation += u64::from(!planted(Bug::GenerationKept));
@@ -223,6 +250,25 @@ mod tests {
         let (wal, _) = Wal::open(Arc::new(vfs), &SimEntropy::new(1), place, &options, floor, &mut |_| {})
             .expect("an empty log opens");
         CommitQueue::new(wal, Durability::Synced)
+    }
+
+    #[test]
+    fn a_failure_does_not_overtake_the_step_that_runs() {
+        let queue = Arc::new(queue());
+        let lsn = Lsn(queue.wal.enqueue(BATCH, vec![0; 8]).expect("queued").0);
+        let before = queue.applied();
+        // A step that has committed the record and has not applied it.
+        let step = queue.step.lock();
+        queue.wal.commit(annals_wal::Durability::Synced).expect("committed");
+        let failing = std::thread::spawn({
+            let queue = queue.clone();
+            move || queue.fail_all(&WriteError::Closed)
+        });
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(queue.applied(), before, "a flush could let the log forget {lsn:?}");
+        drop(step);
+        failing.join().expect("it ends");
+        assert_eq!(queue.applied(), lsn);
     }
 
     #[test]

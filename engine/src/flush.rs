@@ -17,7 +17,7 @@ use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 use annals_vfs::{Draft, PublishError, Vfs, publish};
 
-use crate::error::MaintenanceError;
+use crate::error::{MaintenanceError, WriteError};
 use crate::head::{self, Head};
 use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
@@ -25,6 +25,7 @@ use crate::open_block::OpenBlock;
 use crate::options::Background;
 use crate::shared::{Shared, TenantSlot};
 use crate::tenant::{Ingest, ManifestChange, TenantShared};
+use crate::ticket::Durability;
 use crate::view;
 
 /// What heads are made into.
@@ -55,6 +56,16 @@ pub(crate) fn flush(
     };
     let drive = || shared.options.background == Background::Steps || shared.closed.load(Ordering::Acquire);
     shared.commits.wait_applied(cut, &drive, &|bytes| shared.grow(bytes));
+    // What blocks hold, the log held for sure.
+    if shared.options.durability == Durability::Buffered
+        && let Err(error) = shared.commits.wal.sync()
+    {
+        shared.commits.fail_all(&WriteError::Indeterminate(error.to_string()));
+        return Err(MaintenanceError::Log(error.to_string()));
+    }
+    // What was refused after the last record was never in the log. What is in doubt may be, and is given up with this
+    // flush: the records that define its series go.
+    let cut = if shared.commits.wal.has_failed() { cut } else { cut.min(shared.commits.committed()) };
     let (heads, manifest) = {
         let mut data = tenant.data.write();
         data.freeze_before(epoch);

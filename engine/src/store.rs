@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use annals_model::{BlockMeta, Lsn, Plan, SampleBatch, SignalBatch, TenantId, Timestamp};
+use annals_model::{BlockMeta, Plan, SampleBatch, SignalBatch, TenantId, Timestamp};
 use annals_signals::reserved_metrics;
 use annals_vfs::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use annals_vfs::sync::thread::{self, JoinHandle};
@@ -152,7 +152,7 @@ impl Annals {
         keys::create(vfs, &*shared.entropy, layout, number).map_err(|e| io(&layout.keys, e))?;
         let keys = keys::load(vfs, layout, number)
             .map_err(|e| TenantError::Unavailable { tenant: id.clone(), why: e.to_string() })?;
-        let after = Lsn(shared.commits.wal.last_enqueued().0);
+        let after = shared.commits.committed();
         let manifest = Manifest::new(id.clone(), plan, shared.now(), after);
         manifest_files(layout, number)
             .store(vfs, &layout.temporary, shared.root, 1, &manifest.encode())
@@ -246,10 +246,7 @@ impl Annals {
             let _ = thread.join();
         }
         while shared.commit_step() {}
-        let closed = shared.commits.wal.close();
-        // Queued in the very moment of closing: the log may have taken it with its seal.
-        shared.commits.fail_all(&WriteError::Indeterminate("the store was closed meanwhile".to_owned()));
-        closed.map(|_| ()).map_err(|error| WriteError::Failed(error.to_string()))
+        shared.commits.close().map_err(|error| WriteError::Failed(error.to_string()))
     }
 }
 

@@ -110,10 +110,11 @@ pub(crate) fn recover(
     let unusable =
         hidden_lsns(&chain.unusable, last.as_ref().map_or(0, |last| last.link.segment.header.number));
     let mut retire = Retire::default();
-    let mut active = None;
+    let (mut active, mut data_end) = (None, None);
     match last {
         Some(last) if last.proven() && last.sound() && unusable == 0 => {
             report.sealed = last.survey.sealed;
+            data_end = Some(last.survey.data_end);
             chain.links.push(last.link);
         }
         Some(last) => {
@@ -126,7 +127,8 @@ pub(crate) fn recover(
             chain.links.push(relink(vfs, place, &copy, &last.link)?);
             active = Some(copy);
         }
-        None if unusable > 0 => {
+        // Where records are known of and no segment, one says from now on up to where the log went.
+        None if unusable > 0 || floor > Lsn(0) || !chain.unusable.is_empty() => {
             let through = Lsn(floor.0.saturating_add(unusable));
             active = Some(copy(vfs, &mut provision, None, through, &mut report.damage)?);
         }
@@ -142,7 +144,9 @@ pub(crate) fn recover(
     for (index, link) in chain.links.iter().enumerate() {
         let position = replay.link(link, index + 1 == count)?;
         let number = link.segment.header.number;
-        closed = position.previous(number);
+        // The seal itself may be in this process's cache only: what the next segment says must not rest on it.
+        let end = data_end.filter(|_| index + 1 == count).unwrap_or(position);
+        closed = end.previous(number);
         ranges.push_back(SegmentRange {
             number,
             path: link.segment.path.clone(),

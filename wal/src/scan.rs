@@ -323,6 +323,9 @@ pub(crate) struct Survey {
     pub(crate) sealed: bool,
     /// The place after the last frame that verifies.
     pub(crate) position: Position,
+    /// The place after the last of them that is no watermark or seal: such a frame says that all before it is durable,
+    /// and nothing says so of itself.
+    pub(crate) data_end: Position,
 }
 
 /// Where the trusted part of a segment ends, and its torn tail begins.
@@ -350,6 +353,7 @@ impl Survey {
             frames: 0,
             sealed: false,
             position: scan.position(),
+            data_end: scan.position(),
         };
         loop {
             match scan.next()? {
@@ -358,10 +362,14 @@ impl Survey {
                     survey.highest = survey.highest.max(frame.lsn);
                     survey.frames += 1;
                     survey.sealed = frame.frame_type == FrameType::Seal;
+                    if matches!(frame.frame_type, FrameType::Record | FrameType::Gap) {
+                        survey.data_end = scan.position();
+                    }
                 }
                 Found::Bad(bad) => {
                     survey.highest = survey.highest.max(bad.last.unwrap_or(before_first));
                     survey.bad.push(bad);
+                    survey.data_end = scan.position();
                 }
                 Found::End => {
                     survey.position = scan.position();
