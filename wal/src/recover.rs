@@ -4,7 +4,7 @@
 //!   1 read all headers, order them (chain.rs)                    nothing is changed before a newer version is refused
 //!   2 sync wal/: a name that this process sees may not be durable; remove drafts from tmp/
 //!   3 survey the last segment: where does its torn tail begin?
-//!   4 unless every record there is proven durable and its header whole: copy the survivors, same LSNs, into a new one;
+//!   4 unless every record there is proven durable and whole, and its header: copy the survivors, same LSNs, into a new one;
 //!     sync; rename; sync wal/, sync tmp/                         [commit] the new header names what it supersedes
 //!   5 remove or quarantine what is not in the chain; sync quarantine/, sync wal/
 //!   6 hand out the records, oldest first
@@ -118,7 +118,7 @@ pub(crate) fn recover(
             chain.links.push(last.link);
         }
         Some(last) => {
-            let through = Lsn(last.highest.0.saturating_add(unusable));
+            let through = Lsn(last.highest.0.saturating_add(unusable)).max(floor);
             let found = report.damage.len();
             let copy = copy(vfs, &mut provision, Some(&last), through, &mut report.damage)?;
             report.tail_bytes_discarded = last.discarded_bytes;
@@ -212,11 +212,12 @@ impl Last {
         survey.frames > 0 && durable && survey.cut().is_none()
     }
 
-    /// Whether both halves of its header are whole, and the file is as long as it was made: the next damage of the half
-    /// that is left would cost all of it.
+    /// Whether both halves of its header are whole, the file is as long as it was made, and every record verifies: the
+    /// next damage of the half that is left would cost all of it, and what is lost is told once, not at each open.
     fn sound(&self) -> bool {
         let segment = &self.link.segment;
-        segment.header_whole && segment.file_bytes >= segment.header.file_bytes
+        let full_size = segment.file_bytes >= segment.header.file_bytes;
+        segment.header_whole && full_size && self.survey.bad.is_empty()
     }
 }
 
@@ -312,7 +313,8 @@ impl Retire {
             self.add(segment.path.clone(), was_copied_whole(vfs, segment).unwrap_or(false));
         }
         for segment in chain.strays.iter().chain(&chain.standbys) {
-            let empty = is_empty(vfs, segment).unwrap_or(false);
+            // Twice: a read that fails for a moment must not make it look like damage.
+            let empty = is_empty(vfs, segment).or_else(|_| is_empty(vfs, segment)).unwrap_or(false);
             if !empty {
                 let (path, kind) = (segment.path.clone(), DamageKind::Unchained);
                 damage.push(Damage { path, offset: HEADER_BYTES, lsns: None, kind });
