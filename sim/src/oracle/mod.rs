@@ -253,6 +253,17 @@ impl Oracle {
         self.accounts.values_mut().for_each(Account::settle);
     }
 
+    /// The latest time that was seen.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        self.latest.unwrap_or(Timestamp::MIN)
+    }
+
+    /// The log failed, or could not be closed in order: what was acknowledged as buffered only may be gone.
+    pub fn log_failed(&mut self) {
+        self.log_failed = true;
+    }
+
     /// The power was cut: what was acknowledged as buffered only may be gone. Nothing else may.
     pub fn power_cut(&mut self) {
         self.accounts.values_mut().for_each(Account::power_cut);

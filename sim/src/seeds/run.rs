@@ -22,7 +22,7 @@ use annals::query::promql::Value;
 use annals::vfs::{SimCut, SimVfs};
 use annals::{
     Annals, Budget, DAY_MS, MaintenanceError, QueryLimits, SeriesSource, Tenant, TenantError, TenantId,
-    Ticket, TimeRange, Timestamp, WriteError,
+    Ticket, TimeRange, Timestamp, Trouble, WriteError,
 };
 
 use super::config::Config;
@@ -340,8 +340,12 @@ impl<'a> Run<'a> {
         };
         self.answer("query", found.to_bits());
         let expected = self.oracle.increase(&id, "signals", start, end);
-        let excused =
-            self.reads_fail || self.oracle.is_loose(&id) || self.rotten.values().any(|of| *of == id);
+        // The clock went back, and what had expired stays so.
+        let expired = self.config.plan(tenant).raw_keep().floor(self.oracle.latest()) > start;
+        let excused = expired
+            || self.reads_fail
+            || self.oracle.is_loose(&id)
+            || self.rotten.values().any(|of| *of == id);
         if found == expected || excused {
             Ok(())
         } else {
@@ -432,6 +436,8 @@ impl<'a> Run<'a> {
                 self.answer("closed", whole);
                 if whole {
                     self.oracle.synced();
+                } else {
+                    self.oracle.log_failed();
                 }
             }
             End::Kill => {
@@ -604,7 +610,9 @@ impl<'a> Run<'a> {
         }
         for finding in &found.findings {
             if !self.rotten.contains_key(&finding.path) {
-                return Err(Violation::new("I6", format!("found where nothing was damaged: {finding:?}")));
+                let inspected = annals::inspect(&self.machine.vfs, &finding.path);
+                let what = format!("found where nothing was damaged: {finding:?}; in it: {inspected:?}");
+                return Err(Violation::new("I6", what));
             }
         }
         if exact {
@@ -733,6 +741,10 @@ impl<'a> Run<'a> {
                     error,
                     MaintenanceError::Indeterminate { .. } | MaintenanceError::Suspended { .. }
                 );
+                if self.store.as_ref().is_some_and(|store| store.troubles().contains(&Trouble::LogFailed)) {
+                    self.spent = true;
+                    self.oracle.log_failed();
+                }
                 let damaged = matches!(error, MaintenanceError::Damaged { .. });
                 let excused = !self.rotten.is_empty() || self.reads_fail || self.machine.vfs.crashed();
                 if matches!(error, MaintenanceError::Build { .. }) || damaged && !excused {
