@@ -12,7 +12,7 @@ use super::{guarded, in_two};
 use crate::campaign::{Report, Size};
 
 /// How many chunks of a section change places, each with each.
-const CHUNKS_MAX: usize = 40;
+const CHUNKS_MAX: usize = 24;
 
 /// Swaps files, then chunks.
 pub fn run(size: &Size, report: &mut Report) {
