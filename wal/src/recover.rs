@@ -4,7 +4,7 @@
 //!   1 read all headers, order them (chain.rs)                    nothing is changed before a newer version is refused
 //!   2 sync wal/: a name that this process sees may not be durable; remove drafts from tmp/
 //!   3 survey the last segment: where does its torn tail begin?
-//!   4 unless every record there is proven durable and whole, and its header: copy the survivors, same LSNs, into a new one;
+//!   4 unless header and records there are whole, and proven durable: copy the survivors, same LSNs, into a new segment;
 //!     sync; rename; sync wal/, sync tmp/                         [commit] the new header names what it supersedes
 //!   5 remove or quarantine what is not in the chain; sync quarantine/, sync wal/
 //!   6 hand out the records, oldest first

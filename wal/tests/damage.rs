@@ -177,13 +177,9 @@ fn a_damaged_record_is_told_once_and_set_aside_and_costs_nothing_new() {
     let lsn = wal.enqueue(9, b"after".to_vec()).expect("is queued");
     wal.commit(Durability::Synced).expect("commits");
     wal.close().expect("closes");
-    let (wal, report, found) = open(&vfs).expect("opens");
+    let (_, report, found) = open(&vfs).expect("opens");
     assert_eq!((report.damage.len(), report.quarantined.len()), (0, 0));
     assert!(found.contains_key(&lsn.0) && !found.contains_key(&1));
-    wal.truncate(Lsn(records.len() as u64)).expect("truncates");
-    drop(wal);
-    let (_, report, found) = open(&vfs).expect("opens");
-    assert_eq!((report.damage.len(), found.len()), (0, 1));
 }
 
 #[test]
