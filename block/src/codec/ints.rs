@@ -419,7 +419,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(192))]
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 192 }))]
 
         #[test]
         fn every_run_round_trips(numbers in runs()) {

@@ -391,7 +391,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(160))]
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 160 }))]
 
         #[test]
         fn every_column_round_trips_bit_for_bit(values in columns()) {
