@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   1 read all headers, order them (chain.rs)                    nothing is changed before a newer version is refused
-//!   2 sync wal/: a name that this process sees may not be durable; remove drafts from tmp/
+//!   2 sync quarantine/ and wal/: what this process sees by name may not be durable; remove drafts from tmp/
 //!   3 survey the last segment: where does its torn tail begin?
 //!   4 unless header and records there are whole, and proven durable: copy the survivors, same LSNs, into a new segment;
 //!     sync; rename; sync wal/, sync tmp/                         [commit] the new header names what it supersedes
@@ -99,7 +99,10 @@ pub(crate) fn recover(
 ) -> Result<Recovered, WalError> {
     let mut chain = Chain::read(vfs, &place.directory, &place.root_id)?;
     if chain.number_max > 0 && !planted(Bug::OpenDoesNotSync) {
-        vfs.sync_dir(&place.directory).map_err(|source| WalError::io("sync", &place.directory, source))?;
+        // First where files went, so that none can be in neither.
+        for directory in [&place.quarantine, &place.directory] {
+            vfs.sync_dir(directory).map_err(|source| WalError::io("sync", directory, source))?;
+        }
     }
     sweep(vfs, &place.temporary)?;
     let mut provision = Provision::new(place, entropy, chain.number_max, options)?;

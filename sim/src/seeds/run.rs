@@ -536,11 +536,13 @@ impl<'a> Run<'a> {
             let calls = copy.vfs.take_trace();
             let calls: Vec<String> =
                 calls.iter().map(|call| format!("{:?} {}", call.op, call.path.display())).collect();
-            let shown: usize = store
-                .tenants()
-                .iter()
-                .map(|t| (t.samples + t.signals + t.head_samples + t.head_signals) as usize)
-                .sum();
+            let mut shown = 0;
+            for tenant in store.tenants() {
+                let Ok(tenant) = store.tenant(&tenant.id) else { continue };
+                let all = Shown::read(&tenant.reader())?;
+                shown += all.rows.len();
+                shown += all.series.iter().map(|(_, samples)| samples.timestamps.len()).sum::<usize>();
+            }
             copy.vfs.set_crash_at(0);
             drop(store);
             copy.vfs.process_crash();
