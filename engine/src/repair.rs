@@ -29,7 +29,9 @@ use annals_block::{
     BlockError, BlockIdentity, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter, SignalBlock,
     SignalBlockWriter,
 };
-use annals_model::{BlockContent, BlockId, BlockMeta, Day, TenantId, TenantNumber, TimeRange, Timestamp};
+use annals_model::{
+    BlockContent, BlockId, BlockMeta, Day, Lsn, TenantId, TenantNumber, TimeRange, Timestamp,
+};
 use annals_vfs::{Clock, Entropy, LockError, Vfs};
 
 use crate::catalog::Catalogue;
@@ -376,15 +378,42 @@ impl Work {
     ) -> Result<(), OpenError> {
         let options = Options { background: Background::Steps, ..options };
         let store = Annals::open(self.vfs.clone(), clock, entropy, &self.layout.root, options)?;
+        let mut idle = BTreeSet::new();
         for tenant in store.tenants() {
-            if let Ok(tenant) = store.tenant(&tenant.id) {
-                tenant.flush().map_err(OpenError::Recovery)?;
+            if let Ok(tenant) = store.tenant(&tenant.id)
+                && tenant.flush().map_err(OpenError::Recovery)?.is_empty()
+            {
+                idle.insert(tenant.id().clone());
             }
         }
+        self.pass_over(&idle)?;
         let finding = Finding::new(self.layout.wal.clone(), FindingKind::Part, "", "nothing more");
         self.step(&finding, None, "recovered; its data is now in blocks", None, "nothing more");
         let path = self.layout.wal.clone();
         store.close().map_err(|error| OpenError::io("close", &path)(std::io::Error::other(error.to_string())))
+    }
+
+    /// Says in the manifests of tenants that have nothing in the log that none of its records are theirs: where one was,
+    /// it is damaged, and would be looked for at each open.
+    ///
+    /// The store is open, so that nobody else writes, and closed next, before it could change a manifest itself.
+    fn pass_over(&self, idle: &BTreeSet<TenantId>) -> Result<(), OpenError> {
+        let files = catalogue_files(&self.layout);
+        let Some(twin) = files.load(&*self.vfs).map_err(OpenError::Catalogue)? else { return Ok(()) };
+        let Some(catalogue) = Catalogue::decode(&twin.content) else { return Ok(()) };
+        let (after, tail) = (annals_wal::Lsn(0), annals_wal::Tail::AllValid);
+        let read = annals_wal::read(&*self.vfs, &self.layout.wal, &twin.root, after, tail, &mut |_| {});
+        let through = Lsn(read.map_err(OpenError::Log)?.through.0);
+        for (number, id) in catalogue.tenants.iter().filter(|(_, id)| idle.contains(id)) {
+            let files = manifest_files(&self.layout, *number);
+            let Ok((manifest, twin)) = load_manifest(&*self.vfs, &files, twin.root, id) else { continue };
+            if manifest.replay_from < through {
+                let data_floor = through.max(manifest.data_floor);
+                let manifest = Manifest { data_floor, replay_from: through, ..manifest };
+                self.store_twin(&files, twin.root, twin.generation.saturating_add(1), &manifest.encode())?;
+            }
+        }
+        Ok(())
     }
 
     fn set_aside(&mut self, finding: &Finding, tenant: Option<&TenantId>) -> Result<(), OpenError> {

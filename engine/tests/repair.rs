@@ -226,6 +226,31 @@ fn a_damaged_record_of_the_log_leaves_it_with_the_repair() {
     assert!(hurt > 3, "{hurt}");
 }
 
+/// A tenant whose only record that is not in blocks is damaged has nothing to flush: its record is given up by name.
+#[test]
+fn a_damaged_only_record_of_a_tenant_does_not_outlast_the_repair() {
+    let machine = Machine::new();
+    let store = machine.open();
+    for name in ["one", "two"] {
+        let tenant = store.create_tenant(&id(name), plan("archive")).expect("created");
+        write_samples(&tenant, &gauges(7, "load", &[(0, NOW, 1.0)])).expect("written");
+    }
+    store.close().expect("closed");
+    let segment = files(&machine, "/data/wal/").remove(0);
+    // Within the payload of the first record.
+    machine.vfs.corrupt(&segment, 4096 + 60, 0x10).expect("there");
+    assert_eq!(verified(&machine).findings.len(), 1);
+    let done = repaired(&machine);
+    assert_eq!(done.after.findings, []);
+    assert_eq!((samples(&machine, "one"), samples(&machine, "two")), (0.0, 1.0));
+    let store = machine.open();
+    let tenant = store.tenant(&id("one")).expect("there");
+    write_samples(&tenant, &gauges(8, "load", &[(0, NOW + 1, 1.0)])).expect("written");
+    drop((tenant, store));
+    drop(machine.open());
+    assert_eq!(samples(&machine, "one"), 1.0, "what is written after a repair is replayed");
+}
+
 /// The last record's payload and all after it are zero: its header still verifies, and nothing says that it was durable.
 #[test]
 fn a_torn_last_record_is_noted_though_no_crash_can_be_told_from_it() {
