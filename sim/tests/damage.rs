@@ -66,3 +66,13 @@ fn hostile_numbers_behind_fitting_checks_neither_panic_nor_take_memory() {
 fn damage_costs_one_tenant_what_it_hit_and_is_repaired() {
     runs_clean(slice::whole, 60);
 }
+
+/// Stores whose repair once left something: a tenant's only record in the log damaged, and a log cut within its header.
+#[test]
+fn what_a_repair_once_left_is_repaired() {
+    for seed in [113, 576, 835, 1393] {
+        let mut report = Report::new("damage");
+        slice::whole(&Size::new(Some(1), seed, None), &mut report);
+        assert!(report.failures.is_empty(), "{}", report.failures.join("\n"));
+    }
+}
