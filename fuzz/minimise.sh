@@ -2,20 +2,18 @@
 # Brings what runs of fuzz/run.sh found into the committed corpus: per target the fewest inputs that reach what all
 # reach together, the shortest first, up to 16 KiB a target.
 #
-# usage: fuzz/minimise.sh [TARGET...]      CORPUS and TOOLS as in run.sh
+# usage: fuzz/minimise.sh [TARGET...]      after run.sh, with the programs that it built and the same CORPUS
 set -u
 cd "$(dirname "$0")/.." || exit 2
 [ $# -gt 0 ] || set -- $(sed -n 's/^name = "\([a-z_]*\)"$/\1/p' fuzz/Cargo.toml)
 target_dir=${CARGO_TARGET_DIR:-target}
 corpus=${CORPUS:-$target_dir/fuzz-corpus}
-PATH=${TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/annals-fuzz-tools}/bin:$PATH
 for target; do
     merged=$corpus/$target.min
     rm -rf "$merged"
     mkdir -p "$merged" "fuzz/corpus/$target" "$corpus/$target"
-    cargo +nightly fuzz run --fuzz-dir fuzz --target-dir "$target_dir/fuzz" --features libfuzzer \
-        --sanitizer "${SANITIZER:-none}" "$target" "$merged" -- -merge=1 -timeout=10 \
-        "fuzz/corpus/$target" "$corpus/$target" >"$corpus/$target.merge.log" 2>&1 || exit 2
+    "$corpus/programs/$target" -merge=1 -timeout=10 "$merged" "fuzz/corpus/$target" "$corpus/$target" \
+        >"$corpus/$target.merge.log" 2>&1 || exit 2
     # Findings that were fixed are named by what they found; they stay.
     find "fuzz/corpus/$target" -type f -regex '.*/[0-9a-f]*' -delete
     taken=0

@@ -32,23 +32,32 @@ if ! command -v cargo-fuzz >/dev/null; then
     cargo install --quiet --locked --root "$tools" cargo-fuzz || exit 2
 fi
 
-fuzz() {
-    command=$1
-    shift
-    cargo +nightly fuzz "$command" --fuzz-dir fuzz --target-dir "$target_dir/fuzz" --features libfuzzer \
-        --sanitizer "${SANITIZER:-none}" "$@"
-}
-
+# Linking twenty-odd programs with the release profile's optimisation across crates would take longer than it saves.
+CARGO_PROFILE_RELEASE_LTO=off
+CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+export CARGO_PROFILE_RELEASE_LTO CARGO_PROFILE_RELEASE_CODEGEN_UNITS
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
 [ -z "$(git status --porcelain -- '*.rs' '*.toml' 2>/dev/null)" ] || commit=$commit+
+mkdir -p "$corpus"
+if ! cargo +nightly fuzz build --fuzz-dir fuzz --target-dir "$target_dir/fuzz" --features libfuzzer \
+    --sanitizer "${SANITIZER:-none}" 2>"$corpus/build.log"; then
+    cat "$corpus/build.log" >&2
+    exit 2
+fi
+# The programs are started by themselves: what changes in the sources meanwhile is another run's.
+host=$(rustc -vV | sed -n 's/^host: //p')
+programs=$corpus/programs
+rm -rf "$programs"
+mkdir -p "$programs"
+for target; do
+    cp "$target_dir/fuzz/$host/release/$target" "$programs/" || exit 2
+done
+# What the encoders write is where libFuzzer starts from, beside the committed corpus.
+"$target_dir/fuzz/$host/release/annals-fuzz" seeds "$corpus" || exit 2
 
 status=0
 for target; do
-    mkdir -p "$corpus/$target" "fuzz/corpus/$target"
-    if ! fuzz build "$target" 2>"$corpus/$target.build"; then
-        cat "$corpus/$target.build" >&2
-        exit 2
-    fi
+    mkdir -p "$corpus/$target" "fuzz/corpus/$target" "fuzz/artifacts/$target"
     log=$corpus/$target.log
     # What opens a store is slow and its inputs are short histories; files and texts may be longer.
     case $target in
@@ -56,17 +65,18 @@ for target; do
     wal_segment | manifest | catalogue | *block* | record) length=16384 ;;
     *) length=4096 ;;
     esac
-    fuzz run "$target" "$corpus/$target" "fuzz/corpus/$target" -- -max_total_time="$seconds" -rss_limit_mb=512 \
-        -malloc_limit_mb=512 -timeout=10 -max_len=$length -print_final_stats=1 -verbosity=1 >"$log" 2>&1
+    nice -n 19 "$programs/$target" "$corpus/$target" "fuzz/corpus/$target" -max_total_time="$seconds" \
+        -rss_limit_mb=512 -malloc_limit_mb=512 -timeout=10 -max_len=$length -print_final_stats=1 \
+        -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1
     failed=$?
-    executed=$(sed -n 's/^stat::number_of_executed_units: //p' "$log" | tail -1)
+    executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)
     edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
     took=$(sed -n 's/^Done [0-9]* runs in \([0-9]*\) second.*/\1/p' "$log" | tail -1)
     failures=0
     if [ $failed -ne 0 ]; then
         failures=1
         status=1
-        grep -E 'panicked|assertion|ERROR|Test unit written|^(  )?(left|right)' "$log" | head -8 >&2
+        grep -aE 'panicked|assertion|ERROR|Test unit written|^ *(left|right):' -A1 "$log" | head -12 >&2
     fi
     echo "campaign=fuzz-$target states=${executed:-0} failures=$failures edges=${edges:-0} seconds=${took:-$seconds}"
     if [ -n "${LEDGER:-}" ]; then

@@ -1,7 +1,12 @@
 //! `annals-fuzz TARGET|all [--seconds N] [--seed N]`: mutates valid inputs until the time is over.
+//!
+//! `annals-fuzz seeds DIRECTORY` writes the valid inputs of each target into a folder of its name, for libFuzzer to start
+//! from.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use annals_fuzz::{TARGETS, run};
 
@@ -17,9 +22,22 @@ fn main() -> ExitCode {
     let (Some(name), Some(seconds), Some(seed)) =
         (arguments.first(), option("--seconds", 10), option("--seed", 1))
     else {
-        eprintln!("usage: annals-fuzz TARGET|all [--seconds N] [--seed N]");
+        eprintln!("usage: annals-fuzz TARGET|all [--seconds N] [--seed N], or annals-fuzz seeds DIRECTORY");
         return ExitCode::from(2);
     };
+    if name == "seeds" {
+        let Some(directory) = arguments.get(1) else {
+            eprintln!("usage: annals-fuzz seeds DIRECTORY");
+            return ExitCode::from(2);
+        };
+        return match write_seeds(Path::new(directory)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {directory}: {error}");
+                ExitCode::from(2)
+            }
+        };
+    }
     let chosen: Vec<_> = TARGETS.iter().filter(|target| name == "all" || target.name == name).collect();
     if chosen.is_empty() {
         eprintln!("no target `{name}`; there are: {}", TARGETS.map(|target| target.name).join(", "));
@@ -39,4 +57,15 @@ fn main() -> ExitCode {
         );
     }
     ExitCode::SUCCESS
+}
+
+fn write_seeds(directory: &Path) -> io::Result<()> {
+    for target in &TARGETS {
+        let directory = directory.join(target.name);
+        fs::create_dir_all(&directory)?;
+        for (number, bytes) in (target.seeds)().iter().enumerate() {
+            fs::write(directory.join(format!("seed-{number:02}")), bytes)?;
+        }
+    }
+    Ok(())
 }

@@ -62,7 +62,8 @@ mod tests {
 
     #[test]
     fn a_repair_leaves_what_the_encoders_wrote_as_it_is() {
-        let kinds: [(&str, fn(&mut [u8])); 5] = [
+        type Repair = fn(&mut [u8]);
+        let kinds: [(&str, Repair); 5] = [
             ("/manifest-", manifest),
             ("/catalog-", catalogue),
             ("/keys/", key_file),

@@ -36,7 +36,7 @@ fn in_store(part: &str, bytes: &[u8]) {
             }
         }
     }
-    open_and_read(&vfs);
+    open_and_read(&vfs, bytes);
 }
 
 fn limits() -> QueryLimits {
@@ -44,13 +44,15 @@ fn limits() -> QueryLimits {
 }
 
 fn read_all(reader: annals::TenantReader) {
-    let _ = reader.query("sum by (host) ({__name__=~\".+\"})", Timestamp(seeds::NOW));
+    let _ = reader.query("sum by (host) ({__name__!=\"\"})", Timestamp(seeds::NOW));
     let mut rows = 0;
     reader.scan_signals(TimeRange::ALL, None, None, &mut |_| rows += 1);
     assert!(rows < ROWS_MAX, "a small file became {rows} rows");
 }
 
-fn open_and_read(vfs: &SimVfs) {
+/// Reads as the writer; in some of the cases also makes blocks of what the log held, which takes longer than all else.
+fn open_and_read(vfs: &SimVfs, bytes: &[u8]) {
+    let goes_on = crc32fast::hash(bytes).is_multiple_of(8);
     let (clock, entropy) = (Arc::new(SimClock::new(seeds::NOW)), Arc::new(SimEntropy::new(5)));
     let options = Options { background: Background::Steps, log_bytes_max: 1 << 20, ..Options::default() };
     let opened = Annals::open(Arc::new(vfs.clone()), clock, entropy, Path::new("/data"), options);
@@ -58,9 +60,11 @@ fn open_and_read(vfs: &SimVfs) {
     for summary in store.tenants() {
         let Ok(tenant) = store.tenant(&summary.id) else { continue };
         read_all(tenant.reader().with_limits(limits()));
-        let _ = tenant.flush();
+        if goes_on {
+            let _ = tenant.flush();
+        }
     }
-    while let Ok(Some(_)) = store.maintenance_step() {}
+    while goes_on && matches!(store.maintenance_step(), Ok(Some(_))) {}
 }
 
 pub(super) fn wal_segment(bytes: &[u8]) {
@@ -164,5 +168,5 @@ pub(super) fn record(bytes: &[u8]) {
             }
         }
     }
-    open_and_read(&vfs);
+    open_and_read(&vfs, bytes);
 }
