@@ -64,15 +64,25 @@ impl OpenBlock {
         let bytes = self.map()?;
         let reader = self.reader.get_or_init(|| {
             let name = self.path.display().to_string();
-            match self.meta.id.content {
+            let (reader, meta) = match self.meta.id.content {
                 BlockContent::RawMetrics => {
-                    MetricBlock::open(bytes, self.identity(), &name).map(Reader::Metrics)
+                    let block =
+                        MetricBlock::open(bytes, self.identity(), &name).map_err(|e| e.to_string())?;
+                    let meta = *block.meta();
+                    (Reader::Metrics(block), meta)
                 }
                 BlockContent::RawSignals => {
-                    SignalBlock::open(bytes, self.identity(), &name).map(Reader::Signals)
+                    let block =
+                        SignalBlock::open(bytes, self.identity(), &name).map_err(|e| e.to_string())?;
+                    let meta = *block.meta();
+                    (Reader::Signals(block), meta)
                 }
+            };
+            if meta == self.meta {
+                Ok(reader)
+            } else {
+                Err(format!("{name}: it is whole, and not the block that the manifest names"))
             }
-            .map_err(|e| e.to_string())
         });
         reader.as_ref().map_err(Clone::clone)
     }

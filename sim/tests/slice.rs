@@ -1,1 +1,0 @@
-//! A short slice of each campaign; `cargo run --release -p annals-sim -- CAMPAIGN` runs it whole.
