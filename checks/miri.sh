@@ -21,12 +21,13 @@ trap 'rm -f "$log"' EXIT
 status=0
 started=$SECONDS
 miri() {
-    nice cargo +nightly miri test --locked "$@" 2>&1 |
+    cargo +nightly miri test --locked "$@" 2>&1 |
         tee -a "$log" | { grep -E '^(test result|error|test .*FAILED)' || true; } || status=1
 }
 # Regular expressions take miri an hour, and the matchers are but a wrapper of them.
 miri -p annals-model --lib -- bytes:: id:: time:: block:: sample::
-miri -p annals-wal --lib -- frame:: header:: fields:: lsn::
+# One test flips every bit of a header: too many for an interpreter, and its code is reached by the others.
+miri -p annals-wal --lib -- frame:: header:: fields:: lsn:: --skip any_one_half_is_enough
 miri -p annals-block --lib -- codec:: symbols:: squeeze:: labels::
 passed=$(awk '/^test result:/ { sum += $4 } END { print sum + 0 }' "$log")
 failures=$(awk '/^test result:/ { sum += $6 } END { print sum + 0 }' "$log")

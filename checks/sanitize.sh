@@ -48,7 +48,7 @@ status=0
 started=$SECONDS
 for run in "${runs[@]}"; do
     # shellcheck disable=SC2086 # several arguments each
-    nice cargo +nightly test --locked -Zbuild-std --target x86_64-unknown-linux-gnu --no-fail-fast $run 2>&1 |
+    cargo +nightly test --locked -Zbuild-std --target x86_64-unknown-linux-gnu --no-fail-fast $run 2>&1 |
         tee -a "$log" | { grep -E '^(test result|error|SUMMARY|WARNING: Thread|==[0-9]+==ERROR)' || true; } || status=1
 done
 passed=$(awk '/^test result:/ { sum += $4 } END { print sum + 0 }' "$log")

@@ -16,7 +16,7 @@ trap 'rm -f "$log"' EXIT
 status=0
 started=$SECONDS
 for package in annals-wal annals; do
-    nice cargo test --locked "${profile[@]}" -p "$package" --features schedules --test schedules -- \
+    cargo test --locked "${profile[@]}" -p "$package" --features schedules --test schedules -- \
         --nocapture --test-threads 1 2>&1 | tee -a "$log" | { grep -E 'campaign=|^(test |error)|panicked' || true; } || status=1
 done
 states=$(sed -n 's/.*campaign=.* states=\([0-9]*\) .*/\1/p' "$log" | awk '{ sum += $1 } END { print sum + 0 }')
