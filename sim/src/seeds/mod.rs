@@ -4,7 +4,10 @@
 //!   config      what a seed decides: sizes, probabilities, kinds of faults
 //!   operation   what happens, decided before the run begins
 //!   content     what batches hold
-//!   run         does it, and checks
+//!   run         one seed on its machine, operation by operation
+//!   host        what hosts do
+//!   restart     what goes wrong, and how a store comes back
+//!   check       what must hold
 //!   isolation   a run with and without the other tenants
 //!   shrink      makes a failing run small
 //! ```
@@ -13,11 +16,14 @@
 //! prints seed, configuration and the operations that are left after shrinking. `annals-sim seeds --from S --seeds 1`
 //! runs one seed again, bit for bit.
 
+mod check;
 mod config;
 mod content;
 mod draw;
+mod host;
 mod isolation;
 mod operation;
+mod restart;
 mod run;
 mod shrink;
 

@@ -1,0 +1,146 @@
+//! What must hold in a run: at any time, and once nothing fails any more.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use annals::{MaintenanceError, TenantId, Ticket, WriteError};
+
+use super::draw::Draws;
+use super::operation::End;
+use super::run::{Run, id};
+use crate::oracle::{Beside, State, Tried, Violation};
+
+/// How many steps of maintenance may follow one another before there is nothing left to do.
+const STEPS_MAX: usize = 10_000;
+
+impl Run<'_> {
+    /// The disk has seen no call out of order.
+    pub(super) fn judged(&self) -> Result<(), Violation> {
+        match self.machine.vfs.violations().first() {
+            None => Ok(()),
+            Some(what) => Err(Violation::new("order", what.clone())),
+        }
+    }
+
+    pub(super) fn check_one(&mut self, tenant: usize) -> Result<(), Violation> {
+        let Some(handle) = self.tenant(tenant) else { return Ok(()) };
+        self.outcome.checks += 1;
+        self.note(|| format!("  {} is compared", id(tenant)));
+        let checked = self.oracle.check_tenant(&id(tenant), &handle.reader(), self.machine.now());
+        if self.machine.vfs.crashed() { Ok(()) } else { checked }
+    }
+
+    pub(super) fn check(&mut self) -> Result<(), Violation> {
+        self.outcome.checks += 1;
+        let store = self.store.as_ref().expect("open between operations");
+        self.oracle.check(store, self.machine.now())
+    }
+
+    /// Reads every byte. `exact` where every damaged block that is still there must be found.
+    pub(super) fn verify(&mut self, exact: bool) -> Result<(), Violation> {
+        let vfs = Arc::new(self.machine.vfs.clone());
+        let found = match annals::verify(vfs, "/data".as_ref()) {
+            Ok(found) => found,
+            Err(_) if self.reads_fail => return Ok(()),
+            Err(error) => return Err(Violation::new("I6", format!("cannot verify: {error}"))),
+        };
+        if self.reads_fail {
+            return Ok(());
+        }
+        for finding in &found.findings {
+            if !self.rotten.contains_key(&finding.path) {
+                let inspected = annals::inspect(&self.machine.vfs, &finding.path);
+                let what = format!("found where nothing was damaged: {finding:?}; in it: {inspected:?}");
+                return Err(Violation::new("I6", what));
+            }
+        }
+        if exact {
+            // A name may be given to another block, once the damaged one is gone.
+            let is_there = |(path, (_, bytes)): &(&PathBuf, &(TenantId, Vec<u8>))| {
+                self.machine.vfs.read_file(path).is_ok_and(|now| now == *bytes)
+            };
+            for (path, _) in self.rotten.iter().filter(is_there) {
+                if !found.findings.iter().any(|finding| finding.path == *path) {
+                    return Err(Violation::new(
+                        "I6",
+                        format!("{} was damaged and is not named", path.display()),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing fails any more: all that was refused can be written, all work gets done, everything is exact.
+    pub(super) fn live(&mut self, draws: &Draws) -> Result<(), Violation> {
+        self.note(|| "nothing fails any more".to_owned());
+        if self.machine.vfs.crashed() {
+            self.end_and_open(None, draws)?;
+        }
+        self.heal();
+        if self.is_spent() || !self.rotten.is_empty() || draws.percent(30) {
+            self.end_and_open(Some(End::Close), draws)?;
+        }
+        self.oracle.allow_partial(!self.rotten.is_empty());
+        self.work_off()?;
+        let tenants: Vec<TenantId> = self.oracle.tenants().cloned().collect();
+        for id in &tenants {
+            let Ok(handle) = self.store().tenant(id) else { continue };
+            let missing: Vec<Tried> =
+                self.oracle.batches(id).filter(|tried| self.oracle.state(tried) == State::Absent).collect();
+            for tried in missing {
+                if self.oracle.content(&tried).len() > self.config.batch_records_max {
+                    continue;
+                }
+                for attempt in 0.. {
+                    self.oracle.retrying(&tried, self.machine.now());
+                    let answer = self.oracle.content(&tried).write(&handle).and_then(Ticket::wait);
+                    let overloaded = matches!(answer, Err(WriteError::Overloaded { .. }));
+                    let failed = answer.as_ref().err().map(ToString::to_string);
+                    self.learn(&tried, answer)?;
+                    match failed {
+                        None => break,
+                        Some(_) if overloaded && attempt == 0 => self.work_off()?,
+                        Some(error) => {
+                            return Err(Violation::new(
+                                "I14",
+                                format!("nothing fails any more, but: {error}"),
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        self.check()?;
+        let settled = self.store().settle();
+        self.learn_maintenance(&settled.map(|done| done.len()), "settle", None)?;
+        self.work_off()?;
+        self.check()?;
+        let store = self.store.take().expect("open");
+        store
+            .close()
+            .map_err(|error| Violation::new("I14", format!("nothing fails any more, but: {error}")))?;
+        self.oracle.synced();
+        let read_only = self.machine.open_read_only();
+        let read_only = read_only.map_err(|error| Violation::new("I11", format!("read only: {error}")))?;
+        self.oracle.check_read_only(&read_only, Beside::Nobody, self.machine.now())?;
+        drop(read_only);
+        self.open(draws)?;
+        self.verify(true)
+    }
+
+    /// Does maintenance until nothing is left to do.
+    pub(super) fn work_off(&mut self) -> Result<(), Violation> {
+        for _ in 0..STEPS_MAX {
+            match self.store().maintenance_step() {
+                Ok(None) => return Ok(()),
+                Ok(Some(done)) => self.answer("done", format!("{done:?}")),
+                Err(MaintenanceError::Damaged { .. }) if !self.rotten.is_empty() => {}
+                Err(error) => {
+                    return Err(Violation::new("I14", format!("nothing fails any more, but: {error}")));
+                }
+            }
+        }
+        Err(Violation::new("I14", format!("maintenance finds work after {STEPS_MAX} steps")))
+    }
+}
