@@ -210,13 +210,13 @@ fn read_log(
 ) -> Result<Log, OpenError> {
     let live = vfs.is_locked(&layout.lock).map_err(OpenError::io("look at", &layout.lock))?;
     let tail = if live { Tail::KnownDurable } else { Tail::AllValid };
-    let after = annals_wal::Lsn(replay.start().0);
+    let (after, in_blocks) = (annals_wal::Lsn(replay.start().0), replay.in_blocks());
     let report =
         annals_wal::read(&**vfs, &layout.wal, &root, after, tail, &mut |record: annals_wal::Record<'_>| {
             replay.record(Lsn(record.lsn.0), record.kind, record.payload);
         })
         .map_err(OpenError::Log)?;
-    let lost = recover::lost_with(&report.damage, &replay.report);
+    let lost = recover::lost_with(&report.damage, &replay.report, in_blocks);
     findings.extend(report.damage.iter().map(ToString::to_string));
     findings.extend(replay.report.findings());
     Ok(Log { lost, interrupted: report.interrupted })

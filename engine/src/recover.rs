@@ -275,6 +275,8 @@ pub(crate) fn replay_log<'a>(
 ) -> Result<(Wal, Replay<'a>), OpenError> {
     let Opening { vfs, entropy, layout, root, options, .. } = *opening;
     let floor = replay.tenants.values().map(|t| t.manifest.data_floor).max().unwrap_or_default();
+    // Where a tenant's manifest cannot be used, which of its records are in blocks is not known.
+    let in_blocks = if found.unavailable.is_empty() { replay.in_blocks() } else { Lsn(0) };
     let mut failed = None;
     let mut budget = options.head_bytes_max;
     let place = annals_wal::Place {
@@ -319,7 +321,7 @@ pub(crate) fn replay_log<'a>(
         });
     }
     found.findings.extend(report.damage.iter().map(ToString::to_string));
-    found.lost = lost_with(&report.damage, &replay.report);
+    found.lost = lost_with(&report.damage, &replay.report, in_blocks);
     found.tail_bytes_discarded = report.tail_bytes_discarded;
     found.quarantined = report.quarantined;
     Ok((wal, replay))
@@ -338,9 +340,19 @@ fn wal_options(options: &Options) -> annals_wal::Options {
     }
 }
 
-/// What may be missing because of damage in the log. Which times it had is not known.
-pub(crate) fn lost_with(damage: &[annals_wal::Damage], replayed: &ReplayReport) -> Vec<Missing> {
-    let damaged = damage.iter().filter(|damage| damage.may_lose_records()).map(ToString::to_string);
+/// What may be missing because of damage in the log. Which times it had is not known. Nobody misses records up to
+/// `in_blocks`: every tenant has its data in blocks up to there. Where later records need the series that one of those
+/// defined, they are named by the replay.
+pub(crate) fn lost_with(
+    damage: &[annals_wal::Damage],
+    replayed: &ReplayReport,
+    in_blocks: Lsn,
+) -> Vec<Missing> {
+    let needed = |damage: &&annals_wal::Damage| {
+        let spent = damage.lsns.is_some_and(|lsns| lsns.last.0 <= in_blocks.0);
+        damage.may_lose_records() && (!spent || damage.kind == annals_wal::DamageKind::SegmentMissing)
+    };
+    let damaged = damage.iter().filter(needed).map(ToString::to_string);
     damaged.chain(replayed.findings()).map(|why| Missing { range: TimeRange::ALL, why }).collect()
 }
 

@@ -105,6 +105,11 @@ impl<'a> Replay<'a> {
         self.tenants.values().map(|tenant| tenant.manifest.replay_from).min().unwrap_or_default()
     }
 
+    /// Up to where every tenant has its data in blocks.
+    pub(crate) fn in_blocks(&self) -> Lsn {
+        self.tenants.values().map(|tenant| tenant.manifest.data_floor).min().unwrap_or_default()
+    }
+
     /// Takes one record.
     pub(crate) fn record(&mut self, lsn: Lsn, kind: u8, payload: &[u8]) {
         self.report.records += 1;
