@@ -270,7 +270,7 @@ fn a_second_recovery_of_a_quiet_log_writes_nothing() {
     reopen(&crashed, &history, "first");
     let settled = crashed.fork();
     reopen(&settled, &history, "second");
-    assert_eq!(settled.trace(), ["0 sync_dir /r/wal"]);
+    assert_eq!(settled.trace(), ["0 sync_dir /r/quarantine", "1 sync_dir /r/wal"]);
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn a_failing_disk_gives_each_record_one_fate() {
                         told.lock().refused.extend(lsns(span));
                     }
                     Err(CommitError::Indeterminate { lsns: span, .. }) => {
-                        told.lock().unknown.extend(lsns(span))
+                        told.lock().unknown.extend(lsns(span));
                     }
                     Err(other) => panic!("{other}"),
                 }
