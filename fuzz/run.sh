@@ -9,6 +9,7 @@
 #   SANITIZER=...  `none` unless given: our code is safe Rust, and without it twice as many inputs are tried;
 #                  `address` also watches zstd
 #   TOOLS=dir      where cargo-fuzz is installed when it is missing; a folder under the user's cache unless given
+#   TIMEOUT=s      how long one input may take, in seconds of wall-clock time: 10 unless given
 #   CORPUS=dir     where new inputs go; beside the build unless given. The committed corpus is only read:
 #                  fuzz/minimise.sh brings back what is worth keeping
 #
@@ -66,7 +67,7 @@ for target; do
     *) length=4096 ;;
     esac
     nice -n 19 "$programs/$target" "$corpus/$target" "fuzz/corpus/$target" -max_total_time="$seconds" \
-        -rss_limit_mb=512 -malloc_limit_mb=512 -timeout=10 -max_len=$length -print_final_stats=1 \
+        -rss_limit_mb=512 -malloc_limit_mb=512 -timeout="${TIMEOUT:-10}" -max_len=$length -print_final_stats=1 \
         -artifact_prefix="fuzz/artifacts/$target/" >"$log" 2>&1
     failed=$?
     executed=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)

@@ -47,7 +47,7 @@ pub fn run(target: &Target, seed: u64, cases: u64) {
         if random.below(2) == 0 {
             (target.repair)(&mut bytes);
         }
-        let guard = Case { target: target.name, seed, case };
+        let guard = Case { target: target.name, seed, case, bytes: &bytes };
         (target.run)(&bytes);
         std::mem::forget(guard);
     }
@@ -62,16 +62,20 @@ pub fn target(name: &str) -> &'static Target {
     TARGETS.iter().find(|target| target.name == name).expect("a program of each target's name")
 }
 
-/// Names the case while a panic unwinds through it.
-struct Case {
+/// Names the case while a panic unwinds through it, and says its bytes where they are few.
+struct Case<'a> {
     target: &'static str,
     seed: u64,
     case: u64,
+    bytes: &'a [u8],
 }
 
-impl Drop for Case {
+impl Drop for Case<'_> {
     fn drop(&mut self) {
         eprintln!("target {} failed in case {} of seed {}", self.target, self.case, self.seed);
+        if self.bytes.len() <= 2048 {
+            eprintln!("b\"{}\"", self.bytes.escape_ascii());
+        }
     }
 }
 

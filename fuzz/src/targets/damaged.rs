@@ -39,6 +39,7 @@ pub(super) fn damaged_store_ops(bytes: &[u8]) {
     let vfs = sound.snapshot();
     let path = &files[choices.below(files.len())];
     damage(&vfs, path, &mut choices);
+    let unsealed = lost_its_seal(sound, &vfs, path);
     let verified = verify(Arc::new(vfs.clone()), Path::new(ROOT));
     let named_at_rest = verified.as_ref().map_or(true, |verified| !verified.findings.is_empty());
     let Ok(store) = open(&vfs) else {
@@ -57,6 +58,9 @@ pub(super) fn damaged_store_ops(bytes: &[u8]) {
         };
         match samples(&tenant) {
             Some(found) if found == answers[number] => {}
+            // The one thing that cannot be told: where the log's last frame is gone too, its last records look like
+            // writes that a power cut tore before they were acknowledged.
+            Some(found) if unsealed && is_older(&found, &answers[number]) => {}
             // An answer that says itself that it is not whole, or fails.
             None => assert!(named_at_rest, "{}: verify does not see what a query sees", path.display()),
             Some(found) => assert!(
@@ -68,6 +72,20 @@ pub(super) fn damaged_store_ops(bytes: &[u8]) {
         }
     }
     use_it(&vfs, store, &mut choices);
+}
+
+/// Whether the last frame of a segment is not what it was.
+fn lost_its_seal(sound: &SimVfs, damaged: &SimVfs, path: &Path) -> bool {
+    const FRAME_BYTES: usize = 32;
+    let (before, after) = (sound.read_file(path).expect("there"), damaged.read_file(path).expect("there"));
+    let end = before.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1).next_multiple_of(8);
+    let seal = end.saturating_sub(FRAME_BYTES)..end;
+    path.starts_with("/data/wal") && after.get(seal.clone()) != before.get(seal)
+}
+
+/// Whether a tenant answers what it did before its last writes: stamps ascend from write to write.
+fn is_older(found: &Found, whole: &Found) -> bool {
+    found.gauges.iter().eq(whole.gauges.iter().take(found.gauges.len())) && found.events < whole.events
 }
 
 fn open(vfs: &SimVfs) -> Result<Annals, annals::OpenError> {
