@@ -85,7 +85,6 @@ pub fn run_with(program: &Path, size: &Size) -> Report {
         report.failures.push(format!("calls: {what}"));
     }
     let rounds = size.count.map_or(CHILD_ROUNDS, |count| count.div_ceil(3));
-    report.seeds = format!("{}..{}", size.from, size.from + rounds);
     for round in size.from..size.from + rounds {
         if size.is_over() {
             break;
@@ -93,6 +92,7 @@ pub fn run_with(program: &Path, size: &Size) -> Report {
         if let Err(what) = of_the_child(program, round, &mut totals) {
             report.failures.push(format!("calls: round {round}: {what}"));
         }
+        report.seeds = format!("{}..{}", size.from, round + 1);
         report.states += 1;
     }
     report.count("of_the_command", totals.of_the_command);

@@ -17,6 +17,8 @@ use super::process::{self, Running};
 use crate::campaign::{Report, Size};
 
 const CAMPAIGN: &str = "kill";
+/// Names of its directories begin so.
+const PREFIX: &str = "annals-kill-";
 /// Rounds of a full run.
 const ROUNDS: u64 = 5_000;
 /// Rounds that a store lives through.
@@ -51,7 +53,6 @@ pub fn run_with(program: &Path, size: &Size) -> Report {
         }
     };
     let rounds = size.count.unwrap_or(ROUNDS);
-    report.seeds = format!("{}..{}", size.from, size.from + rounds);
     let mut totals = Totals::default();
     let mut store = None;
     for round in size.from..size.from + rounds {
@@ -76,6 +77,7 @@ pub fn run_with(program: &Path, size: &Size) -> Report {
         }
         report.states += 1;
     }
+    report.seeds = format!("{}..{}", size.from, size.from + report.states);
     report.count("at_calls", totals.at_calls);
     report.count("acknowledged", totals.acknowledged);
     report.count("found_unannounced", totals.unannounced);
@@ -104,7 +106,10 @@ impl Living {
         } else {
             std::env::temp_dir()
         };
-        let place = tempfile::Builder::new().prefix("annals-kill-").tempdir_in(base)?;
+        for left in process::leftovers(&base, PREFIX) {
+            process::remove(&left)?;
+        }
+        let place = process::directory(&base, PREFIX)?;
         Ok(Living { place, book: Book::default() })
     }
 

@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use annals::vfs::{RealVfs, SystemClock};
-use annals::{Annals, Plan, ReadOnly};
+use annals::{Annals, Background, Durability, Options, Plan, ReadOnly};
 
 use super::check;
 use super::child;
@@ -63,11 +63,23 @@ pub fn run(_: &Size) -> Report {
 #[must_use]
 pub fn run_with(program: &Path) -> Report {
     let mut report = Report::new(CAMPAIGN);
+    let place = match tempfile::Builder::new().prefix("annals-mapped-").tempdir_in(process::memory()) {
+        Ok(place) => place,
+        Err(error) => {
+            report.skipped = Some(error.to_string());
+            return report;
+        }
+    };
+    let whole_store = place.path().join("whole");
+    if let Err(error) = make(&whole_store) {
+        report.failures.push(format!("mapped: the store cannot be made: {error}"));
+        return report;
+    }
     let (mut signals, mut named, mut whole) = (0, 0, 0);
     for stage in [Stage::Closed, Stage::Opened, Stage::Read] {
         for damage in DAMAGES {
             report.states += 1;
-            match damage_once(program, damage, stage) {
+            match damage_once(program, &whole_store, damage, stage) {
                 Ok(seen) if !stage.allows(damage, &seen) => {
                     report.failures.push(format!("mapped: {damage:?}, {stage:?}: {seen:?}"));
                 }
@@ -114,11 +126,9 @@ enum Seen {
     Killed,
 }
 
-fn damage_once(program: &Path, damage: Damage, stage: Stage) -> Result<Seen, String> {
-    let place = tempfile::Builder::new().prefix("annals-mapped-").tempdir_in(process::memory());
-    let place = place.map_err(|error| error.to_string())?;
-    let root = place.path().join("store");
-    make(&root).map_err(|error| format!("the store cannot be made: {error}"))?;
+fn damage_once(program: &Path, whole: &Path, damage: Damage, stage: Stage) -> Result<Seen, String> {
+    let root = whole.with_file_name("store");
+    process::remove(&root).and_then(|()| process::copy(whole, &root)).map_err(|error| error.to_string())?;
     let block = largest_block(&root).ok_or("there is no block")?;
     if stage == Stage::Closed {
         hurt(&block, damage).map_err(|error| error.to_string())?;
@@ -159,7 +169,8 @@ fn damage_once(program: &Path, damage: Damage, stage: Stage) -> Result<Seen, Str
 
 /// A store of one tenant, all of it in blocks.
 fn make(root: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let options = annals::Options { background: annals::Background::Steps, ..annals::Options::default() };
+    let options =
+        Options { background: Background::Steps, durability: Durability::Buffered, ..Options::default() };
     let store: Annals = child::open(root, options)?;
     let tenant = store.create_tenant(&load::tenant(0), Plan::built_in("archive").ok_or("built in")?)?;
     for n in 0..BATCHES {

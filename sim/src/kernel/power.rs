@@ -5,7 +5,6 @@
 //! some, the power fails again as soon as the store is recovered: what the oracle read once must still be there.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use annals::Durability;
@@ -22,10 +21,6 @@ const CUTS: u64 = 500;
 const CUTS_PER_IMAGE: u64 = 25;
 /// The longest time from the child's start to the cut.
 const LIFE_MS_MAX: u64 = 160;
-/// How often unmounting is tried: a process that was just killed may still be on its way out.
-const UNMOUNT_TRIES: u32 = 50;
-/// Between two tries.
-const UNMOUNT_PAUSE: Duration = Duration::from_millis(20);
 /// `ioctl(mount, _IOR('X', 125, u32), 2)`: shut down, the log is not flushed. Perl, because it is everywhere and
 /// the call cannot be made without `unsafe` here.
 const CUT: &str = "sysopen(my $d, $ARGV[0], 0) or die qq(open: $!\\n); my $how = pack('L', 2); \
@@ -96,7 +91,6 @@ pub fn run_with(program: &Path, kind: Kind, size: &Size) -> Report {
         }
     };
     let rounds = size.count.unwrap_or(CUTS);
-    report.seeds = format!("{}..{}", size.from, size.from + rounds);
     let mut totals = Totals::default();
     let mut book = Book::default();
     for round in size.from..size.from + rounds {
@@ -120,6 +114,7 @@ pub fn run_with(program: &Path, kind: Kind, size: &Size) -> Report {
         }
         report.states += 1;
     }
+    report.seeds = format!("{}..{}", size.from, size.from + report.states);
     report.count("acknowledged", totals.acknowledged);
     report.count("found_unannounced", totals.unannounced);
     report.count("cut_after_recovery", totals.cut_after_recovery);
@@ -213,7 +208,7 @@ impl Disk {
             return Err("mounting needs root".to_owned());
         }
         process::provide(&[kind.maker(), ("losetup", "mount"), ("mount", "mount"), ("perl", "perl-base")])?;
-        remove_leftovers(kind);
+        process::leftovers(&process::memory(), &prefix(kind)).iter().for_each(|base| remove_disk(base));
         let base = process::memory().join(format!("{}{}", prefix(kind), std::process::id()));
         let mut disk = Disk { kind, image: base.join("image"), mount: base.join("mount"), base };
         std::fs::create_dir_all(&disk.mount).map_err(|error| format!("{}: {error}", disk.mount.display()))?;
@@ -241,15 +236,7 @@ impl Disk {
 
     /// Unmounts it, where it is mounted; its loop device goes with that.
     fn unmount(&self) -> Result<(), String> {
-        for _ in 0..UNMOUNT_TRIES {
-            if !is_mounted(&self.mount) {
-                return Ok(());
-            }
-            if run_command("umount", &[text(&self.mount)?]).is_err() {
-                std::thread::sleep(UNMOUNT_PAUSE);
-            }
-        }
-        Err(format!("{} cannot be unmounted", self.mount.display()))
+        process::unmount(&self.mount)
     }
 
     /// Stops the file system dead.
@@ -268,28 +255,10 @@ fn prefix(kind: Kind) -> String {
     format!("annals-power-{}-", kind.name())
 }
 
-/// Removes what campaigns left behind that were killed themselves.
-fn remove_leftovers(kind: Kind) {
-    let Ok(entries) = std::fs::read_dir(process::memory()) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(&prefix(kind)));
-        if pid.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()) {
-            remove_disk(&entry.path());
-        }
-    }
-}
-
 /// Unmounts what is mounted under a campaign's directory, detaches its image, and removes both.
 fn remove_disk(base: &Path) {
     let (image, mount) = (base.join("image"), base.join("mount"));
-    for _ in 0..UNMOUNT_TRIES {
-        if !is_mounted(&mount) {
-            break;
-        }
-        let _ = Command::new("umount").arg(&mount).stderr(Stdio::null()).status();
-        std::thread::sleep(UNMOUNT_PAUSE);
-    }
+    let unmounted = process::unmount(&mount);
     // A mount that failed half way leaves its device.
     if let Ok(devices) = run_command("losetup", &["-n", "-O", "NAME", "-j", &image.to_string_lossy()]) {
         for device in devices.lines() {
@@ -297,15 +266,9 @@ fn remove_disk(base: &Path) {
         }
     }
     // Never through a mount: what is under it would go.
-    if !is_mounted(&mount) {
+    if unmounted.is_ok() {
         let _ = process::remove(base);
     }
-}
-
-/// Whether something is mounted at a path.
-pub(crate) fn is_mounted(path: &Path) -> bool {
-    let Ok(mounts) = std::fs::read_to_string("/proc/self/mounts") else { return false };
-    mounts.lines().any(|line| line.split(' ').nth(1).is_some_and(|at| Path::new(at) == path))
 }
 
 fn text(path: &Path) -> Result<&str, String> {

@@ -14,6 +14,10 @@ use super::child::Orders;
 
 /// How often a process is looked at that may have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// How often unmounting is tried: a process that was just killed may still be on its way out.
+const UNMOUNT_TRIES: u32 = 50;
+/// Between two tries.
+const UNMOUNT_PAUSE: Duration = Duration::from_millis(20);
 /// A directory in memory, where the system has one.
 const MEMORY: &str = "/dev/shm";
 
@@ -212,6 +216,21 @@ pub fn memory() -> PathBuf {
     if memory.is_dir() { memory } else { std::env::temp_dir() }
 }
 
+/// Unmounts what is mounted at a path, if anything is.
+pub fn unmount(path: &Path) -> Result<(), String> {
+    for _ in 0..UNMOUNT_TRIES {
+        let mounts = fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
+        let mounted = |line: &str| line.split(' ').nth(1).is_some_and(|at| Path::new(at) == path);
+        if !mounts.lines().any(mounted) {
+            return Ok(());
+        }
+        if run("umount", &[&path.to_string_lossy()]).is_err() {
+            std::thread::sleep(UNMOUNT_PAUSE);
+        }
+    }
+    Err(format!("{} cannot be unmounted", path.display()))
+}
+
 /// Copies a directory with all that is in it.
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
@@ -238,9 +257,50 @@ pub fn remove(directory: &Path) -> io::Result<()> {
 /// Copies what failed to where it stays, and says where.
 #[must_use]
 pub fn keep(store: &Path, campaign: &str, round: u64) -> String {
-    let kept = std::env::temp_dir().join(format!("annals-{campaign}-{}-{round}", std::process::id()));
+    let kept = std::env::temp_dir().join(format!("annals-kept-{campaign}-{}-{round}", std::process::id()));
     match copy(store, &kept) {
         Ok(()) => format!("the store is kept in {}", kept.display()),
         Err(error) => format!("the store could not be kept: {error}"),
+    }
+}
+
+/// Directories in `base` whose name is a prefix, the number of a process that is gone, and anything behind a dash: what
+/// campaigns left that were killed themselves.
+#[must_use]
+pub fn leftovers(base: &Path, prefix: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(base) else { return Vec::new() };
+    let is_left = |name: &str| {
+        let pid = name.strip_prefix(prefix).and_then(|rest| rest.split('-').next());
+        pid.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists())
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_left))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// A directory of this process, under a name that [`leftovers`] finds.
+pub fn directory(base: &Path, prefix: &str) -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(&format!("{prefix}{}-", std::process::id())).tempdir_in(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_dead_process_left_is_a_leftover() {
+        let base = tempfile::tempdir().expect("a directory");
+        let alive = directory(base.path(), "annals-x-").expect("a directory");
+        // No process has this number: the largest there can be is smaller.
+        let left = [base.path().join("annals-x-4294967295"), base.path().join("annals-x-4294967295-a")];
+        for path in left.iter().chain([&base.path().join("annals-x-y"), &base.path().join("other")]) {
+            fs::create_dir(path).expect("created");
+        }
+        let mut found = leftovers(base.path(), "annals-x-");
+        found.sort();
+        assert_eq!(found, left);
+        assert!(alive.path().exists());
     }
 }

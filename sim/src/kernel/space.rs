@@ -18,11 +18,13 @@ use super::check::{self, Book};
 use super::child::Orders;
 use super::command::{self, Desk, Verb};
 use super::load::Chance;
-use super::power::is_mounted;
 use super::process::{self, Running, run as run_command};
 use crate::campaign::{Report, Size};
 
 const CAMPAIGN: &str = "tmpfs";
+/// Names of its directories begin so, and the tmpfs is mounted there.
+const PREFIX: &str = "annals-space-";
+const MOUNT: &str = "small";
 /// Sizes of a full run.
 const ROUNDS: u64 = 120;
 /// How long a child may take to fill what it has.
@@ -62,8 +64,13 @@ pub fn run_with(program: &Path, size: &Size) -> Report {
             return report;
         }
     };
+    for left in process::leftovers(&std::env::temp_dir(), PREFIX) {
+        // Never through a mount.
+        if process::unmount(&left.join(MOUNT)).is_ok() {
+            let _ = process::remove(&left);
+        }
+    }
     let rounds = size.count.unwrap_or(ROUNDS);
-    report.seeds = format!("{}..{}", size.from, size.from + rounds);
     let mut totals = Totals::default();
     for round in size.from..size.from + rounds {
         if size.is_over() {
@@ -85,6 +92,7 @@ pub fn run_with(program: &Path, size: &Size) -> Report {
         }
         report.states += 1;
     }
+    report.seeds = format!("{}..{}", size.from, size.from + report.states);
     report.count("refused", totals.refused);
     report.count("resumed", totals.resumed);
     report.count("reads_while_full", totals.looks);
@@ -119,7 +127,7 @@ impl Small {
     }
 
     fn mount(&self) -> PathBuf {
-        self.place.path().join("small")
+        self.place.path().join(MOUNT)
     }
 
     fn make_room(&self) -> Result<(), String> {
@@ -129,13 +137,8 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        let mount = self.mount();
-        for _ in 0..50 {
-            if !is_mounted(&mount) || run_command("umount", &[&mount.to_string_lossy()]).is_ok() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        // What cannot be unmounted stays, and the next run finds it.
+        let _ = process::unmount(&self.mount());
     }
 }
 
@@ -220,7 +223,7 @@ fn compare(root: &Path, book: &Book) -> Result<(), String> {
 
 /// A limit on the length of files: with its signal ignored a full disk of another error, else a kill.
 fn below_a_length(program: &Path, chance: &Chance, round: u64, totals: &mut Totals) -> Result<(), String> {
-    let place = tempfile::Builder::new().prefix("annals-length-").tempdir_in(process::memory());
+    let place = process::directory(&process::memory(), PREFIX);
     let place = place.map_err(|error| error.to_string())?;
     let root = place.path().join("store");
     let (limit, ignored) = (512 << chance.below(9), chance.one_in(2));
