@@ -252,8 +252,9 @@ fn sort(numbers: &[i64], least: i64, range_bits: u32, sorted: &mut Vec<i64>) {
             *count += 1;
         }
     }
-    for (value, &count) in (least..).zip(counts.iter().take(1 << range_bits)) {
-        sorted.extend(std::iter::repeat_n(value, count));
+    // The slots behind the greatest number may lie past the end of i64; they count nothing.
+    for (above, &count) in (0..1 << range_bits).zip(&counts) {
+        sorted.extend(std::iter::repeat_n(least.wrapping_add(above), count));
     }
 }
 
@@ -274,4 +275,21 @@ fn densest(sorted: &[i64], width: u32) -> (i64, usize) {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sorting_by_counting_reaches_the_ends_of_i64() {
+        for (least, greatest) in [(i64::MAX - 2, i64::MAX), (i64::MIN, i64::MIN + 2), (-1, 1)] {
+            let numbers: Vec<i64> = (least..=greatest).rev().cycle().take(12).collect();
+            let mut expected = numbers.clone();
+            expected.sort_unstable();
+            let mut sorted = Vec::new();
+            sort(&numbers, least, 2, &mut sorted);
+            assert_eq!(sorted, expected);
+        }
+    }
 }
