@@ -14,7 +14,7 @@ use crate::campaign::{Report, Size};
 use crate::world::Machine;
 
 /// Seeds of each policy that draws.
-const SEEDS: u64 = 32;
+const SEEDS: u64 = 192;
 /// Of so many states, one is looked at in more ways.
 const MORE_OF: u64 = 8;
 
