@@ -71,15 +71,19 @@ impl Annals {
             held @ LockError::Held { .. } => OpenError::AlreadyOpen(held),
             LockError::Io { path, source } => OpenError::Io { doing: "lock", path, source },
         })?;
-        layout.empty_temporary(&*vfs).map_err(OpenError::io("empty", &layout.temporary))?;
         let reserve = Reserve::find(&*vfs, &layout);
         let now = Timestamp(clock.now_ms());
         let recover = || recover::recover(&vfs, &*entropy, &layout, &options, now);
         let recovered = match recover() {
             // The log's end is copied before it is served, which takes space.
-            Err(error) if error.is_no_space() && reserve.release(&*vfs, &layout) => recover()?,
+            Err(error) if error.is_no_space() && reserve.release(&*vfs, &layout) => {
+                layout.empty_temporary(&*vfs).map_err(OpenError::io("empty", &layout.temporary))?;
+                recover()?
+            }
             recovered => recovered?,
         };
+        // After the log has looked for its own drafts.
+        layout.empty_temporary(&*vfs).map_err(OpenError::io("empty", &layout.temporary))?;
         let Recovered { report: recovery, root, catalogue, wal, slots, head_bytes } = recovered;
         let commits = CommitQueue::new(wal, options.durability);
         let shared = Arc::new(Shared {

@@ -48,6 +48,10 @@ pub(super) enum Step {
     SpoilCopy(usize),
     /// Both copies of the newest manifest rot.
     Wreck(usize),
+    /// A byte of the log's first record rots.
+    SpoilLog,
+    /// Files are there that writes of an earlier process left behind.
+    Leftovers,
 }
 
 /// A host, its machine, its store where it is open, and its book.
@@ -166,6 +170,16 @@ impl Host {
                 self.book.wreck(tenant);
                 self.spoil(tenant, &[100, 4096 + 100])
             }
+            Step::SpoilLog => {
+                let segment = vfs.paths().into_iter().filter(|path| path.starts_with("/data/wal")).min();
+                let segment = segment.ok_or("there is no log to damage")?;
+                // A segment's header takes 4096 bytes.
+                vfs.corrupt(&segment, 4096 + 40, 0x10).map_err(|error| error.to_string())
+            }
+            Step::Leftovers => ["/data/tmp/0000000000000099.seg", "/data/tmp/a-block"]
+                .iter()
+                .try_for_each(|path| vfs.write_file(path, &[7; 300]))
+                .map_err(|error| error.to_string()),
         }
     }
 

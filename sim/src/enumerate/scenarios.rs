@@ -178,6 +178,23 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..USUAL
     },
     Scenario {
+        name: "drafts that were left, and a damaged record that blocks hold",
+        before: &[
+            Open,
+            Create(0),
+            Samples(0, 3),
+            Flush(0),
+            Samples(0, 2),
+            Signals(0, 2),
+            Kill,
+            SpoilLog,
+            Leftovers,
+        ],
+        steps: &[Open, Samples(0, 2), Flush(0), ReadOnly],
+        damaged: true,
+        ..USUAL
+    },
+    Scenario {
         name: "a log that is larger than memory",
         head_bytes_max: 6_000,
         before: &[
@@ -293,6 +310,42 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             Maintain,
             Retry,
             Flush(0),
+        ],
+        ..USUAL
+    },
+    Scenario {
+        name: "data that expires on a full disk",
+        before: FOUR_BLOCKS,
+        steps: &[
+            Open,
+            Signals(0, 2),
+            Settle,
+            Maintain,
+            Maintain,
+            Full,
+            Hours(24 * 16),
+            Maintain,
+            Maintain,
+            Maintain,
+            Space,
+        ],
+        ..USUAL
+    },
+    Scenario {
+        name: "a directory that cannot grow",
+        before: ALL_TENANTS,
+        steps: &[
+            Open,
+            Samples(0, 2),
+            Fault(SimFault {
+                calls: SimCalls::Of(SimOp::Rename),
+                after: 0,
+                error: SimError::NoSpace,
+                forever: false,
+                done: false,
+            }),
+            Flush(0),
+            Samples(0, 2),
         ],
         ..USUAL
     },
