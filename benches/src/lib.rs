@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo bench -p annals-benches -- ingest     samples/s into the library, acknowledged after a sync
+//! cargo bench -p annals-benches -- hicard     1,000,000 series: samples/s, peak memory, restart after a kill, bytes/sample
 //! cargo bench -p annals-benches -- store      bytes/sample settled, and scan with sum over decoded chunks
 //! cargo bench -p annals-benches               all of them
 //! ```
@@ -9,4 +10,5 @@
 //! Figures are CPU seconds of this process where a core is meant, so that a busy machine disturbs them little.
 
 pub mod cpu_time;
+pub mod memory;
 pub mod sets;

@@ -136,3 +136,44 @@ fn host_tags(host: usize) -> Vec<(&'static str, String)> {
         ("service_environment", environment),
     ]
 }
+
+/// The `hicard` set: 1,000,000 series of one metric with 10 samples each, sampled together, one sweep after the other.
+///
+/// Made one at a time, so that a measurement of memory does not count the set.
+pub mod hicard {
+    use annals::{LabelSet, Timestamp};
+
+    use super::{Random, START, STEP_MS};
+
+    /// How many series.
+    pub const SERIES: usize = 1_000_000;
+    /// How many samples each.
+    pub const SWEEPS: usize = 10;
+
+    /// The labels of a series.
+    #[must_use]
+    pub fn labels(series: usize) -> LabelSet {
+        let pod = format!("pod-{:016x}", Random::new(series as u64).next_u64());
+        let (namespace, node) = (format!("ns-{}", series % 100), format!("node-{}", series % 1000));
+        LabelSet::from_pairs([
+            ("__name__", "container_cpu_usage"),
+            ("pod", &pod),
+            ("namespace", &namespace),
+            ("node", &node),
+            ("container", ["app", "sidecar", "init", "log"][series % 4]),
+        ])
+        .expect("valid labels")
+    }
+
+    /// The value of a series in a sweep.
+    #[must_use]
+    pub fn value(series: usize, sweep: usize) -> f64 {
+        Random::new(series as u64 ^ ((sweep as u64) << 32)).below(100) as f64
+    }
+
+    /// The stamp of a sweep.
+    #[must_use]
+    pub fn time(sweep: usize) -> Timestamp {
+        START.saturating_add(sweep as i64 * STEP_MS)
+    }
+}

@@ -1,55 +1,20 @@
-//! Runs the measurements that its arguments name; all of them without arguments. See the crate's docs.
+//! A day of the set `cpu`: how many bytes it takes, and how fast it is read.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use annals::query::promql;
-use annals::vfs::{RealVfs, SystemClock, SystemEntropy};
-use annals::{
-    Annals, BatchId, Budget, Matcher, Options, Plan, QueryLimits, SampleBatch, Samples, SeriesKind,
-    SeriesSource, SiteName, Tenant, TenantId, Ticket, TimeRange, Timestamp,
-};
+use annals::{Budget, Matcher, QueryLimits, Samples, SeriesSource, TimeRange, Timestamp};
 use annals_benches::cpu_time;
 use annals_benches::sets::{Cpu, START, STEP_MS};
 
-/// Batches on their way at the same time, as a gateway would have them.
-const IN_FLIGHT: usize = 8;
+use crate::host::{create, next_batches, write};
+
 const DAY_STEPS: i64 = 8_640;
 
-fn main() {
-    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
-    if wanted("ingest") {
-        ingest();
-    }
-    if wanted("store") {
-        store();
-    }
-}
-
-/// The set `cpu` through the public API, synced, 4,000 samples a batch.
-fn ingest() {
-    let root = tempfile::tempdir().expect("a directory");
-    let (store, tenant) = open(root.path());
-    let steps = 1_500;
-    let batches = batches(steps);
-    let samples = steps as f64 * 4_000.0;
-    let (wall, cpu) = (Instant::now(), cpu_time::seconds());
-    write(&tenant, batches);
-    let seconds = wall.elapsed().as_secs_f64();
-    print!("ingest: set=cpu batch=4000 synced samples/s={:.0}", samples / seconds);
-    if let (Some(before), Some(after)) = (cpu, cpu_time::seconds()) {
-        print!(" samples/s/core={:.0}", samples / (after - before));
-    }
-    println!();
-    store.close().expect("closed");
-}
-
 /// A day of `cpu`, settled: its size, and how fast it is read.
-fn store() {
+pub(crate) fn run() {
     let root = tempfile::tempdir().expect("a directory");
-    let (store, tenant) = open(root.path());
+    let (store, tenant) = create(root.path());
     let mut cpu = Cpu::new();
     let mut step = 0;
     while step < DAY_STEPS {
@@ -133,51 +98,4 @@ fn sum_in_lanes(values: &[f64]) -> f64 {
         }
     }
     lanes.iter().sum::<f64>() + rest
-}
-
-fn open(root: &Path) -> (Annals, Tenant) {
-    let (clock, entropy) = (Arc::new(SystemClock::default()), Arc::new(SystemEntropy::default()));
-    let store = Annals::open(Arc::new(RealVfs), clock, entropy, root, Options::default()).expect("opened");
-    let id = TenantId::new("bench").expect("valid");
-    let tenant = store.create_tenant(&id, Plan::built_in("archive").expect("built in")).expect("created");
-    (store, tenant)
-}
-
-fn batches(steps: i64) -> Vec<SampleBatch> {
-    next_batches(&mut Cpu::new(), 0, steps)
-}
-
-fn next_batches(cpu: &mut Cpu, first: i64, steps: i64) -> Vec<SampleBatch> {
-    let series: Vec<_> = cpu.labels.iter().map(|labels| (labels.clone(), SeriesKind::Gauge)).collect();
-    let site = SiteName::new("bench").expect("valid");
-    let mut values = Vec::new();
-    (first..first + steps)
-        .map(|step| {
-            cpu.step(&mut values);
-            let mut id = [0; 16];
-            id[..8].copy_from_slice(&step.to_le_bytes());
-            let time = START.saturating_add(step * STEP_MS);
-            let samples =
-                values.iter().enumerate().map(|(index, &value)| (index as u32, time, value)).collect();
-            SampleBatch { id: BatchId(id), site: site.clone(), series: series.clone(), samples }
-        })
-        .collect()
-}
-
-/// Writes batches with several on their way, and waits for every acknowledgement.
-fn write(tenant: &Tenant, batches: Vec<SampleBatch>) {
-    let mut tickets: std::collections::VecDeque<Ticket> = std::collections::VecDeque::new();
-    let settle = |ticket: Ticket| {
-        let acknowledgement = ticket.wait().expect("written");
-        assert!(acknowledgement.refused.is_empty(), "{:?}", acknowledgement.refused.first());
-    };
-    for batch in batches {
-        if tickets.len() >= IN_FLIGHT
-            && let Some(oldest) = tickets.pop_front()
-        {
-            settle(oldest);
-        }
-        tickets.push_back(tenant.write_samples(&batch).expect("queued"));
-    }
-    tickets.into_iter().for_each(settle);
 }

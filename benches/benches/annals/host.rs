@@ -1,0 +1,68 @@
+//! The engine as a host runs it: a store on the real disk with one tenant, and batches of which several are on their way.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use annals::vfs::{RealVfs, SystemClock, SystemEntropy};
+use annals::{Annals, BatchId, Options, Plan, SampleBatch, SeriesKind, SiteName, Tenant, TenantId, Ticket};
+use annals_benches::sets::{Cpu, START, STEP_MS};
+
+/// Batches on their way at the same time, as a gateway would have them.
+pub(crate) const IN_FLIGHT: usize = 8;
+
+pub(crate) fn tenant_id() -> TenantId {
+    TenantId::new("bench").expect("valid")
+}
+
+pub(crate) fn open(root: &Path) -> Annals {
+    let (clock, entropy) = (Arc::new(SystemClock::default()), Arc::new(SystemEntropy::default()));
+    Annals::open(Arc::new(RealVfs), clock, entropy, root, Options::default()).expect("opened")
+}
+
+/// A new store with a tenant whose data never expires.
+pub(crate) fn create(root: &Path) -> (Annals, Tenant) {
+    let store = open(root);
+    let plan = Plan::built_in("archive").expect("built in");
+    let tenant = store.create_tenant(&tenant_id(), plan).expect("created");
+    (store, tenant)
+}
+
+pub(crate) fn batches(steps: i64) -> Vec<SampleBatch> {
+    next_batches(&mut Cpu::new(), 0, steps)
+}
+
+pub(crate) fn next_batches(cpu: &mut Cpu, first: i64, steps: i64) -> Vec<SampleBatch> {
+    let series: Vec<_> = cpu.labels.iter().map(|labels| (labels.clone(), SeriesKind::Gauge)).collect();
+    let site = SiteName::new("bench").expect("valid");
+    let mut values = Vec::new();
+    (first..first + steps)
+        .map(|step| {
+            cpu.step(&mut values);
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&step.to_le_bytes());
+            let time = START.saturating_add(step * STEP_MS);
+            let samples =
+                values.iter().enumerate().map(|(index, &value)| (index as u32, time, value)).collect();
+            SampleBatch { id: BatchId(id), site: site.clone(), series: series.clone(), samples }
+        })
+        .collect()
+}
+
+/// Writes batches with several on their way, and waits for every acknowledgement.
+pub(crate) fn write(tenant: &Tenant, batches: Vec<SampleBatch>) {
+    let mut tickets: VecDeque<Ticket> = VecDeque::new();
+    let settle = |ticket: Ticket| {
+        let acknowledgement = ticket.wait().expect("written");
+        assert!(acknowledgement.refused.is_empty(), "{:?}", acknowledgement.refused.first());
+    };
+    for batch in batches {
+        if tickets.len() >= IN_FLIGHT
+            && let Some(oldest) = tickets.pop_front()
+        {
+            settle(oldest);
+        }
+        tickets.push_back(tenant.write_samples(&batch).expect("queued"));
+    }
+    tickets.into_iter().for_each(settle);
+}

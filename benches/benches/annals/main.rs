@@ -1,0 +1,17 @@
+//! Runs the measurements that its arguments name; all of them without arguments. See the crate's docs.
+
+mod hicard;
+mod host;
+mod ingest;
+mod store;
+
+fn main() {
+    if hicard::is_child() {
+        return hicard::child();
+    }
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
+    let subjects: [(&str, fn()); 3] =
+        [("ingest", ingest::run), ("hicard", hicard::run), ("store", store::run)];
+    subjects.iter().filter(|(name, _)| wanted(name)).for_each(|(_, run)| run());
+}
