@@ -1,25 +1,22 @@
-//! CPU time of the process and of a thread.
+//! CPU time: what a busy machine disturbs least.
 
-use std::fs;
-
-/// Clock ticks per second of `/proc/self/stat`, fixed for user space on Linux.
-const TICKS: f64 = 100.0;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Seconds of CPU that all threads of this process have used; `None` where the system does not tell.
 #[must_use]
 pub fn seconds() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // Fields after the command's closing parenthesis: user time is the 12th, system time the 13th.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
-    Some((ticks(11)? + ticks(12)?) / TICKS)
+    Some(read(ClockId::ProcessCPUTime))
 }
 
 /// Seconds of CPU that this thread has used; `None` where the system does not tell.
 #[must_use]
 pub fn of_thread() -> Option<f64> {
-    let nanoseconds = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(nanoseconds.split_whitespace().next()?.parse::<f64>().ok()? / 1e9)
+    Some(read(ClockId::ThreadCPUTime))
+}
+
+fn read(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// CPU time between two moments, less what the thread that measures spends on making its own input.

@@ -22,9 +22,8 @@ use annals_model::{DAY_MS, Day, TimeRange, Timestamp};
 use hashbrown::HashTable;
 
 use crate::FixedHash;
-use crate::codec::ints::{self, Effort, IntEncoder};
+use crate::codec::ints::{self, Decoding, Effort, IntEncoder};
 use crate::container::{Checker, Part, SectionKind};
-use crate::squeeze::Unsqueezer;
 
 /// No chunk holds more samples; a reader allocates for this many at most.
 pub(crate) const CHUNK_SAMPLES_MAX: usize = 1 << 16;
@@ -48,11 +47,11 @@ impl Column {
     pub(crate) fn decode(
         &self,
         bytes: &[u8],
-        unsqueezer: &mut Unsqueezer,
+        decoding: &mut Decoding,
         stamps: &mut Vec<i64>,
     ) -> Result<(), &'static str> {
         let mut cursor = Cursor::new(bytes);
-        let decoded = ints::decode(&mut cursor, self.count, unsqueezer, stamps);
+        let decoded = ints::decode_into(&mut cursor, self.count, decoding, stamps);
         let ends = stamps.first().copied().zip(stamps.last().copied());
         if decoded.is_none() || !cursor.is_empty() {
             return Err("it is not a column of timestamps");
@@ -70,7 +69,7 @@ pub(crate) struct ColumnWriter {
     columns: Vec<Column>,
     hashes: Vec<u64>,
     known: HashTable<u32>,
-    unsqueezer: Unsqueezer,
+    decoding: Decoding,
     decoded: Vec<i64>,
 }
 
@@ -81,7 +80,7 @@ impl ColumnWriter {
             columns: Vec::new(),
             hashes: Vec::new(),
             known: HashTable::new(),
-            unsqueezer: Unsqueezer::default(),
+            decoding: Decoding::default(),
             decoded: Vec::new(),
         }
     }
@@ -96,7 +95,7 @@ impl ColumnWriter {
     ) -> u32 {
         let hash = FixedHash::default().hash_one(stamps);
         let (columns, hashes, data) = (&self.columns, &self.hashes, &self.data);
-        let (unsqueezer, decoded) = (&mut self.unsqueezer, &mut self.decoded);
+        let (decoding, decoded) = (&mut self.decoding, &mut self.decoded);
         let known = self.known.find(hash, |&number| {
             let number = number as usize;
             hashes.get(number) == Some(&hash)
@@ -104,7 +103,7 @@ impl ColumnWriter {
                     let start = column.part.offset as usize;
                     let bytes = data.get(start..start + column.part.bytes).unwrap_or_default();
                     column.count == stamps.len()
-                        && column.decode(bytes, unsqueezer, decoded).is_ok()
+                        && column.decode(bytes, decoding, decoded).is_ok()
                         && decoded == stamps
                 })
         });

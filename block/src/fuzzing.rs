@@ -11,7 +11,8 @@ use annals_vfs::Sealed;
 
 use self::frame::Frame;
 use crate::BlockIdentity;
-use crate::codec::ints::{self, IntEncoder};
+use crate::codec::ints::{self, Decoding, IntEncoder};
+use crate::codec::kernel::Level;
 use crate::codec::values::{self, ValueEncoder};
 use crate::columns::{CHUNK_SAMPLES_MAX, parse_columns};
 use crate::container::{Container, Part, SectionKind};
@@ -21,7 +22,6 @@ use crate::rows::RowDecoder;
 use crate::schemas::parse_schemas;
 use crate::series::SeriesTable;
 use crate::signal_writer::parse_groups;
-use crate::squeeze::Unsqueezer;
 use crate::symbols::Symbols;
 
 /// The values of a chunk, where these bytes are one of `count` values.
@@ -29,7 +29,7 @@ use crate::symbols::Symbols;
 pub fn decode_values(bytes: &[u8], count: usize) -> Option<Vec<f64>> {
     let mut out = Vec::new();
     let count = count.min(CHUNK_SAMPLES_MAX);
-    values::decode(bytes, count, &mut Unsqueezer::default(), &mut Vec::new(), 0..count, &mut out)?;
+    values::decode(bytes, count, Level::widest(), &mut Decoding::default(), 0..count, &mut out)?;
     Some(out)
 }
 
@@ -45,7 +45,7 @@ pub fn encode_values(values: &[f64], age: ChunkAge) -> Vec<u8> {
 #[must_use]
 pub fn decode_numbers(bytes: &[u8], count: usize) -> Option<(Vec<i64>, usize)> {
     let (mut cursor, mut out) = (Cursor::new(bytes), Vec::new());
-    ints::decode(&mut cursor, count.min(CHUNK_SAMPLES_MAX), &mut Unsqueezer::default(), &mut out)?;
+    ints::decode_into(&mut cursor, count.min(CHUNK_SAMPLES_MAX), &mut Decoding::default(), &mut out)?;
     Some((out, cursor.remaining()))
 }
 
@@ -99,13 +99,13 @@ pub fn read_group(bytes: &[u8], rows: u16) {
     };
     let Ok(kinds) = parse_schemas(schemas) else { return };
     let symbols = ["", "a", "shop.example"].map(std::sync::Arc::from);
-    let mut unsqueezer = Unsqueezer::default();
+    let mut decoding = Decoding::default();
     let mut decoder = RowDecoder {
         rows: usize::from(rows),
         day_start: 0,
         kinds: &kinds,
         symbols: &symbols,
-        unsqueezer: &mut unsqueezer,
+        decoding: &mut decoding,
     };
     if let Some(group) = decoder.decode(group, None) {
         assert_eq!(group.times.len(), usize::from(rows));
@@ -191,4 +191,43 @@ fn put_part_checks(bytes: &mut [u8], frame: &Frame) -> Option<()> {
     let chunks = (0..table.len() as u32).filter_map(|ordinal| table.chunks(ordinal)).flatten();
     let parts: Vec<Part> = chunks.map(|chunk| chunk.part).collect();
     put(bytes, checks.start, values.start, &parts)
+}
+
+/// The names of the vector levels that this machine has, widest last.
+#[must_use]
+pub fn levels() -> Vec<String> {
+    Level::all().map(|level| format!("{level:?}").to_lowercase()).collect()
+}
+
+/// Appends the values of a chunk, decoded on one of [`levels`]; false where it is not one.
+#[must_use]
+pub fn decode_values_on(
+    level: usize,
+    bytes: &[u8],
+    count: usize,
+    reused: &mut Reused,
+    out: &mut Vec<f64>,
+) -> bool {
+    let Some(level) = Level::all().nth(level) else { return false };
+    values::decode(bytes, count.min(CHUNK_SAMPLES_MAX), level, &mut reused.0, 0..count, out).is_some()
+}
+
+/// What decoding keeps from chunk to chunk.
+#[derive(Default)]
+pub struct Reused(Decoding);
+
+/// Encodes chunk after chunk with one encoder.
+pub struct Encoder(ValueEncoder);
+
+impl Default for Encoder {
+    fn default() -> Encoder {
+        Encoder(ValueEncoder::new())
+    }
+}
+
+impl Encoder {
+    /// Appends a chunk of values.
+    pub fn encode(&mut self, values: &[f64], age: ChunkAge, out: &mut Vec<u8>) {
+        self.0.encode(values, age.effort(), out);
+    }
 }

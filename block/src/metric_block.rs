@@ -11,6 +11,7 @@ use annals_model::{BlockContent, BlockMeta, LabelSet, Matcher, SeriesKind, TimeR
 use annals_vfs::Sealed;
 use roaring::RoaringBitmap;
 
+use crate::codec::kernel::Level;
 use crate::codec::values;
 use crate::columns::parse_columns;
 use crate::container::{Container, SectionKind};
@@ -271,11 +272,11 @@ impl MetricBlock {
         timestamps: &mut Vec<i64>,
         values: &mut Vec<f64>,
     ) -> Result<(), BlockError> {
-        let Scratch { copy, numbers, stamps, unsqueezer } = scratch;
+        let Scratch { copy, stamps, decoding } = scratch;
         let column = &chunk.column;
         self.container.copy_part(column.part, copy)?;
         column
-            .decode(copy, unsqueezer, stamps)
+            .decode(copy, decoding, stamps)
             .map_err(|what| self.container.corrupt(SectionKind::Stamps, Some(column.part.ordinal), what))?;
         let positions: Range<usize> = stamps.partition_point(|&stamp| stamp <= range.start.0)
             ..stamps.partition_point(|&stamp| stamp <= range.end.0);
@@ -284,10 +285,12 @@ impl MetricBlock {
             return Ok(());
         }
         self.container.copy_part(chunk.part, copy)?;
-        values::decode(copy, column.count, unsqueezer, numbers, positions, values).ok_or_else(|| {
-            let what = "it is not a chunk of values";
-            self.container.corrupt(SectionKind::Values, Some(chunk.part.ordinal), what)
-        })?;
+        values::decode(copy, column.count, Level::widest(), decoding, positions, values).ok_or_else(
+            || {
+                let what = "it is not a chunk of values";
+                self.container.corrupt(SectionKind::Values, Some(chunk.part.ordinal), what)
+            },
+        )?;
         timestamps.extend_from_slice(taken);
         Ok(())
     }

@@ -32,17 +32,20 @@ const _: () = assert!(MERGED_SAMPLES <= CHUNK_SAMPLES_MAX && MERGED_SAMPLES.is_m
 /// What a block's chunks are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunkAge {
-    /// From the head: chunks of 1024, compressed further only where that saves a quarter.
+    /// From the head: chunks of 1024, entropy coded only where that saves a quarter.
     Fresh,
-    /// From a merge: chunks of 4096 to 8192 where there are as many samples, as small as they get.
+    /// From a merge: chunks of 4096 to 8192 where there are as many samples, entropy coded where that pays.
     Merged,
+    /// From a merge of what is seldom read any more: as small as it gets.
+    Old,
 }
 
 impl ChunkAge {
     pub(crate) fn effort(self) -> Effort {
         match self {
-            ChunkAge::Fresh => Effort::Fast,
-            ChunkAge::Merged => Effort::Small,
+            ChunkAge::Fresh => Effort::Hot,
+            ChunkAge::Merged => Effort::Warm,
+            ChunkAge::Old => Effort::Cold,
         }
     }
 
@@ -50,7 +53,7 @@ impl ChunkAge {
     fn chunk_samples(self, samples: usize) -> usize {
         match self {
             ChunkAge::Fresh => FRESH_SAMPLES,
-            ChunkAge::Merged => {
+            ChunkAge::Merged | ChunkAge::Old => {
                 let chunks = samples.div_ceil(MERGED_SAMPLES).max(1);
                 samples.div_ceil(chunks).next_multiple_of(MINI)
             }

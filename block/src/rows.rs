@@ -32,8 +32,7 @@ use annals_model::{FieldValue, Pseudonym};
 use hashbrown::HashMap;
 
 use crate::FixedHash;
-use crate::codec::ints::{self, Effort, IntEncoder};
-use crate::squeeze::Unsqueezer;
+use crate::codec::ints::{self, Decoding, Effort, IntEncoder};
 
 const ALL_PRESENT: u8 = 0;
 const NONE_PRESENT: u8 = 1;
@@ -167,7 +166,7 @@ impl RowEncoder {
 
     fn run(&mut self, numbers: impl Iterator<Item = i64>, out: &mut Vec<u8>) {
         let numbers: Vec<i64> = numbers.collect();
-        self.ints.encode(&numbers, Effort::Small, out);
+        self.ints.encode(&numbers, Effort::Warm, out);
     }
 
     fn names(&mut self, provisional: impl Iterator<Item = u32>, out: &mut Vec<u8>) {
@@ -224,7 +223,7 @@ pub(crate) struct RowDecoder<'a> {
     pub(crate) day_start: i64,
     pub(crate) kinds: &'a [Arc<KindSchema>],
     pub(crate) symbols: &'a [Arc<str>],
-    pub(crate) unsqueezer: &'a mut Unsqueezer,
+    pub(crate) decoding: &'a mut Decoding,
 }
 
 impl RowDecoder<'_> {
@@ -330,7 +329,7 @@ impl RowDecoder<'_> {
 
     fn run(&mut self, cursor: &mut Cursor<'_>, count: usize) -> Option<Vec<i64>> {
         let mut numbers = Vec::new();
-        ints::decode(cursor, count, self.unsqueezer, &mut numbers)?;
+        ints::decode_into(cursor, count, self.decoding, &mut numbers)?;
         Some(numbers)
     }
 

@@ -2,19 +2,17 @@
 
 use std::cell::Cell;
 
-use crate::squeeze::Unsqueezer;
+use crate::codec::ints::Decoding;
 
 /// What decoding a chunk needs besides its output.
 #[derive(Default)]
 pub(crate) struct Scratch {
     /// The chunk's bytes: checked and decoded as this copy, never in place.
     pub(crate) copy: Vec<u8>,
-    /// Whole numbers between unpacking and their meaning.
-    pub(crate) numbers: Vec<i64>,
     /// The stamps of the chunk.
     pub(crate) stamps: Vec<i64>,
-    /// zstd's memory.
-    pub(crate) unsqueezer: Unsqueezer,
+    /// What decoders keep.
+    pub(crate) decoding: Decoding,
 }
 
 thread_local! {

@@ -174,14 +174,14 @@ impl SignalBlock {
         scratch: &mut Scratch,
     ) -> Result<Group, BlockError> {
         let corrupt = |what| self.container.corrupt(SectionKind::Rows, Some(entry.part.ordinal), what);
-        let Scratch { copy, unsqueezer, .. } = scratch;
+        let Scratch { copy, decoding, .. } = scratch;
         self.container.copy_part(entry.part, copy)?;
         let mut decoder = RowDecoder {
             rows: entry.rows,
             day_start: self.meta().id.day.range().start.0,
             kinds: &index.kinds,
             symbols: &index.symbols,
-            unsqueezer,
+            decoding,
         };
         let group = decoder.decode(copy, only).ok_or_else(|| corrupt("it is not a group of rows"))?;
         let ends = group.times.first().copied().zip(group.times.last().copied());

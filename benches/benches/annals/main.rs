@@ -1,8 +1,11 @@
 //! Runs the measurements that its arguments name; all of them without arguments. See the crate's docs.
 
+mod codecs;
 mod hicard;
 mod host;
 mod ingest;
+mod rivals;
+mod sizes;
 mod store;
 
 fn main() {
@@ -11,7 +14,12 @@ fn main() {
     }
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
-    let subjects: [(&str, fn()); 3] =
-        [("ingest", ingest::run), ("hicard", hicard::run), ("store", store::run)];
+    let subjects: [(&str, fn()); 5] = [
+        ("codecs", codecs::run),
+        ("sizes", sizes::run),
+        ("ingest", ingest::run),
+        ("hicard", hicard::run),
+        ("store", store::run),
+    ];
     subjects.iter().filter(|(name, _)| wanted(name)).for_each(|(_, run)| run());
 }

@@ -6,33 +6,30 @@
 //! |  varint | `start`  | zigzag                                                                         |
 //! |  varint | `step`   | zigzag; predictors `DeltaOfDelta` and `Linear` only                            |
 //! |  varint | `factor` | all residuals were divided by it; only where bit 3 says so, else it is 1       |
-//! |         | residuals| `residuals.rs`; with packing `Squeezed`: plain length (varint), zstd frame     |
+//! |         | residuals| as `Packing` says                                                              |
 //!
-//! The count is not stored: it is known where the run is referred to. With residual `r`, number `i` is
+//! | packing    | residuals                                                                              |
+//! |------------|----------------------------------------------------------------------------------------|
+//! | `Zero`     | none: all are zero. A constant is `Plain` and `Zero`, a regular column `Linear` and    |
+//! |            | `Zero`                                                                                 |
+//! | `Packed`   | `packed.rs`                                                                            |
+//! | `Squeezed` | plain length (varint), then a blob: zstd of the packed form                            |
+//! | `Entropy`  | `entropy.rs`                                                                           |
+//! | `Sparse`   | `sparse.rs`                                                                            |
+//! | `Cold`     | a blob: `cold.rs`; the predictor is `Plain`, without a factor, and starts at 0         |
 //!
-//! | predictor      | number                                                                               |
-//! |----------------|--------------------------------------------------------------------------------------|
-//! | `Plain`        | `start + factor * r[i]`                                                              |
-//! | `Delta`        | `number[i - 1] + factor * r[i]`, from `start`                                        |
-//! | `DeltaOfDelta` | `number[i - 1] + delta[i]`, `delta[i] = delta[i - 1] + factor * r[i]`, from `step`   |
-//! | `Linear`       | `start + i * step + factor * r[i]`                                                   |
-//!
-//! A constant is `Plain` and `Zero`, a regular column of stamps `Linear` and `Zero`. All arithmetic wraps, so
-//! that every run has a form in each predictor and damage cannot overflow.
+//! The count is not stored: it is known where the run is referred to.
 
 use annals_model::bytes::{Cursor, PutBytes};
 
-use super::{pack, residuals};
+use super::cold::{self, COLD_COUNT_MIN};
+use super::entropy::{self, Entropy, Patches};
+use super::kernel::{Level, Work};
+use super::pack::MINI;
+use super::packed::{self, Packed};
+use super::predict::{PREDICTORS, Predictor, Run, Shape};
+use super::sparse::{self, Sparse};
 use crate::squeeze::{Squeezer, Unsqueezer};
-
-/// How a number is predicted from those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Predictor {
-    Plain = 0,
-    Delta = 1,
-    DeltaOfDelta = 2,
-    Linear = 3,
-}
 
 /// How residuals are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,15 +42,21 @@ pub(crate) enum Packing {
     Squeezed = 2,
     /// High bits entropy coded.
     Entropy = 3,
+    /// Those that are not zero.
+    Sparse = 4,
+    /// The numbers themselves, by pco.
+    Cold = 5,
 }
 
 /// How hard an encoder tries: what is read soon should decode fast, what is kept long should be small.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effort {
-    /// zstd only where it saves a quarter.
-    Fast,
-    /// zstd where it saves a sixteenth.
-    Small,
+    /// Entropy coding only where it saves a quarter.
+    Hot,
+    /// Entropy coding where it saves a sixteenth.
+    Warm,
+    /// Whatever is smallest.
+    Cold,
 }
 
 impl Effort {
@@ -64,8 +67,9 @@ impl Effort {
 
     fn saved_one_in(self) -> usize {
         match self {
-            Effort::Fast => 4,
-            Effort::Small => 16,
+            Effort::Hot => 4,
+            Effort::Warm => 16,
+            Effort::Cold => 256,
         }
     }
 }
@@ -76,16 +80,15 @@ const SQUEEZED_BYTES_MIN: usize = 48;
 const PREDICTORS_PACKED: usize = 2;
 /// Shorter runs are packed in all predictors: a guess over so few numbers is often wrong.
 const GUESSED_COUNT_MIN: usize = 128;
-/// A fresh run that takes fewer packed bytes per number is not searched for repeats.
+/// A guess that is smaller than another by this part is believed.
+const GUESS_MARGIN_ONE_IN: u64 = 8;
+/// A run that takes fewer packed bytes per number is not searched for repeats before it is cold.
 const REPEATS_BYTES_MIN: usize = 2;
-/// Runs that span less than this can be multiplied, doubled and redoubled without wrapping.
-const WRAP_FREE_RANGE: u64 = 1 << 60;
 
 const HAS_FACTOR: u8 = 0x08;
 
-const PREDICTORS: [Predictor; 4] =
-    [Predictor::Plain, Predictor::Delta, Predictor::DeltaOfDelta, Predictor::Linear];
-const PACKINGS: [Packing; 4] = [Packing::Zero, Packing::Packed, Packing::Squeezed, Packing::Entropy];
+const PACKINGS: [Packing; 6] =
+    [Packing::Zero, Packing::Packed, Packing::Squeezed, Packing::Entropy, Packing::Sparse, Packing::Cold];
 
 /// Predictor and packing of a form byte, and whether there is a factor.
 pub(crate) fn parse_form(form: u8) -> Option<(Predictor, Packing, bool)> {
@@ -98,253 +101,251 @@ pub(crate) fn parse_form(form: u8) -> Option<(Predictor, Packing, bool)> {
 pub(crate) struct IntEncoder {
     pub(crate) squeezer: Squeezer,
     sorted: Vec<i64>,
+    residuals: Vec<i64>,
     spare: Vec<Vec<u8>>,
 }
 
-/// A run in one predictor.
-struct Predicted {
-    predictor: Predictor,
-    start: i64,
-    step: i64,
-    factor: i64,
-    residuals: Vec<i64>,
+/// A run in one form.
+struct Form {
+    run: Run,
+    packing: Packing,
+    bytes: Vec<u8>,
 }
 
 impl IntEncoder {
     pub(crate) fn new() -> IntEncoder {
-        IntEncoder { squeezer: Squeezer::new(), sorted: Vec::new(), spare: Vec::new() }
+        IntEncoder { squeezer: Squeezer::new(), sorted: Vec::new(), residuals: Vec::new(), spare: Vec::new() }
     }
 
     /// Appends the smallest form of a run that its effort allows.
     pub(crate) fn encode(&mut self, numbers: &[i64], effort: Effort, out: &mut Vec<u8>) {
-        let factor = common_factor(numbers);
-        let mut predicted = Vec::with_capacity(PREDICTORS.len());
+        let shape = Shape::of(numbers);
+        let mut guessed = Vec::with_capacity(PREDICTORS.len());
         for predictor in PREDICTORS {
-            let Some(one) = predict(numbers, predictor, factor) else { continue };
-            if one.residuals.iter().all(|&residual| residual == 0) {
-                return one.put_head(Packing::Zero, out);
+            let Some(run) = shape.begin(numbers, predictor) else { continue };
+            let spread = run.spread(numbers, &mut self.residuals);
+            if spread == 0 && self.is_exact(run, numbers) {
+                return put_head(run, Packing::Zero, out);
             }
-            predicted.push((one.spread(), one));
+            guessed.push((spread, run));
         }
-        // A cheap guess picks two of them to be packed; a stable sort keeps the simpler first.
-        predicted.sort_by_key(|&(spread, _)| spread);
+        // A stable sort keeps the simpler first.
+        guessed.sort_by_key(|&(spread, _)| spread);
         if numbers.len() >= GUESSED_COUNT_MIN {
-            predicted.truncate(PREDICTORS_PACKED);
+            let least = guessed.first().map_or(0, |&(spread, _)| spread);
+            let margin = if effort == Effort::Hot { GUESS_MARGIN_ONE_IN } else { 1 };
+            guessed.truncate(PREDICTORS_PACKED);
+            guessed.retain(|&(spread, _)| spread <= least + least / margin);
         }
-        let mut tried: Vec<(Predicted, Vec<u8>)> = Vec::with_capacity(PREDICTORS_PACKED);
-        for (_, one) in predicted {
-            let mut packed = self.spare.pop().unwrap_or_default();
-            packed.clear();
-            residuals::encode_packed(&one.residuals, &mut self.sorted, &mut packed);
-            tried.push((one, packed));
+        let mut packed: Vec<Form> = Vec::with_capacity(guessed.len());
+        for (_, run) in guessed {
+            packed.push(self.pack(run, numbers));
         }
-        tried.sort_by_key(|(_, packed)| packed.len());
-        let Some((first, packed)) = tried.first() else {
-            // `Plain` takes every run; without numbers its residuals are all zero.
+        packed.sort_by_key(|form| form.bytes.len());
+        let Some(best) = packed.first() else {
+            // `Plain` takes every run.
             return;
         };
-        let mut best = (first, Packing::Packed, packed.as_slice());
-        let mut squeezed = Vec::new();
-        if packed.len() >= SQUEEZED_BYTES_MIN {
-            let bytes_max = packed.len() - packed.len() / effort.saved_one_in();
-            let candidates = match effort {
-                Effort::Fast => 1,
-                Effort::Small => PREDICTORS_PACKED,
-            };
-            for (one, _) in tried.iter().take(candidates) {
-                let mut entropy = Vec::new();
+        let mut smaller = Vec::new();
+        if best.packing == Packing::Packed && best.bytes.len() >= SQUEEZED_BYTES_MIN {
+            let candidates = if effort == Effort::Hot { 1 } else { PREDICTORS_PACKED };
+            let bytes_max = best.bytes.len() - best.bytes.len() / effort.saved_one_in();
+            for form in packed.iter().take(candidates) {
+                form.run.residuals(numbers, &mut self.residuals);
+                let mut bytes = Vec::new();
                 let (sorted, squeezer) = (&mut self.sorted, &mut self.squeezer);
-                if residuals::encode_entropy(&one.residuals, bytes_max, sorted, squeezer, &mut entropy) {
-                    squeezed.push((one, Packing::Entropy, entropy));
+                if entropy::encode(&self.residuals, bytes_max, sorted, squeezer, &mut bytes) {
+                    smaller.push(Form { run: form.run, packing: Packing::Entropy, bytes });
                 }
             }
-            // Fresh chunks that pack well are not searched for repeats: it would take most of the time.
-            let searched = effort == Effort::Small || packed.len() >= numbers.len() * REPEATS_BYTES_MIN;
-            if searched && let Some(frame) = self.squeezer.repeats(packed) {
-                let mut form = Vec::with_capacity(frame.len() + 8);
-                form.put_varint(packed.len() as u64);
-                form.put_blob(&frame);
-                squeezed.push((first, Packing::Squeezed, form));
+            // Runs that pack well are not searched for repeats: it would take most of the time.
+            let searched = effort == Effort::Cold || best.bytes.len() >= numbers.len() * REPEATS_BYTES_MIN;
+            if searched && let Some(frame) = self.squeezer.repeats(&best.bytes) {
+                let mut bytes = Vec::with_capacity(frame.len() + 8);
+                bytes.put_varint(best.bytes.len() as u64);
+                bytes.put_blob(&frame);
+                smaller.push(Form { run: best.run, packing: Packing::Squeezed, bytes });
             }
         }
-        if let Some((predicted, packing, bytes)) = squeezed.iter().min_by_key(|(.., bytes)| bytes.len())
-            && effort.pays(bytes.len(), packed.len())
+        if effort == Effort::Cold
+            && best.bytes.len() >= SQUEEZED_BYTES_MIN
+            && numbers.len() >= COLD_COUNT_MIN
+            && let Some(chunk) = cold::encode(numbers)
         {
-            best = (predicted, *packing, bytes);
+            let run = Run { predictor: Predictor::Plain, start: 0, step: 0, factor: 1 };
+            let mut bytes = Vec::with_capacity(chunk.len() + 4);
+            bytes.put_blob(&chunk);
+            smaller.push(Form { run, packing: Packing::Cold, bytes });
         }
-        let (predicted, packing, bytes) = best;
-        predicted.put_head(packing, out);
-        out.put(bytes);
-        self.spare.extend(tried.into_iter().map(|(_, packed)| packed));
+        let smallest = smaller.iter().min_by_key(|form| form.bytes.len());
+        let form = smallest.filter(|form| effort.pays(form.bytes.len(), best.bytes.len())).unwrap_or(best);
+        put_head(form.run, form.packing, out);
+        out.put(&form.bytes);
+        self.spare.extend(packed.into_iter().map(|form| form.bytes));
+    }
+
+    fn is_exact(&mut self, run: Run, numbers: &[i64]) -> bool {
+        run.residuals(numbers, &mut self.residuals);
+        self.residuals.iter().all(|&residual| residual == 0)
+    }
+
+    /// The run in mini-blocks, or as a few numbers where there are few.
+    fn pack(&mut self, run: Run, numbers: &[i64]) -> Form {
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        run.residuals(numbers, &mut self.residuals);
+        if sparse::encode(&self.residuals, &mut bytes) {
+            return Form { run, packing: Packing::Sparse, bytes };
+        }
+        packed::encode(&self.residuals, &mut self.sorted, &mut bytes);
+        Form { run, packing: Packing::Packed, bytes }
     }
 }
 
-/// Reads a run of `count` numbers into `out`, replacing what it held. `None` where the bytes are not one. The
+fn put_head(run: Run, packing: Packing, out: &mut Vec<u8>) {
+    let has_factor = packing != Packing::Zero && run.factor != 1;
+    let flag = if has_factor { HAS_FACTOR } else { 0 };
+    out.put_u8(run.predictor as u8 | flag | (packing as u8) << 4);
+    out.put_varint_signed(run.start);
+    if run.predictor.has_step() {
+        out.put_varint_signed(run.step);
+    }
+    if has_factor {
+        out.put_varint(run.factor as u64);
+    }
+}
+
+/// Where residuals come from: at most [`MINI`] of a run's next ones at a time.
+pub(crate) trait Source {
+    /// Fills all of `residuals`; `None` where the bytes do not hold them. Must be `#[inline(always)]`.
+    fn next(&mut self, residuals: &mut [i64]) -> Option<()>;
+}
+
+/// Where numbers go: at most [`MINI`] of a run's next ones at a time.
+pub(crate) trait Sink {
+    /// Takes them. Must be `#[inline(always)]`.
+    fn put(&mut self, numbers: &[i64]);
+}
+
+/// Residuals of which all are zero.
+struct Zeros;
+
+impl Source for Zeros {
+    #[inline(always)]
+    fn next(&mut self, residuals: &mut [i64]) -> Option<()> {
+        residuals.fill(0);
+        Some(())
+    }
+}
+
+/// Residuals in one piece.
+struct Whole<'n>(&'n [i64]);
+
+impl Source for Whole<'_> {
+    #[inline(always)]
+    fn next(&mut self, residuals: &mut [i64]) -> Option<()> {
+        let (taken, rest) = self.0.split_at_checked(residuals.len())?;
+        self.0 = rest;
+        residuals.copy_from_slice(taken);
+        Some(())
+    }
+}
+
+impl Sink for Vec<i64> {
+    #[inline(always)]
+    fn put(&mut self, numbers: &[i64]) {
+        self.extend_from_slice(numbers);
+    }
+}
+
+/// The loop over a run's mini-blocks.
+struct Decode<'s, R, S> {
+    source: R,
+    run: Run,
+    count: usize,
+    sink: &'s mut S,
+}
+
+impl<R: Source, S: Sink> Work for Decode<'_, R, S> {
+    type Output = Option<()>;
+
+    #[inline(always)]
+    fn run(mut self) -> Option<()> {
+        let mut numbers = [0i64; MINI];
+        let mut left = self.count;
+        while left > 0 {
+            let numbers = numbers.get_mut(..left.min(MINI))?;
+            self.source.next(numbers)?;
+            self.run.advance(numbers);
+            self.sink.put(numbers);
+            left -= numbers.len();
+        }
+        Some(())
+    }
+}
+
+/// What decoders keep from run to run.
+#[derive(Default)]
+pub(crate) struct Decoding {
+    pub(crate) unsqueezer: Unsqueezer,
+    /// Numbers that are decoded in one piece.
+    whole: Vec<i64>,
+}
+
+/// Reads a run of `count` numbers into `sink`. `None` where the bytes are not one; the sink may have got a part then. The
 /// caller bounds `count`.
-pub(crate) fn decode(
+pub(crate) fn decode<S: Sink>(
     cursor: &mut Cursor<'_>,
     count: usize,
-    unsqueezer: &mut Unsqueezer,
-    out: &mut Vec<i64>,
+    level: Level,
+    decoding: &mut Decoding,
+    sink: &mut S,
 ) -> Option<()> {
     let (predictor, packing, has_factor) = parse_form(cursor.u8()?)?;
     let start = cursor.varint_signed()?;
-    let step = match predictor {
-        Predictor::DeltaOfDelta | Predictor::Linear => cursor.varint_signed()?,
-        Predictor::Plain | Predictor::Delta => 0,
-    };
+    let step = if predictor.has_step() { cursor.varint_signed()? } else { 0 };
     let factor = if has_factor { cursor.varint()? as i64 } else { 1 };
-    out.clear();
-    out.resize(count, 0);
+    let run = Run { predictor, start, step, factor };
     match packing {
-        Packing::Zero => {}
-        Packing::Packed => residuals::decode_packed(cursor, out)?,
-        Packing::Entropy => residuals::decode_entropy(cursor, unsqueezer, out)?,
+        Packing::Zero => level.run(Decode { source: Zeros, run, count, sink }),
+        Packing::Packed => level.run(Decode { source: Packed(cursor), run, count, sink }),
+        Packing::Entropy => {
+            let source = Entropy::open(cursor, count, &mut decoding.unsqueezer)?;
+            level.run(Decode { source, run, count, sink })
+        }
+        Packing::Sparse => {
+            let source = Sparse(Patches::open(cursor, count)?);
+            level.run(Decode { source, run, count, sink })
+        }
         Packing::Squeezed => {
             let plain_bytes = usize::try_from(cursor.varint()?).ok()?;
             // A number takes at most 8 bytes packed, or 12 as a patch; a mini-block's head at most 12.
             if plain_bytes > count.checked_mul(24)?.checked_add(32)? {
                 return None;
             }
-            let mut plain = Cursor::new(unsqueezer.exactly(cursor.blob()?, plain_bytes)?);
-            residuals::decode_packed(&mut plain, out)?;
-            plain.is_empty().then_some(())?;
+            let mut plain = Cursor::new(decoding.unsqueezer.exactly(cursor.blob()?, plain_bytes)?);
+            level.run(Decode { source: Packed(&mut plain), run, count, sink })?;
+            plain.is_empty().then_some(())
         }
-    }
-    if factor != 1 {
-        out.iter_mut().for_each(|number| *number = number.wrapping_mul(factor));
-    }
-    match predictor {
-        Predictor::Plain => out.iter_mut().for_each(|number| *number = number.wrapping_add(start)),
-        Predictor::Delta => {
-            let mut last = start;
-            for number in out {
-                last = last.wrapping_add(*number);
-                *number = last;
-            }
-        }
-        Predictor::DeltaOfDelta => {
-            let (mut last, mut delta) = (start, step);
-            for number in out {
-                delta = delta.wrapping_add(*number);
-                last = last.wrapping_add(delta);
-                *number = last;
-            }
-        }
-        Predictor::Linear => {
-            let mut line = start;
-            for number in out {
-                *number = number.wrapping_add(line);
-                line = line.wrapping_add(step);
-            }
-        }
-    }
-    Some(())
-}
-
-impl Predicted {
-    /// How far residuals lie from the first of their mini-block, in bits: a guess at the packed size that
-    /// outliers do not dominate.
-    fn spread(&self) -> u64 {
-        let spread = |mini: &[i64]| {
-            let first = mini.first().copied().unwrap_or(0);
-            let distance =
-                |&residual: &i64| u64::from(pack::bits(residual.wrapping_sub(first).unsigned_abs()));
-            mini.iter().map(distance).sum::<u64>()
-        };
-        self.residuals.chunks(pack::MINI).map(spread).sum()
-    }
-
-    fn put_head(&self, packing: Packing, out: &mut Vec<u8>) {
-        let has_factor = packing != Packing::Zero && self.factor != 1;
-        let flag = if has_factor { HAS_FACTOR } else { 0 };
-        out.put_u8(self.predictor as u8 | flag | (packing as u8) << 4);
-        out.put_varint_signed(self.start);
-        if matches!(self.predictor, Predictor::DeltaOfDelta | Predictor::Linear) {
-            out.put_varint_signed(self.step);
-        }
-        if has_factor {
-            out.put_varint(self.factor as u64);
+        Packing::Cold => {
+            decoding.whole.clear();
+            decoding.whole.resize(count, 0);
+            cold::decode(cursor.blob()?, &mut decoding.whole)?;
+            level.run(Decode { source: Whole(&decoding.whole), run, count, sink })
         }
     }
 }
 
-/// The greatest factor of all differences, where their arithmetic cannot wrap; otherwise 1.
-fn common_factor(numbers: &[i64]) -> i64 {
-    let (Some(&least), Some(&greatest)) = (numbers.iter().min(), numbers.iter().max()) else { return 1 };
-    if greatest.wrapping_sub(least) as u64 >= WRAP_FREE_RANGE {
-        return 1;
-    }
-    let mut factor = 0u64;
-    for &number in numbers {
-        factor = gcd(factor, number.wrapping_sub(least) as u64);
-        if factor == 1 {
-            break;
-        }
-    }
-    factor.max(1) as i64
-}
-
-fn gcd(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-/// What a predictor leaves of a run; `None` where it needs more numbers or a smaller range.
-///
-/// Where a predictor looks back, its start is set so that the first residuals equal the ones after them and
-/// do not widen the first mini-block.
-fn predict(numbers: &[i64], predictor: Predictor, factor: i64) -> Option<Predicted> {
-    let least = numbers.iter().copied().min().unwrap_or(0);
-    let (mut start, mut step) = (least, 0i64);
-    let mut residuals: Vec<i64> = match predictor {
-        Predictor::Plain => numbers.iter().map(|number| number.wrapping_sub(least)).collect(),
-        Predictor::Delta => {
-            let &[first, second, ..] = numbers else { return None };
-            start = first.wrapping_sub(second.wrapping_sub(first));
-            let before = std::iter::once(&start).chain(numbers);
-            numbers.iter().zip(before).map(|(number, before)| number.wrapping_sub(*before)).collect()
-        }
-        Predictor::DeltaOfDelta => {
-            let &[first, second, third, ..] = numbers else { return None };
-            let delta = second.wrapping_sub(first);
-            let bend = third.wrapping_sub(second).wrapping_sub(delta);
-            let first_delta = delta.wrapping_sub(bend);
-            step = first_delta.wrapping_sub(bend);
-            start = first.wrapping_sub(first_delta);
-            let (mut last, mut delta) = (start, step);
-            let bend_to = |&number: &i64| {
-                let delta_now = number.wrapping_sub(last);
-                let bend = delta_now.wrapping_sub(delta);
-                (last, delta) = (number, delta_now);
-                bend
-            };
-            numbers.iter().map(bend_to).collect()
-        }
-        Predictor::Linear => {
-            let (&[first, _, ..], Some(&last)) = (numbers, numbers.last()) else { return None };
-            let greatest = numbers.iter().copied().max()?;
-            if greatest.wrapping_sub(least) as u64 >= WRAP_FREE_RANGE {
-                return None;
-            }
-            start = first;
-            let steps = i64::try_from(numbers.len() - 1).ok()?;
-            step = last.wrapping_sub(first) / steps / factor * factor;
-            let mut line = start;
-            let above = |number: &i64| {
-                let residual = number.wrapping_sub(line);
-                line = line.wrapping_add(step);
-                residual
-            };
-            numbers.iter().map(above).collect()
-        }
-    };
-    if factor != 1 {
-        residuals.iter_mut().for_each(|residual| *residual /= factor);
-    }
-    Some(Predicted { predictor, start, step, factor, residuals })
+/// The same into a vector, replacing what it held.
+pub(crate) fn decode_into(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    decoding: &mut Decoding,
+    out: &mut Vec<i64>,
+) -> Option<()> {
+    out.clear();
+    out.reserve(count);
+    decode(cursor, count, Level::widest(), decoding, out)
 }
 
 #[cfg(test)]
@@ -355,32 +356,34 @@ mod tests {
     fn round_trip(numbers: &[i64], effort: Effort) -> Vec<u8> {
         let mut bytes = Vec::new();
         IntEncoder::new().encode(numbers, effort, &mut bytes);
-        let (mut cursor, mut back) = (Cursor::new(&bytes), Vec::new());
-        let mut unsqueezer = Unsqueezer::default();
-        assert_eq!(decode(&mut cursor, numbers.len(), &mut unsqueezer, &mut back), Some(()));
-        assert!(cursor.is_empty(), "bytes left over");
-        assert_eq!(back, numbers);
+        for level in Level::all() {
+            let (mut cursor, mut back) = (Cursor::new(&bytes), Vec::new());
+            let decoded = decode(&mut cursor, numbers.len(), level, &mut Decoding::default(), &mut back);
+            assert_eq!(decoded, Some(()), "{level:?}");
+            assert!(cursor.is_empty(), "bytes left over");
+            assert_eq!(back, numbers, "{level:?}");
+        }
         bytes
     }
 
     #[test]
     fn regular_runs_cost_only_their_head() {
         let regular: Vec<i64> = (0..4096).map(|i| 1_700_000_000_000 + i * 10_000).collect();
-        assert!(round_trip(&regular, Effort::Fast).len() <= 10);
-        assert!(round_trip(&[5; 300], Effort::Fast).len() <= 3);
-        assert!(round_trip(&[], Effort::Fast).len() <= 3);
+        assert!(round_trip(&regular, Effort::Hot).len() <= 10);
+        assert!(round_trip(&[5; 300], Effort::Hot).len() <= 3);
+        assert!(round_trip(&[], Effort::Hot).len() <= 3);
     }
 
     #[test]
     fn common_factors_are_taken_out() {
         let pages: Vec<i64> = (0..1024i64).map(|i| (i * 7919 % 61) * 4096 + 17).collect();
-        assert!(round_trip(&pages, Effort::Fast).len() < 1024 * 7 / 8);
+        assert!(round_trip(&pages, Effort::Hot).len() < 1024 * 7 / 8);
     }
 
     #[test]
     fn a_reset_in_a_counter_costs_a_patch() {
         let counter: Vec<i64> = (0..1024i64).map(|i| (i * 3 + i % 2) % 2000).collect();
-        assert!(round_trip(&counter, Effort::Fast).len() < 1024 / 8 * 2 + 40);
+        assert!(round_trip(&counter, Effort::Hot).len() < 1024 / 8 * 2 + 40);
     }
 
     #[test]
@@ -388,10 +391,10 @@ mod tests {
         let extremes = [i64::MIN, i64::MAX, 0, -1, 1, i64::MIN + 1, i64::MAX - 1];
         for length in 0..40 {
             let numbers: Vec<i64> = (0..length).map(|i| extremes[i * 5 % 7]).collect();
-            round_trip(&numbers, Effort::Fast);
-            round_trip(&numbers, Effort::Small);
+            round_trip(&numbers, Effort::Hot);
+            round_trip(&numbers, Effort::Cold);
         }
-        round_trip(&(0..2000).map(|i| extremes[i * i % 7]).collect::<Vec<_>>(), Effort::Small);
+        round_trip(&(0..2000).map(|i| extremes[i * i % 7]).collect::<Vec<_>>(), Effort::Cold);
     }
 
     fn runs() -> impl Strategy<Value = Vec<i64>> {
@@ -423,8 +426,9 @@ mod tests {
 
         #[test]
         fn every_run_round_trips(numbers in runs()) {
-            round_trip(&numbers, Effort::Fast);
-            round_trip(&numbers, Effort::Small);
+            round_trip(&numbers, Effort::Hot);
+            round_trip(&numbers, Effort::Warm);
+            round_trip(&numbers, Effort::Cold);
         }
 
         #[test]
@@ -434,13 +438,13 @@ mod tests {
             count in 0usize..2000,
         ) {
             let mut bytes = Vec::new();
-            IntEncoder::new().encode(&numbers, Effort::Small, &mut bytes);
+            IntEncoder::new().encode(&numbers, Effort::Cold, &mut bytes);
             for (at, with) in flips {
                 let at = usize::from(at) % bytes.len();
                 bytes[at] ^= with;
             }
             let mut out = Vec::new();
-            let _ = decode(&mut Cursor::new(&bytes), count, &mut Unsqueezer::default(), &mut out);
+            let _ = decode_into(&mut Cursor::new(&bytes), count, &mut Decoding::default(), &mut out);
         }
     }
 }
