@@ -9,7 +9,7 @@ use zstd::bulk::{Compressor, Decompressor};
 use crate::rivals::{gorilla, scaled};
 
 /// Values of a set that are measured: enough to be steady, few enough to stay in a cache.
-const VALUES_MAX: usize = 2_000_000;
+const VALUES_MAX: usize = 10_000_000;
 /// Seconds that a decoder runs at least.
 const SECONDS_MIN: f64 = 0.15;
 

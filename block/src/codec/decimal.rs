@@ -4,7 +4,7 @@
 //! correctly rounded and both sides of it are exact up to 2^53 and 10^22, so every double that was once written with up
 //! to 15 digits comes back.
 
-use super::kernel::{Level, Work};
+use super::kernel::{Level, Vectors, Work};
 use super::pack::MINI;
 
 /// 10^22 is the last power of ten that a double holds exactly.
@@ -63,7 +63,7 @@ impl Work for AllDecimals<'_> {
     type Output = bool;
 
     #[inline(always)]
-    fn run(self) -> bool {
+    fn run<V: Vectors>(self) -> bool {
         for (values, numbers) in self.values.chunks(MINI).zip(self.numbers.chunks_mut(MINI)) {
             let mut wrong = 0u64;
             for (value, number) in values.iter().zip(numbers) {

@@ -13,6 +13,7 @@
 use annals_model::bytes::{Cursor, PutBytes};
 
 use super::ints::Source;
+use super::kernel::Vectors;
 use super::pack::{MINI, pack, packed_bytes, unpack};
 use super::packed::choose_window;
 use crate::squeeze::{Squeezer, Unsqueezer};
@@ -96,21 +97,13 @@ impl<'a, 's> Entropy<'a, 's> {
 
 impl Source for Entropy<'_, '_> {
     #[inline(always)]
-    fn next(&mut self, residuals: &mut [i64]) -> Option<()> {
+    fn next<V: Vectors>(&mut self, residuals: &mut [i64]) -> Option<()> {
         let (symbols, rest) = self.symbols.split_at_checked(residuals.len())?;
         self.symbols = rest;
         let (low, base) = (self.low, self.base);
-        if low == 0 {
-            for (residual, &symbol) in residuals.iter_mut().zip(symbols) {
-                *residual = base.wrapping_add(i64::from(symbol));
-            }
-        } else {
-            let mut lows = [0u64; MINI];
-            let lows = lows.get_mut(..residuals.len())?;
-            unpack(self.lows.take(packed_bytes(residuals.len(), low))?, low, lows);
-            for ((residual, &symbol), &offset) in residuals.iter_mut().zip(symbols).zip(&*lows) {
-                *residual = base.wrapping_add((u64::from(symbol).wrapping_shl(low) | offset) as i64);
-            }
+        unpack::<V>(self.lows.take(packed_bytes(residuals.len(), low))?, low, base, residuals);
+        for (residual, &symbol) in residuals.iter_mut().zip(symbols) {
+            *residual = residual.wrapping_add(i64::from(symbol).wrapping_shl(low));
         }
         self.patches.apply(residuals, |offset| base.wrapping_add(offset))
     }

@@ -24,7 +24,7 @@ use annals_model::bytes::{Cursor, PutBytes};
 
 use super::cold::{self, COLD_COUNT_MIN};
 use super::entropy::{self, Entropy, Patches};
-use super::kernel::{Level, Work};
+use super::kernel::{Level, Vectors, Work};
 use super::pack::MINI;
 use super::packed::{self, Packed};
 use super::predict::{PREDICTORS, Predictor, Run, Shape};
@@ -218,7 +218,7 @@ fn put_head(run: Run, packing: Packing, out: &mut Vec<u8>) {
 /// Where residuals come from: at most [`MINI`] of a run's next ones at a time.
 pub(crate) trait Source {
     /// Fills all of `residuals`; `None` where the bytes do not hold them. Must be `#[inline(always)]`.
-    fn next(&mut self, residuals: &mut [i64]) -> Option<()>;
+    fn next<V: Vectors>(&mut self, residuals: &mut [i64]) -> Option<()>;
 }
 
 /// Where numbers go: at most [`MINI`] of a run's next ones at a time.
@@ -232,7 +232,7 @@ struct Zeros;
 
 impl Source for Zeros {
     #[inline(always)]
-    fn next(&mut self, residuals: &mut [i64]) -> Option<()> {
+    fn next<V: Vectors>(&mut self, residuals: &mut [i64]) -> Option<()> {
         residuals.fill(0);
         Some(())
     }
@@ -243,7 +243,7 @@ struct Whole<'n>(&'n [i64]);
 
 impl Source for Whole<'_> {
     #[inline(always)]
-    fn next(&mut self, residuals: &mut [i64]) -> Option<()> {
+    fn next<V: Vectors>(&mut self, residuals: &mut [i64]) -> Option<()> {
         let (taken, rest) = self.0.split_at_checked(residuals.len())?;
         self.0 = rest;
         residuals.copy_from_slice(taken);
@@ -270,13 +270,13 @@ impl<R: Source, S: Sink> Work for Decode<'_, R, S> {
     type Output = Option<()>;
 
     #[inline(always)]
-    fn run(mut self) -> Option<()> {
+    fn run<V: Vectors>(mut self) -> Option<()> {
         let mut numbers = [0i64; MINI];
         let mut left = self.count;
         while left > 0 {
             let numbers = numbers.get_mut(..left.min(MINI))?;
-            self.source.next(numbers)?;
-            self.run.advance(numbers);
+            self.source.next::<V>(numbers)?;
+            self.run.advance::<V>(numbers);
             self.sink.put(numbers);
             left -= numbers.len();
         }

@@ -1,8 +1,11 @@
 //! Hot loops, written once and compiled for the vectors of the machine that runs them.
 //!
 //! A loop is a [`Work`] whose `run` is inlined into a function for each [`Level`]: the compiler makes wider vectors of
-//! the same source, so that all levels compute the same by construction, and the portable one is the safe twin against
-//! which the others are tested.
+//! the same source. Two steps that it does badly by itself are [`Vectors`]: written in plain Rust for every machine, and
+//! with the machine's own instructions where a benchmark shows that it pays. The tests hold each level against the
+//! portable one.
+
+use super::pack::{self, MINI};
 
 /// Vector instructions that a loop is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,8 +24,38 @@ pub(crate) enum Level {
 pub(crate) trait Work {
     type Output;
 
-    fn run(self) -> Self::Output;
+    fn run<V: Vectors>(self) -> Self::Output;
 }
+
+/// Steps that a level may do in its own way. All give the same. Must be `#[inline(always)]`.
+pub(crate) trait Vectors {
+    /// Unpacks a full mini-block of 1 to 32 bits a number from exactly `32 * width` bytes, and adds `base`.
+    #[inline(always)]
+    fn unpack_narrow(bytes: &[u8], width: u32, base: i64, out: &mut [i64; MINI]) {
+        pack::unpack_narrow(bytes, width, base, out);
+    }
+
+    /// The same for 33 to 64 bits a number.
+    #[inline(always)]
+    fn unpack_wide(bytes: &[u8], width: u32, base: i64, out: &mut [i64; MINI]) {
+        pack::unpack_wide(bytes, width, base, out);
+    }
+
+    /// Replaces each number by the wrapping sum of `before` and all up to it; returns the last.
+    #[inline(always)]
+    fn sum(numbers: &mut [i64], mut before: i64) -> i64 {
+        for number in numbers {
+            before = before.wrapping_add(*number);
+            *number = before;
+        }
+        before
+    }
+}
+
+/// Nothing but what the compiler makes of plain Rust.
+pub(crate) struct Plain;
+
+impl Vectors for Plain {}
 
 impl Level {
     /// The widest that this machine has.
@@ -51,7 +84,7 @@ impl Level {
     #[inline]
     pub(crate) fn run<W: Work>(self, work: W) -> W::Output {
         match self {
-            Level::Portable => work.run(),
+            Level::Portable => work.run::<Plain>(),
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "calls a function that is compiled for more than the target")]
             // SAFETY: a level is only made by `all`, which asked this machine for every feature that is enabled below.
@@ -67,11 +100,16 @@ impl Level {
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
 fn avx2<W: Work>(work: W) -> W::Output {
-    work.run()
+    work.run::<avx2::Wide>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl")]
 fn avx512<W: Work>(work: W) -> W::Output {
-    work.run()
+    work.run::<avx512::Wide>()
 }
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;

@@ -11,14 +11,16 @@
 //! Lanes let the compiler unpack with vector shifts that are the same for all lanes: no branch and no shift count
 //! depends on a value. All arithmetic wraps, as overflow checks would break the vector loops.
 
+use super::kernel::Vectors;
+
 /// How many numbers make a full mini-block.
 pub(crate) const MINI: usize = 256;
 /// Up to this width, lanes are of 32 bits.
 const NARROW_BITS_MAX: u32 = 32;
-const NARROW_LANES: usize = 8;
-const WIDE_LANES: usize = 4;
-const NARROW_WORDS_MAX: usize = MINI / NARROW_LANES;
-const WIDE_WORDS_MAX: usize = MINI / WIDE_LANES;
+pub(crate) const NARROW_LANES: usize = 8;
+pub(crate) const WIDE_LANES: usize = 4;
+pub(crate) const NARROW_WORDS_MAX: usize = MINI / NARROW_LANES;
+pub(crate) const WIDE_WORDS_MAX: usize = MINI / WIDE_LANES;
 
 const _: () = assert!(NARROW_WORDS_MAX == 32, "a lane of 32 values of width w fills w words exactly");
 const _: () = assert!(WIDE_WORDS_MAX == 64, "a lane of 64 values of width w fills w words exactly");
@@ -82,28 +84,31 @@ fn pack_wide(values: &[u64; MINI], width: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads what [`pack`] wrote: fills `out`, at most [`MINI`] numbers, from exactly [`packed_bytes`] bytes.
+/// Reads what [`pack`] wrote: fills `out`, at most [`MINI`] numbers, with `base` and what exactly [`packed_bytes`] bytes
+/// hold.
 #[inline(always)]
-pub(crate) fn unpack(bytes: &[u8], width: u32, out: &mut [u64]) {
+pub(crate) fn unpack<V: Vectors>(bytes: &[u8], width: u32, base: i64, out: &mut [i64]) {
     debug_assert_eq!(bytes.len(), packed_bytes(out.len(), width));
     if width == 0 {
-        return out.fill(0);
+        return out.fill(base);
     }
-    match <&mut [u64; MINI]>::try_from(&mut *out) {
-        Ok(out) if width <= NARROW_BITS_MAX => unpack_narrow(bytes, width, out),
-        Ok(out) => unpack_wide(bytes, width, out),
-        Err(_) => unpack_stream(bytes, width, out),
+    match <&mut [i64; MINI]>::try_from(&mut *out) {
+        Ok(out) if width <= NARROW_BITS_MAX => V::unpack_narrow(bytes, width, base, out),
+        Ok(out) => V::unpack_wide(bytes, width, base, out),
+        Err(_) => unpack_stream(bytes, width, base, out),
     }
 }
 
+/// The word of its lane in which a number begins, and the bit.
 #[inline(always)]
-fn narrow_place(position: usize, width: u32) -> (usize, u32) {
+pub(crate) fn narrow_place(position: usize, width: u32) -> (usize, u32) {
     let bit = position.wrapping_mul(width as usize);
     ((bit >> 5) & (NARROW_WORDS_MAX - 1), (bit & 31) as u32)
 }
 
+/// The same for wide numbers.
 #[inline(always)]
-fn wide_place(position: usize, width: u32) -> (usize, u32) {
+pub(crate) fn wide_place(position: usize, width: u32) -> (usize, u32) {
     let bit = position.wrapping_mul(width as usize);
     ((bit >> 6) & (WIDE_WORDS_MAX - 1), (bit & 63) as u32)
 }
@@ -115,7 +120,7 @@ fn mask(width: u32) -> u64 {
 
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "32 rows and one more; the index is masked to 31")]
-fn unpack_narrow(bytes: &[u8], width: u32, out: &mut [u64; MINI]) {
+pub(crate) fn unpack_narrow(bytes: &[u8], width: u32, base: i64, out: &mut [i64; MINI]) {
     // The row past the last is only read for bits that the mask then drops.
     let mut rows = [[0u32; NARROW_LANES]; NARROW_WORDS_MAX + 1];
     let (stored, _) = bytes.as_chunks::<{ 4 * NARROW_LANES }>();
@@ -132,14 +137,15 @@ fn unpack_narrow(bytes: &[u8], width: u32, out: &mut [u64; MINI]) {
         let (low, high) = (&rows[word], &rows[word + 1]);
         for lane in 0..NARROW_LANES {
             let above = high[lane].wrapping_shl(1).wrapping_shl(31 - shift);
-            group[lane] = u64::from((low[lane].wrapping_shr(shift) | above) & mask);
+            let offset = (low[lane].wrapping_shr(shift) | above) & mask;
+            group[lane] = base.wrapping_add(i64::from(offset));
         }
     }
 }
 
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "64 rows and one more; the index is masked to 63")]
-fn unpack_wide(bytes: &[u8], width: u32, out: &mut [u64; MINI]) {
+pub(crate) fn unpack_wide(bytes: &[u8], width: u32, base: i64, out: &mut [i64; MINI]) {
     let mut rows = [[0u64; WIDE_LANES]; WIDE_WORDS_MAX + 1];
     let (stored, _) = bytes.as_chunks::<{ 8 * WIDE_LANES }>();
     for (row, stored) in rows.iter_mut().zip(stored) {
@@ -155,7 +161,8 @@ fn unpack_wide(bytes: &[u8], width: u32, out: &mut [u64; MINI]) {
         let (low, high) = (&rows[word], &rows[word + 1]);
         for lane in 0..WIDE_LANES {
             let above = high[lane].wrapping_shl(1).wrapping_shl(63 - shift);
-            group[lane] = (low[lane].wrapping_shr(shift) | above) & mask;
+            let offset = (low[lane].wrapping_shr(shift) | above) & mask;
+            group[lane] = base.wrapping_add(offset as i64);
         }
     }
 }
@@ -177,7 +184,7 @@ fn pack_stream(values: &[u64], width: u32, out: &mut Vec<u8>) {
 }
 
 #[inline(always)]
-fn unpack_stream(bytes: &[u8], width: u32, out: &mut [u64]) {
+fn unpack_stream(bytes: &[u8], width: u32, base: i64, out: &mut [i64]) {
     let mask = mask(width);
     for (position, value) in out.iter_mut().enumerate() {
         let bit = position.wrapping_mul(width as usize);
@@ -192,7 +199,8 @@ fn unpack_stream(bytes: &[u8], width: u32, out: &mut [u64]) {
             }
         };
         let above = u64::from(rest.get(8).copied().unwrap_or(0));
-        *value = (word.wrapping_shr(shift) | above.wrapping_shl(1).wrapping_shl(63 - shift)) & mask;
+        let offset = (word.wrapping_shr(shift) | above.wrapping_shl(1).wrapping_shl(63 - shift)) & mask;
+        *value = base.wrapping_add(offset as i64);
     }
 }
 
@@ -202,14 +210,14 @@ mod tests {
     use crate::codec::kernel::{Level, Work};
     use crate::testing::Rng;
 
-    struct Unpack<'a>(&'a [u8], u32, &'a mut [u64]);
+    struct Unpack<'a>(&'a [u8], u32, i64, &'a mut [i64]);
 
     impl Work for Unpack<'_> {
         type Output = ();
 
         #[inline(always)]
-        fn run(self) {
-            unpack(self.0, self.1, self.2);
+        fn run<V: Vectors>(self) {
+            unpack::<V>(self.0, self.1, self.2, self.3);
         }
     }
 
@@ -224,9 +232,13 @@ mod tests {
                 pack(&values, width, &mut bytes);
                 assert_eq!(bytes.len(), packed_bytes(count, width), "width {width}, count {count}");
                 for level in Level::all() {
-                    let mut back = vec![1; count];
-                    level.run(Unpack(&bytes, width, &mut back));
-                    assert_eq!(back, values, "width {width}, count {count}, {level:?}");
+                    for base in [0, 1, -7, i64::MAX] {
+                        let mut back = vec![1; count];
+                        level.run(Unpack(&bytes, width, base, &mut back));
+                        let expected: Vec<i64> =
+                            values.iter().map(|&value| base.wrapping_add(value as i64)).collect();
+                        assert_eq!(back, expected, "width {width}, count {count}, {level:?}");
+                    }
                 }
             }
         }

@@ -16,6 +16,7 @@
 use annals_model::bytes::{Cursor, PutBytes};
 
 use super::ints::Source;
+use super::kernel::Vectors;
 use super::pack::{MINI, bits, pack, packed_bytes, unpack};
 
 const HAS_PATCHES: u8 = 0x80;
@@ -69,7 +70,7 @@ pub(crate) struct Packed<'c, 'a>(pub(crate) &'c mut Cursor<'a>);
 
 impl Source for Packed<'_, '_> {
     #[inline(always)]
-    fn next(&mut self, residuals: &mut [i64]) -> Option<()> {
+    fn next<V: Vectors>(&mut self, residuals: &mut [i64]) -> Option<()> {
         let cursor = &mut *self.0;
         let head = cursor.u8()?;
         let width = u32::from(head & !HAS_PATCHES);
@@ -79,16 +80,7 @@ impl Source for Packed<'_, '_> {
         let patches = if head & HAS_PATCHES == 0 { 0 } else { usize::from(cursor.u8()?) };
         let base = cursor.varint_signed()?;
         let packed = cursor.take(packed_bytes(residuals.len(), width))?;
-        if width == 0 {
-            residuals.fill(base);
-        } else {
-            let mut offsets = [0u64; MINI];
-            let offsets = offsets.get_mut(..residuals.len())?;
-            unpack(packed, width, offsets);
-            for (residual, &offset) in residuals.iter_mut().zip(&*offsets) {
-                *residual = base.wrapping_add(offset as i64);
-            }
-        }
+        unpack::<V>(packed, width, base, residuals);
         for &position in cursor.take(patches)? {
             *residuals.get_mut(usize::from(position))? = base.wrapping_add(cursor.varint_signed()?);
         }

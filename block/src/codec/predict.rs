@@ -11,6 +11,7 @@
 //!
 //! All arithmetic wraps, so that every run has a form in each predictor and damage cannot overflow.
 
+use super::kernel::Vectors;
 use super::pack::{MINI, bits};
 
 /// How a number is predicted from those before it.
@@ -49,7 +50,7 @@ pub(crate) struct Run {
 impl Run {
     /// Turns the next residuals into numbers.
     #[inline(always)]
-    pub(crate) fn advance(&mut self, numbers: &mut [i64]) {
+    pub(crate) fn advance<V: Vectors>(&mut self, numbers: &mut [i64]) {
         if self.factor != 1 {
             numbers.iter_mut().for_each(|number| *number = number.wrapping_mul(self.factor));
         }
@@ -57,18 +58,10 @@ impl Run {
             Predictor::Plain => {
                 numbers.iter_mut().for_each(|number| *number = number.wrapping_add(self.start));
             }
-            Predictor::Delta => {
-                for number in numbers {
-                    self.start = self.start.wrapping_add(*number);
-                    *number = self.start;
-                }
-            }
+            Predictor::Delta => self.start = V::sum(numbers, self.start),
             Predictor::DeltaOfDelta => {
-                for number in numbers {
-                    self.step = self.step.wrapping_add(*number);
-                    self.start = self.start.wrapping_add(self.step);
-                    *number = self.start;
-                }
+                self.step = V::sum(numbers, self.step);
+                self.start = V::sum(numbers, self.start);
             }
             Predictor::Linear => {
                 for (position, number) in (0i64..).zip(numbers.iter_mut()) {
@@ -227,6 +220,7 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::kernel::Plain;
     use crate::testing::Rng;
 
     #[test]
@@ -257,7 +251,7 @@ mod tests {
                 }
                 let mut back = whole.clone();
                 let mut from = run;
-                back.chunks_mut(100).for_each(|piece| from.advance(piece));
+                back.chunks_mut(100).for_each(|piece| from.advance::<Plain>(piece));
                 assert_eq!(back, numbers, "{predictor:?}");
             }
         }

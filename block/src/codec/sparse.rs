@@ -10,6 +10,7 @@ use annals_model::bytes::PutBytes;
 
 use super::entropy::Patches;
 use super::ints::Source;
+use super::kernel::Vectors;
 
 /// More numbers other than zero than one in this many, and other forms are smaller or faster.
 const SPARSE_ONE_IN: usize = 16;
@@ -35,7 +36,7 @@ pub(crate) struct Sparse<'a>(pub(crate) Patches<'a>);
 
 impl Source for Sparse<'_> {
     #[inline(always)]
-    fn next(&mut self, residuals: &mut [i64]) -> Option<()> {
+    fn next<V: Vectors>(&mut self, residuals: &mut [i64]) -> Option<()> {
         residuals.fill(0);
         self.0.apply(residuals, |value| value)
     }

@@ -148,6 +148,7 @@ struct Doubles<'o> {
     wanted: Range<usize>,
     /// How many went by.
     at: usize,
+    doubles: [f64; MINI],
     out: &'o mut Vec<f64>,
 }
 
@@ -157,8 +158,7 @@ impl Sink for Doubles<'_> {
         let first = self.wanted.start.saturating_sub(self.at).min(numbers.len());
         let end = self.wanted.end.saturating_sub(self.at).min(numbers.len());
         self.at += numbers.len();
-        let mut doubles = [0.0; MINI];
-        let Some(doubles) = doubles.get_mut(..numbers.len()) else { return };
+        let Some(doubles) = self.doubles.get_mut(..numbers.len()) else { return };
         match self.mapping {
             Mapping::Decimal => to_doubles(numbers, self.power, doubles),
             Mapping::Raw | Mapping::Bits | Mapping::Cold => {
@@ -223,7 +223,8 @@ fn decode_part(
     let first = out.len();
     out.reserve(positions.len());
     let wanted = positions.clone();
-    ints::decode(&mut cursor, count, level, decoding, &mut Doubles { mapping, power, wanted, at: 0, out })?;
+    let mut sink = Doubles { mapping, power, wanted, at: 0, doubles: [0.0; MINI], out };
+    ints::decode(&mut cursor, count, level, decoding, &mut sink)?;
     cursor.is_empty().then_some(())?;
     let mut next = 0usize;
     for _ in 0..exceptions {
