@@ -14,9 +14,10 @@
 //! number is its position; series refer to pairs by it.
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 
-use annals_model::Matcher;
 use annals_model::bytes::{Cursor, PutBytes};
+use annals_model::{Candidates, MatchOp, Matcher};
 use roaring::RoaringBitmap;
 
 use crate::FixedHash;
@@ -180,21 +181,37 @@ impl LabelIndex {
     /// The series with a value of the matcher's label for which it says `wanted`.
     fn union(&self, matcher: &Matcher, wanted: bool) -> Result<RoaringBitmap, &'static str> {
         let mut union = RoaringBitmap::new();
-        if wanted && matcher.op() == annals_model::MatchOp::Equal {
-            let rank = self.symbols.rank(matcher.value());
-            let pair = rank.and_then(|rank| self.pair_of(matcher.name(), rank));
-            if let Some(pair) = pair {
-                self.add_posting(pair, &mut union)?;
+        let Some(name) = self.name(matcher.name()) else { return Ok(union) };
+        // What a matcher says of the candidates is what it says where it is not negated.
+        let positive = wanted == matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex);
+        let candidates = if positive { matcher.candidates() } else { Candidates::All };
+        let ranges = match candidates {
+            Candidates::Exact(texts) => texts.iter().map(|text| self.starting_at(name, text, 1)).collect(),
+            Candidates::Prefixes(prefixes) => {
+                prefixes.iter().map(|prefix| self.starting_at(name, prefix, u32::MAX)).collect()
             }
-            return Ok(union);
-        }
-        for (pair, symbol) in self.pairs_of(matcher.name()) {
-            let value = self.symbols.get(symbol).ok_or("a value that is no symbol")?;
+            Candidates::All => vec![name.first_pair..name.first_pair + name.pairs],
+        };
+        for pair in ranges.into_iter().flatten() {
+            let (_, value) = self.pair(pair).ok_or("a value that is no symbol")?;
             if matcher.matches(value) == wanted {
                 self.add_posting(pair, &mut union)?;
             }
         }
         Ok(union)
+    }
+
+    /// The pairs of a name whose values start with `prefix`; at most the first so many.
+    fn starting_at(&self, name: Name, prefix: &[u8], count_max: u32) -> Range<u32> {
+        let pairs = name.first_pair..name.first_pair + name.pairs;
+        let values = self.values.get(pairs.start as usize..pairs.end as usize).unwrap_or_default();
+        let text = |&symbol: &u32| self.symbols.get(symbol).unwrap_or_default().as_bytes();
+        let first = values.partition_point(|symbol| text(symbol) < prefix);
+        let after = values.get(first..).unwrap_or_default();
+        let count =
+            after.iter().take(count_max as usize).take_while(|symbol| text(symbol).starts_with(prefix));
+        let first = pairs.start + first as u32;
+        first..first + count.count() as u32
     }
 
     fn name(&self, name: &str) -> Option<Name> {
@@ -207,13 +224,6 @@ impl LabelIndex {
     fn pairs_of(&self, name: &str) -> impl Iterator<Item = (u32, u32)> {
         let (first, count) = self.name(name).map_or((0, 0), |name| (name.first_pair, name.pairs));
         (first..).zip(self.values.iter().skip(first as usize).take(count as usize).copied())
-    }
-
-    fn pair_of(&self, name: &str, value: u32) -> Option<u32> {
-        let name = self.name(name)?;
-        let first = name.first_pair as usize;
-        let values = self.values.get(first..first + name.pairs as usize)?;
-        values.binary_search(&value).ok().map(|at| name.first_pair + at as u32)
     }
 
     fn add_posting(&self, pair: u32, into: &mut RoaringBitmap) -> Result<(), &'static str> {

@@ -40,7 +40,7 @@ pub use labels::{
     InvalidLabels, LABEL_NAME_BYTES_MAX, LABEL_SET_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LabelSet,
     METRIC_NAME,
 };
-pub use matcher::{InvalidMatcher, MatchOp, Matcher, REGEX_BYTES_MAX};
+pub use matcher::{Candidates, InvalidMatcher, MatchOp, Matcher, REGEX_BYTES_MAX};
 pub use plan::{Keep, Limits, Plan, Resolution, Rights, Tier};
 pub use sample::{STALE_NAN_BITS, SampleBatch, SeriesKind, is_stale, merge_values};
 pub use signal::{FieldValue, Pseudonym, Signal, SignalBatch, SignalRow, SignalValue};

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use regex::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
 /// The longest regular expression of a matcher, in bytes.
 pub const REGEX_BYTES_MAX: usize = 1024;
@@ -29,6 +31,30 @@ pub struct Matcher {
     op: MatchOp,
     value: Box<str>,
     regex: Option<Regex>,
+    literals: Literals,
+}
+
+/// What a regular expression says of the texts that it matches.
+#[derive(Debug, Clone, Default)]
+enum Literals {
+    /// They are among these.
+    Exact(Box<[Box<[u8]>]>),
+    /// They start with one of these.
+    Prefixes(Box<[Box<[u8]>]>),
+    /// Nothing.
+    #[default]
+    Unknown,
+}
+
+/// Which values of its label can satisfy a matcher, or, where it is a negation, fail to: an index need not look at others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Candidates<'a> {
+    /// These at most, ascending.
+    Exact(Vec<&'a [u8]>),
+    /// Those that start with one of these; ascending, none the start of another.
+    Prefixes(Vec<&'a [u8]>),
+    /// Any.
+    All,
 }
 
 /// A regular expression that is refused.
@@ -60,13 +86,15 @@ impl Matcher {
             MatchOp::Equal | MatchOp::NotEqual => None,
             MatchOp::Regex | MatchOp::NotRegex => Some(compile_anchored(value)?),
         };
-        Ok(Matcher { name: name.into(), op, value: value.into(), regex })
+        let literals = if regex.is_some() { literals(value) } else { Literals::Unknown };
+        Ok(Matcher { name: name.into(), op, value: value.into(), regex, literals })
     }
 
     /// An equality matcher, which cannot fail.
     #[must_use]
     pub fn equal(name: &str, value: &str) -> Matcher {
-        Matcher { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+        let literals = Literals::Unknown;
+        Matcher { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None, literals }
     }
 
     /// The label it looks at.
@@ -100,6 +128,29 @@ impl Matcher {
         }
     }
 
+    /// Which values satisfy it, or fail to where it is a negation.
+    ///
+    /// ```
+    /// use annals_model::{Candidates, MatchOp, Matcher};
+    /// let jobs = Matcher::new("job", MatchOp::Regex, "api|web")?;
+    /// assert_eq!(jobs.candidates(), Candidates::Exact(vec![b"api", b"web"]));
+    /// let pods = Matcher::new("pod", MatchOp::NotRegex, "pod-[0-9]+x")?;
+    /// assert!(matches!(pods.candidates(), Candidates::Prefixes(prefixes) if prefixes.len() == 10));
+    /// # Ok::<(), annals_model::InvalidMatcher>(())
+    /// ```
+    #[must_use]
+    pub fn candidates(&self) -> Candidates<'_> {
+        fn sorted(texts: &[Box<[u8]>]) -> Vec<&[u8]> {
+            texts.iter().map(|text| &**text).collect()
+        }
+        match (self.op, &self.literals) {
+            (MatchOp::Equal | MatchOp::NotEqual, _) => Candidates::Exact(vec![self.value.as_bytes()]),
+            (_, Literals::Exact(texts)) => Candidates::Exact(sorted(texts)),
+            (_, Literals::Prefixes(texts)) => Candidates::Prefixes(sorted(texts)),
+            (_, Literals::Unknown) => Candidates::All,
+        }
+    }
+
     /// Whether a series without the label satisfies it.
     #[must_use]
     pub fn matches_empty(&self) -> bool {
@@ -124,6 +175,34 @@ fn compile_anchored(pattern: &str) -> Result<Regex, InvalidMatcher> {
             InvalidMatcher::Syntax { reason: reason.trim_start_matches("error: ").to_owned() }
         }
     })
+}
+
+/// What the texts that a valid expression matches have in common.
+fn literals(pattern: &str) -> Literals {
+    let Ok(hir) = ParserBuilder::new().dot_matches_new_line(true).build().parse(pattern) else {
+        return Literals::Unknown;
+    };
+    let mut extractor = Extractor::new();
+    extractor.kind(ExtractKind::Prefix).limit_total(REGEX_BYTES_MAX);
+    let mut found = extractor.extract(&hir);
+    found.sort();
+    found.dedup();
+    let Some(literals) = found.literals() else { return Literals::Unknown };
+    let texts: Vec<Box<[u8]>> = literals.iter().map(|literal| literal.as_bytes().into()).collect();
+    if found.is_exact() {
+        return Literals::Exact(texts.into());
+    }
+    if texts.iter().any(|text| text.is_empty()) {
+        return Literals::Unknown;
+    }
+    let mut prefixes: Vec<Box<[u8]>> = Vec::with_capacity(texts.len());
+    for text in texts {
+        // Ascending, so that what it may start with was seen last.
+        if !prefixes.last().is_some_and(|last| text.starts_with(last)) {
+            prefixes.push(text);
+        }
+    }
+    Literals::Prefixes(prefixes.into())
 }
 
 impl fmt::Display for MatchOp {
@@ -168,6 +247,53 @@ mod tests {
         assert!(Matcher::equal("a", "").matches_empty());
         assert!(Matcher::new("a", MatchOp::Regex, "x?").expect("valid").matches_empty());
         assert!(!Matcher::new("a", MatchOp::Regex, ".+").expect("valid").matches_empty());
+    }
+
+    #[test]
+    fn what_matches_is_always_a_candidate() {
+        let patterns = [
+            "",
+            "a",
+            "a|b",
+            "a|",
+            "ab|a",
+            "(?i)ab",
+            "a.*",
+            "(a|b)c+",
+            "[ab]x?",
+            "a{2,3}",
+            ".*",
+            "^a$",
+            "(^a|b)",
+            "a$|b",
+            "é|ü",
+            "[à-ï]b",
+            "pod-[0-3].*",
+            "(?:x|xy)z*",
+            "\\Qa.b\\E|c",
+            "a\\b",
+            "(?s).a",
+            "(|a)b",
+            "a|ab|abc.*",
+        ];
+        let texts = [
+            "", "a", "b", "ab", "AB", "aB", "aa", "aaa", "ac", "bcc", "ax", "x", "xz", "xyz", "é", "ü", "èb",
+            "pod-1", "pod-3xyz", "pod-4", "a.b", "axb", "c", "abc", "abcd", "ba", "\na",
+        ];
+        for pattern in patterns {
+            let Ok(matcher) = Matcher::new("a", MatchOp::Regex, pattern) else { continue };
+            for text in texts.iter().filter(|text| matcher.matches(text)) {
+                let found = match matcher.candidates() {
+                    Candidates::Exact(texts) => texts.contains(&text.as_bytes()),
+                    Candidates::Prefixes(prefixes) => prefixes.iter().any(|p| text.as_bytes().starts_with(p)),
+                    Candidates::All => true,
+                };
+                assert!(found, "{pattern} matches {text}, {:?}", matcher.candidates());
+            }
+        }
+        let many: Vec<String> = (0..200).map(|n| format!("v{n}")).collect();
+        let matcher = Matcher::new("a", MatchOp::Regex, &many.join("|")).expect("valid");
+        assert!(matches!(matcher.candidates(), Candidates::Exact(texts) if texts.len() == 200));
     }
 
     #[test]
