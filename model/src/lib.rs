@@ -21,6 +21,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod aggregate;
 mod block;
 pub mod bytes;
 mod id;
@@ -34,6 +35,7 @@ mod source;
 mod time;
 mod verdict;
 
+pub use aggregate::Aggregate;
 pub use block::{BlockContent, BlockId, BlockMeta, Lsn, LsnRange};
 pub use id::{BatchId, InvalidName, NameFault, SiteName, TenantId, TenantNumber};
 pub use labels::{
