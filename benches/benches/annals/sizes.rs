@@ -21,7 +21,7 @@ pub(crate) fn run() {
 }
 
 fn measure(name: &str, form: &str, age: ChunkAge, series: &[Series]) {
-    let id = BlockId { day: START.day(), content: BlockContent::RawMetrics, sequence: 1 };
+    let id = BlockId { day: START.saturating_add(1).day(), content: BlockContent::RawMetrics, sequence: 1 };
     let identity = BlockIdentity { tenant: TenantNumber(1), id };
     let samples: usize = series.iter().map(|one| one.values.len()).sum();
     let seconds = || cpu_time::of_thread().unwrap_or(0.0);

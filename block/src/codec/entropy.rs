@@ -23,14 +23,8 @@ const TOP_BITS: [u32; 2] = [TOP_BITS_MAX, 6];
 const TOP_BITS_MAX: u32 = u8::BITS;
 
 /// Appends the form; false, with nothing appended, where it has none or none below `bytes_max`.
-pub(crate) fn encode(
-    numbers: &[i64],
-    bytes_max: usize,
-    sorted: &mut Vec<i64>,
-    squeezer: &mut Squeezer,
-    out: &mut Vec<u8>,
-) -> bool {
-    let window = choose_window(numbers, sorted);
+pub(crate) fn encode(numbers: &[i64], bytes_max: usize, squeezer: &mut Squeezer, out: &mut Vec<u8>) -> bool {
+    let window = choose_window(numbers);
     if window.width == 0 {
         return false;
     }

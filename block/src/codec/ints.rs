@@ -68,7 +68,7 @@ impl Effort {
     fn saved_one_in(self) -> usize {
         match self {
             Effort::Hot => 4,
-            Effort::Warm => 16,
+            Effort::Warm => 128,
             Effort::Cold => 256,
         }
     }
@@ -100,7 +100,6 @@ pub(crate) fn parse_form(form: u8) -> Option<(Predictor, Packing, bool)> {
 /// Encodes runs; holds what is reused from run to run.
 pub(crate) struct IntEncoder {
     pub(crate) squeezer: Squeezer,
-    sorted: Vec<i64>,
     residuals: Vec<i64>,
     spare: Vec<Vec<u8>>,
 }
@@ -114,7 +113,7 @@ struct Form {
 
 impl IntEncoder {
     pub(crate) fn new() -> IntEncoder {
-        IntEncoder { squeezer: Squeezer::new(), sorted: Vec::new(), residuals: Vec::new(), spare: Vec::new() }
+        IntEncoder { squeezer: Squeezer::new(), residuals: Vec::new(), spare: Vec::new() }
     }
 
     /// Appends the smallest form of a run that its effort allows.
@@ -153,8 +152,7 @@ impl IntEncoder {
             for form in packed.iter().take(candidates) {
                 form.run.residuals(numbers, &mut self.residuals);
                 let mut bytes = Vec::new();
-                let (sorted, squeezer) = (&mut self.sorted, &mut self.squeezer);
-                if entropy::encode(&self.residuals, bytes_max, sorted, squeezer, &mut bytes) {
+                if entropy::encode(&self.residuals, bytes_max, &mut self.squeezer, &mut bytes) {
                     smaller.push(Form { run: form.run, packing: Packing::Entropy, bytes });
                 }
             }
@@ -197,7 +195,7 @@ impl IntEncoder {
         if sparse::encode(&self.residuals, &mut bytes) {
             return Form { run, packing: Packing::Sparse, bytes };
         }
-        packed::encode(&self.residuals, &mut self.sorted, &mut bytes);
+        packed::encode(&self.residuals, &mut bytes);
         Form { run, packing: Packing::Packed, bytes }
     }
 }

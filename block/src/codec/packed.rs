@@ -22,8 +22,9 @@ use super::pack::{MINI, bits, pack, packed_bytes, unpack};
 const HAS_PATCHES: u8 = 0x80;
 /// More patches than one in eight and packing has lost its point.
 const PATCHED_ONE_IN: usize = 8;
-/// Ranges of up to this many bits are sorted by counting.
-const COUNTED_BITS_MAX: u32 = 8;
+/// Numbers are counted by so many bits at a time.
+const BUCKET_BITS: u32 = 8;
+const BUCKETS: usize = 1 << BUCKET_BITS;
 
 /// The window of numbers that is packed; the rest are patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +41,11 @@ impl Window {
     }
 }
 
-/// Appends mini-blocks. `sorted` is scratch.
-pub(crate) fn encode(numbers: &[i64], sorted: &mut Vec<i64>, out: &mut Vec<u8>) {
+/// Appends mini-blocks.
+pub(crate) fn encode(numbers: &[i64], out: &mut Vec<u8>) {
     let mut offsets = [0u64; MINI];
     for mini in numbers.chunks(MINI) {
-        let window = choose_window(mini, sorted);
+        let window = choose_window(mini);
         let mut patches: Vec<(u8, i64)> = Vec::new();
         for (position, (offset, &number)) in offsets.iter_mut().zip(mini).enumerate() {
             *offset = window.offset(number).unwrap_or_else(|| {
@@ -88,86 +89,114 @@ impl Source for Packed<'_, '_> {
     }
 }
 
-/// The window that makes packed numbers and patches smallest together.
-pub(crate) fn choose_window(numbers: &[i64], sorted: &mut Vec<i64>) -> Window {
-    let (Some(&least), Some(&greatest)) = (numbers.iter().min(), numbers.iter().max()) else {
+/// The window that makes packed numbers and patches smallest together, but for the place of its base, which is found to a
+/// 256th of the range.
+///
+/// Numbers are counted by their high bits; where nearly all share them, those are looked at again by their next bits.
+pub(crate) fn choose_window(numbers: &[i64]) -> Window {
+    let (mut least, mut greatest) = (i64::MAX, i64::MIN);
+    for &number in numbers {
+        least = least.min(number);
+        greatest = greatest.max(number);
+    }
+    if numbers.is_empty() {
         return Window { base: 0, width: 0 };
-    };
+    }
     let full = bits(greatest.wrapping_sub(least) as u64);
     let mut best = Window { base: least, width: full };
-    if full == 0 {
-        return best;
-    }
-    sort(numbers, least, full, sorted);
     let patch_bytes = 2 + full as usize / 7;
     let patches_max = (numbers.len() / PATCHED_ONE_IN).min(usize::from(u8::MAX));
     let mut best_bytes = packed_bytes(numbers.len(), full);
-    for width in (0..full).rev() {
-        let (base, inside) = densest(sorted, width);
-        let patches = numbers.len() - inside;
-        if patches > patches_max {
-            break;
+    // The part of the range that is looked at: all other numbers would be patches.
+    let mut inside = best;
+    while inside.width > 0 {
+        let shift = inside.width.saturating_sub(BUCKET_BITS);
+        let mut counts = [0u32; BUCKETS + 1];
+        for &number in numbers {
+            let offset = number.wrapping_sub(inside.base) as u64;
+            // Those above the part go where no window ends.
+            let bucket = (offset >> shift).min(BUCKETS as u64) as usize;
+            if let Some(count) = counts.get_mut(bucket) {
+                *count += 1;
+            }
         }
-        let bytes = packed_bytes(numbers.len(), width) + patches * patch_bytes;
-        if bytes < best_bytes {
-            best_bytes = bytes;
-            best = Window { base, width };
+        let mut sums = [0u32; BUCKETS + 1];
+        let mut sum = 0;
+        for (slot, count) in sums.iter_mut().skip(1).zip(counts) {
+            sum += count;
+            *slot = sum;
+        }
+        let used = 1usize << (inside.width - shift);
+        let sums = sums.get(..=used).unwrap_or_default();
+        let mut narrowest = None;
+        for width in (shift..inside.width).rev() {
+            let (bucket, held) = densest(sums, 1 << (width - shift));
+            let patches = numbers.len() - held;
+            if patches > patches_max {
+                narrowest = None;
+                break;
+            }
+            let base = inside.base.wrapping_add((bucket << shift) as i64);
+            narrowest = Some(Window { base, width });
+            let bytes = packed_bytes(numbers.len(), width) + patches * patch_bytes;
+            if bytes < best_bytes {
+                best_bytes = bytes;
+                best = Window { base, width };
+            }
+        }
+        // Down to a single bucket: it is looked into.
+        match narrowest {
+            Some(window) => inside = window,
+            None => break,
         }
     }
     best
 }
 
-/// Sorts numbers of which the least and the bits of the range are known, by counting where that is faster.
-fn sort(numbers: &[i64], least: i64, range_bits: u32, sorted: &mut Vec<i64>) {
-    sorted.clear();
-    if range_bits > COUNTED_BITS_MAX || numbers.len() < 1 << range_bits {
-        sorted.extend_from_slice(numbers);
-        return sorted.sort_unstable();
-    }
-    let mut counts = [0usize; 1 << COUNTED_BITS_MAX];
-    for &number in numbers {
-        if let Some(count) = counts.get_mut(number.wrapping_sub(least) as usize) {
-            *count += 1;
+/// The first bucket from which `buckets` of them hold most, and how many numbers that is; `sums` are those before each
+/// bucket and after the last.
+fn densest(sums: &[u32], buckets: usize) -> (usize, usize) {
+    let windows = sums.iter().zip(sums.iter().skip(buckets)).map(|(before, through)| through - before);
+    let (mut best, mut most) = (0, 0);
+    for (bucket, held) in windows.enumerate() {
+        if held > most {
+            (best, most) = (bucket, held);
         }
     }
-    // The slots behind the greatest number may lie past the end of i64; they count nothing.
-    for (above, &count) in (0..1 << range_bits).zip(&counts) {
-        sorted.extend(std::iter::repeat_n(least.wrapping_add(above), count));
-    }
-}
-
-/// The base from which `width` bits hold most of the sorted numbers, and how many.
-fn densest(sorted: &[i64], width: u32) -> (i64, usize) {
-    let mut best = (0, 0);
-    let mut ends = sorted.iter().enumerate().peekable();
-    let mut end = 0;
-    for (start, &base) in sorted.iter().enumerate() {
-        while let Some((at, _)) = ends.next_if(|&(_, &n)| bits(n.wrapping_sub(base) as u64) <= width) {
-            end = at + 1;
-        }
-        if end - start > best.1 {
-            best = (base, end - start);
-        }
-        if end == sorted.len() {
-            break;
-        }
-    }
-    best
+    (best, most as usize)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Rng;
+
+    fn patches(numbers: &[i64], window: Window) -> usize {
+        numbers.iter().filter(|&&number| window.offset(number).is_none()).count()
+    }
 
     #[test]
-    fn sorting_by_counting_reaches_the_ends_of_i64() {
-        for (least, greatest) in [(i64::MAX - 2, i64::MAX), (i64::MIN, i64::MIN + 2), (-1, 1)] {
-            let numbers: Vec<i64> = (least..=greatest).rev().cycle().take(12).collect();
-            let mut expected = numbers.clone();
-            expected.sort_unstable();
-            let mut sorted = Vec::new();
-            sort(&numbers, least, 2, &mut sorted);
-            assert_eq!(sorted, expected);
+    fn outliers_do_not_widen_the_rest() {
+        let mut rng = Rng(3);
+        for (outlier, at) in [(i64::MAX, 3), (i64::MIN, 250), (1 << 40, 0), (-(1 << 20), 100)] {
+            let mut numbers: Vec<i64> = (0..256).map(|_| 5_000 + (rng.next() % 16) as i64).collect();
+            numbers[at] = outlier;
+            let window = choose_window(&numbers);
+            assert!(window.width <= 5 && patches(&numbers, window) == 1, "{outlier} {window:?}");
         }
+    }
+
+    #[test]
+    fn the_ends_of_i64_are_a_window_like_any_other() {
+        for (least, greatest) in
+            [(i64::MAX - 2, i64::MAX), (i64::MIN, i64::MIN + 2), (-1, 1), (i64::MIN, i64::MAX)]
+        {
+            let middle = least.wrapping_add(1);
+            let numbers: Vec<i64> = [greatest, middle, least].into_iter().cycle().take(12).collect();
+            let window = choose_window(&numbers);
+            assert_eq!(patches(&numbers, window), 0, "{window:?}");
+            assert_eq!(window.width, bits(greatest.wrapping_sub(least) as u64));
+        }
+        assert_eq!(choose_window(&[7; 40]), Window { base: 7, width: 0 });
     }
 }

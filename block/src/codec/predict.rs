@@ -35,8 +35,9 @@ impl Predictor {
 
 /// Runs that span less than this can be multiplied, doubled and redoubled without wrapping.
 const WRAP_FREE_RANGE: u64 = 1 << 60;
-/// How many mini-blocks a guess looks at.
+/// How many mini-blocks a guess looks at, and how many numbers of each.
 const MINIS_GUESSED: usize = 4;
+const GUESSED_OF_MINI: usize = 96;
 
 /// Where a decoder stands in a run: residuals become numbers, piece by piece.
 #[derive(Debug, Clone, Copy)]
@@ -194,14 +195,14 @@ impl Run {
         self.residuals_at(numbers, 0, numbers.len(), residuals);
     }
 
-    /// How far residuals lie from the first of their mini-block, in bits, in some mini-blocks of the run: a guess at the
+    /// How far residuals lie from the first of their mini-block, in bits, in parts of the run: a guess at the
     /// packed size that outliers do not dominate.
     pub(crate) fn spread(&self, numbers: &[i64], residuals: &mut Vec<i64>) -> u64 {
         let minis = numbers.len().div_ceil(MINI);
         let stride = minis.div_ceil(MINIS_GUESSED).max(1);
         let mut spread = 0;
         for mini in (0..minis).step_by(stride) {
-            self.residuals_at(numbers, mini * MINI, MINI, residuals);
+            self.residuals_at(numbers, mini * MINI, GUESSED_OF_MINI, residuals);
             let first = residuals.first().copied().unwrap_or(0);
             let distance = |&residual: &i64| u64::from(bits(residual.wrapping_sub(first).unsigned_abs()));
             spread += residuals.iter().map(distance).sum::<u64>();

@@ -1,0 +1,97 @@
+//! What each chunk comes to, so that a query that takes it whole need not decode it.
+//!
+//! The section `aggregates` holds pages: each is the aggregates of [`PAGE_CHUNKS`] chunks in the order of the series
+//! table (the last page of fewer), as eight columns of doubles, each a length (varint) and a chunk of values as
+//! `codec/values.rs` encodes them: `sum`, `sum_low`, `min`, `max`, `first`, `last`, `resets`, `correction`. A chunk that has
+//! no aggregate, as a value is not finite, has NaN as its sum, and zeros. Counts and times are those of the chunk's column
+//! of timestamps. A column that is constant, as `sum_low` is for whole numbers, takes a few bytes a page.
+//!
+//! The section `pages` says where each is:
+//!
+//! | bytes     | field    | notes                                             |
+//! |----------:|----------|---------------------------------------------------|
+//! |    varint | `count`  | then for each page:                               |
+//! |    varint | `bytes`  | its size in `aggregates`                          |
+//! | 4 * count | `checks` | the check of each page, with its position as ordinal |
+
+use annals_model::Aggregate;
+use annals_model::bytes::{Cursor, PutBytes};
+
+use crate::codec::ints::{Decoding, Effort};
+use crate::codec::kernel::Level;
+use crate::codec::values::{self, ValueEncoder};
+use crate::columns::Column;
+
+/// Chunks whose aggregates are coded, checked and read together.
+pub(crate) const PAGE_CHUNKS: usize = 512;
+const FIELDS: usize = 8;
+
+/// The columns of a page.
+#[derive(Debug, Default)]
+pub(crate) struct Page([Vec<f64>; FIELDS]);
+
+impl Page {
+    pub(crate) fn len(&self) -> usize {
+        self.0.first().map_or(0, Vec::len)
+    }
+
+    /// Adds a chunk's aggregate.
+    pub(crate) fn push(&mut self, aggregate: Option<&Aggregate>) {
+        let row = match aggregate {
+            Some(all) => [
+                all.sum,
+                all.sum_low,
+                all.min,
+                all.max,
+                all.first,
+                all.last,
+                // Less than 2^53: no chunk has as many samples.
+                all.resets as f64,
+                all.correction,
+            ],
+            None => [f64::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+        };
+        self.0.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
+    }
+
+    /// Appends the page and empties it.
+    pub(crate) fn encode(&mut self, encoder: &mut ValueEncoder, out: &mut Vec<u8>) {
+        let mut bytes = Vec::new();
+        for column in &mut self.0 {
+            bytes.clear();
+            encoder.encode(column, Effort::Hot, &mut bytes);
+            out.put_blob(&bytes);
+            column.clear();
+        }
+    }
+
+    /// Replaces the page by one of `count` chunks that was read; `None` where the bytes are not that.
+    pub(crate) fn decode(&mut self, bytes: &[u8], count: usize, decoding: &mut Decoding) -> Option<()> {
+        let mut cursor = Cursor::new(bytes);
+        for column in &mut self.0 {
+            column.clear();
+            values::decode(cursor.blob()?, count, Level::widest(), decoding, 0..count, column)?;
+        }
+        cursor.is_empty().then_some(())
+    }
+
+    /// The aggregate of the chunk at this position, whose timestamps are `column`.
+    pub(crate) fn get(&self, position: usize, column: &Column) -> Option<Aggregate> {
+        let [sum, sum_low, min, max, first, last, resets, correction] = &self.0;
+        let value = |column: &Vec<f64>| column.get(position).copied();
+        Some(Aggregate {
+            count: column.count as u64,
+            sum: value(sum).filter(|sum| !sum.is_nan())?,
+            sum_low: value(sum_low)?,
+            min: value(min)?,
+            max: value(max)?,
+            first: value(first)?,
+            last: value(last)?,
+            first_time: column.first,
+            last_time: column.last,
+            // Saturates, whatever is there.
+            resets: value(resets)? as u64,
+            correction: value(correction)?,
+        })
+    }
+}
