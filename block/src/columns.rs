@@ -23,7 +23,7 @@ use hashbrown::HashTable;
 
 use crate::FixedHash;
 use crate::codec::ints::{self, Decoding, Effort, IntEncoder};
-use crate::container::{Checker, Part, SectionKind};
+use crate::container::{ContainerWriter, Part, SectionKind};
 
 /// No chunk holds more samples; a reader allocates for this many at most.
 pub(crate) const CHUNK_SAMPLES_MAX: usize = 1 << 16;
@@ -65,7 +65,7 @@ impl Column {
 
 /// Collects columns, each distinct one once.
 pub(crate) struct ColumnWriter {
-    pub(crate) data: Vec<u8>,
+    data: Vec<u8>,
     columns: Vec<Column>,
     hashes: Vec<u64>,
     known: HashTable<u32>,
@@ -86,13 +86,7 @@ impl ColumnWriter {
     }
 
     /// The number of the column with these stamps, which ascend, are at least one and few enough for a chunk.
-    pub(crate) fn number(
-        &mut self,
-        stamps: &[i64],
-        ints: &mut IntEncoder,
-        effort: Effort,
-        checker: &Checker,
-    ) -> u32 {
+    pub(crate) fn number(&mut self, stamps: &[i64], ints: &mut IntEncoder, effort: Effort) -> u32 {
         let hash = FixedHash::default().hash_one(stamps);
         let (columns, hashes, data) = (&self.columns, &self.hashes, &self.data);
         let (decoding, decoded) = (&mut self.decoding, &mut self.decoded);
@@ -124,7 +118,7 @@ impl ColumnWriter {
                 ordinal: u64::from(number),
                 offset: offset as u64,
                 bytes: bytes.len(),
-                check: checker.part(SectionKind::Stamps, u64::from(number), bytes),
+                check: 0,
             },
         });
         self.hashes.push(hash);
@@ -133,8 +127,22 @@ impl ColumnWriter {
         number
     }
 
-    /// The `columns` section.
-    pub(crate) fn directory(&self, day: Day) -> Vec<u8> {
+    /// The sections `stamps` and `columns`. Columns are sealed only now: new ones were compared with them.
+    pub(crate) fn finish(mut self, container: &mut ContainerWriter) -> (Vec<u8>, Vec<u8>) {
+        let mut stamps = Vec::with_capacity(self.data.len());
+        for column in &mut self.columns {
+            let part = &mut column.part;
+            let plain = (part.offset as usize).checked_add(part.bytes).map(|end| part.offset as usize..end);
+            let offset = stamps.len();
+            stamps.put(plain.and_then(|plain| self.data.get(plain)).unwrap_or_default());
+            part.check = container.seal_part(part.kind, part.ordinal, &mut stamps, offset);
+            (part.offset, part.bytes) = (offset as u64, stamps.len() - offset);
+        }
+        let directory = self.directory(container.identity().id.day);
+        (stamps, directory)
+    }
+
+    fn directory(&self, day: Day) -> Vec<u8> {
         let mut out = Vec::new();
         out.put_varint(self.columns.len() as u64);
         for column in &self.columns {

@@ -1,6 +1,7 @@
 //! The frame that all blocks share: header, sections, footer, and the checks over them.
 //!
-//! **Header**, 64 bytes, the same in every version:
+//! **Header**, 128 bytes; the first half is the same in every version, the second says how the block is sealed
+//! (`sealing.rs`):
 //!
 //! | offset | bytes | field      | notes                                                                    |
 //! |-------:|------:|------------|--------------------------------------------------------------------------|
@@ -25,6 +26,8 @@
 //! |------:|----------------|-------------------------------------------------------------------------------|
 //! |     4 | `sections`     | how many; then 32 bytes for each: kind (1), packing (1: 0 plain, 1 zstd),     |
 //! |       |                | zero (2), check (4), offset (8), stored bytes (8), plain bytes (8)            |
+//! |    16 | `seal`         | authenticates the header and all fields of the footer but those from          |
+//! |       |                | `footer_bytes` on; zeros where the block is not sealed                        |
 //! |     8 | `time_start`   | just before the first stamp                                                   |
 //! |     8 | `time_end`     | the last stamp                                                                |
 //! |     8 | `series`       | series, or signal kinds                                                       |
@@ -35,7 +38,8 @@
 //! |     4 | `check`        | covers the footer up to here                                                  |
 //! |     4 | `magic`        | `ANBE`                                                                        |
 //!
-//! Little-endian. Apart from the header's and `body_check`, every check is the CRC-32 of tenant (4), day (4),
+//! Little-endian. A sealed section, or part of one, is stored as `SEAL_BYTES` more than it has plain; the sections
+//! `stamps`, `values` and `rows` consist of such parts. Apart from the two of the header and `body_check`, every check is the CRC-32 of tenant (4), day (4),
 //! sequence (8), content (1), section kind (1), part ordinal (8; all ones for a section as a whole) and the
 //! bytes as they are stored, so that intact bytes of another block, section or part do not pass. Every byte
 //! of the file is under a check.
@@ -44,26 +48,32 @@ use std::sync::Arc;
 
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, Day, Lsn, LsnRange, TenantNumber, TimeRange, Timestamp,
+    BlockContent, BlockId, BlockMeta, DataKeys, Day, KeyId, Lsn, LsnRange, SEAL_BYTES, TenantNumber,
+    TimeRange, Timestamp,
 };
 use annals_vfs::Sealed;
 use annals_vfs::planted::{Bug, planted};
 use crc32fast::Hasher;
 
 use crate::error::{BlockError, BlockIdentity, Corruption, SectionInfo};
+use crate::sealing::{FOOTER_TAG, FileSeal, Place, SealHeader, SealWith, UsedNonces, WHOLE};
 use crate::squeeze::{Squeezer, Unsqueezer};
 
 /// The format that this engine writes, and the newest that it reads.
 const VERSION: u16 = 1;
-/// Required features that this engine knows: none yet.
-const FEATURES_KNOWN: u32 = 0;
+/// Required feature: the block is sealed.
+const FEATURE_SEALED: u32 = 1;
+/// Required features that this engine knows.
+const FEATURES_KNOWN: u32 = FEATURE_SEALED;
 /// How every block begins.
 pub const MAGIC: &[u8; 8] = b"ANNALBLK";
 const END_MAGIC: &[u8; 4] = b"ANBE";
-const HEADER_BYTES: usize = 64;
+/// The part of the header that is the same in every version.
+const HEADER_FIRST_BYTES: usize = 64;
+const HEADER_BYTES: usize = 128;
 const SECTION_ENTRY_BYTES: usize = 32;
 /// Footer bytes that are always there, before and after the section entries.
-const FOOTER_FIXED_BYTES: usize = 4 + 4 * 8 + 4 + TRAILER_BYTES;
+const FOOTER_FIXED_BYTES: usize = 4 + SEAL_BYTES + 4 * 8 + 4 + TRAILER_BYTES;
 /// `footer_bytes`, `check`, `magic`.
 const TRAILER_BYTES: usize = 12;
 /// No compressed section is larger than this once decompressed; a damaged size must not take all memory.
@@ -77,8 +87,6 @@ pub(crate) const UNFOLD_FACTOR: usize = 64;
 const UNFOLDED_BYTES_MIN: usize = 1 << 20;
 const PACKING_PLAIN: u8 = 0;
 const PACKING_ZSTD: u8 = 1;
-/// The ordinal that stands for a section as a whole.
-const WHOLE: u64 = u64::MAX;
 
 /// What a section of a file of that size may unfold to.
 fn unfolded_bytes_max(file_bytes: usize) -> usize {
@@ -125,10 +133,13 @@ const SECTION_KINDS: [SectionKind; 11] = [
     SectionKind::Groups,
     SectionKind::Rows,
 ];
-/// Stands for the footer in checks.
-const FOOTER_TAG: u8 = 0xff;
 
 impl SectionKind {
+    /// Whether it consists of parts that are sealed and checked one by one.
+    fn is_in_parts(self) -> bool {
+        matches!(self, SectionKind::Stamps | SectionKind::Values | SectionKind::Rows)
+    }
+
     /// Its name in errors and listings.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -210,41 +221,59 @@ pub(crate) struct ContainerWriter {
     lsns: LsnRange,
     level: u8,
     checker: Checker,
+    seal: Option<FileSeal>,
+    seal_header: SealHeader,
+    used: UsedNonces,
     bytes: Vec<u8>,
     sections: Vec<Section>,
 }
 
 impl ContainerWriter {
     pub(crate) fn new(identity: BlockIdentity, lsns: LsnRange, level: u8) -> ContainerWriter {
-        let mut bytes = Vec::new();
-        bytes.put(MAGIC);
-        bytes.put_u16(VERSION);
-        bytes.put_u8(identity.id.content.tag());
-        bytes.put_u8(level);
-        bytes.put_u32(identity.tenant.0);
-        bytes.put_u32(0);
-        bytes.put_u32(0);
-        bytes.put_u32(identity.id.day.0 as u32);
-        bytes.put_u32(0);
-        bytes.put_u64(identity.id.sequence);
-        bytes.put_u64(lsns.after.0);
-        bytes.put_u64(lsns.through.0);
-        bytes.put_u32(0);
-        let check = crc32fast::hash(&bytes);
-        bytes.put_u32(check);
-        let checker = Checker::new(identity);
-        ContainerWriter { identity, lsns, level, checker, bytes, sections: Vec::new() }
+        ContainerWriter {
+            identity,
+            lsns,
+            level,
+            checker: Checker::new(identity),
+            seal: None,
+            seal_header: SealHeader::PLAIN,
+            used: UsedNonces::default(),
+            // The header is written last.
+            bytes: vec![0; HEADER_BYTES],
+            sections: Vec::new(),
+        }
+    }
+
+    /// Seals all that is put into it from here on.
+    pub(crate) fn seal_with(&mut self, seal: SealWith<'_>) {
+        let (seal, header) = FileSeal::create(seal, self.identity, VERSION);
+        (self.seal, self.seal_header) = (Some(seal), header);
     }
 
     pub(crate) fn identity(&self) -> BlockIdentity {
         self.identity
     }
 
-    pub(crate) fn checker(&self) -> &Checker {
-        &self.checker
+    /// Seals one part of a data section, which lies in `bytes` from `start` on, in place; returns the check of what is
+    /// to be stored. Ordinals ascend within a kind.
+    pub(crate) fn seal_part(
+        &mut self,
+        kind: SectionKind,
+        ordinal: u64,
+        bytes: &mut Vec<u8>,
+        start: usize,
+    ) -> u32 {
+        if let Some(seal) = &self.seal {
+            let plain_bytes = (bytes.len() - start) as u64;
+            let place = Place { tag: kind as u8, packing: PACKING_PLAIN, ordinal, plain_bytes };
+            self.used.take(place);
+            seal.seal(place, bytes, start);
+        }
+        self.checker.part(kind, ordinal, bytes.get(start..).unwrap_or_default())
     }
 
-    /// Appends a section as it is: data whose parts are compressed and checked by themselves.
+    /// Appends a section as it is: one whose parts are compressed and sealed by themselves, or one that does not
+    /// compress.
     pub(crate) fn put_data(&mut self, kind: SectionKind, bytes: &[u8]) {
         self.put_section(kind, PACKING_PLAIN, bytes, bytes.len());
     }
@@ -274,33 +303,75 @@ impl ContainerWriter {
         }
     }
 
-    fn put_section(&mut self, kind: SectionKind, packing: u8, stored: &[u8], plain_bytes: usize) {
-        let check = self.checker.part(kind, WHOLE, stored);
+    fn put_section(&mut self, kind: SectionKind, packing: u8, packed: &[u8], plain_bytes: usize) {
         let offset = self.bytes.len();
-        self.sections.push(Section { kind, packing, check, offset, stored_bytes: stored.len(), plain_bytes });
-        self.bytes.put(stored);
+        self.bytes.put(packed);
+        if let Some(seal) = self.seal.as_ref().filter(|_| !kind.is_in_parts()) {
+            let place = Place { tag: kind as u8, packing, ordinal: WHOLE, plain_bytes: plain_bytes as u64 };
+            self.used.take(place);
+            seal.seal(place, &mut self.bytes, offset);
+        }
+        let stored = self.bytes.get(offset..).unwrap_or_default();
+        let check = self.checker.part(kind, WHOLE, stored);
+        let stored_bytes = stored.len();
+        self.sections.push(Section { kind, packing, check, offset, stored_bytes, plain_bytes });
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let SealHeader { key, salt, commitment } = self.seal_header;
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.put(MAGIC);
+        header.put_u16(VERSION);
+        header.put_u8(self.identity.id.content.tag());
+        header.put_u8(self.level);
+        header.put_u32(self.identity.tenant.0);
+        header.put_u32(if key == KeyId::NONE { 0 } else { FEATURE_SEALED });
+        header.put_u32(0);
+        header.put_u32(self.identity.id.day.0 as u32);
+        header.put_u32(0);
+        header.put_u64(self.identity.id.sequence);
+        header.put_u64(self.lsns.after.0);
+        header.put_u64(self.lsns.through.0);
+        header.put_u32(0);
+        let check = crc32fast::hash(&header);
+        header.put_u32(check);
+        header.put_u32(key.0);
+        header.put(&salt);
+        header.put(&commitment);
+        header.put_u64(0);
+        let check = crc32fast::hash(&header);
+        header.put_u32(check);
+        header
     }
 
     pub(crate) fn finish(mut self, totals: Totals) -> EncodedBlock {
+        let header = self.header();
+        self.bytes.iter_mut().zip(&header).for_each(|(to, from)| *to = *from);
         let mut body = Hasher::new();
         body.update(&self.bytes);
         let body_check = body.clone().finalize();
-        let mut footer = Vec::new();
-        footer.put_u32(self.sections.len() as u32);
+        let mut entries = Vec::new();
+        entries.put_u32(self.sections.len() as u32);
         for section in &self.sections {
-            footer.put_u8(section.kind as u8);
-            footer.put_u8(section.packing);
-            footer.put_u16(0);
-            footer.put_u32(section.check);
-            footer.put_u64(section.offset as u64);
-            footer.put_u64(section.stored_bytes as u64);
-            footer.put_u64(section.plain_bytes as u64);
+            entries.put_u8(section.kind as u8);
+            entries.put_u8(section.packing);
+            entries.put_u16(0);
+            entries.put_u32(section.check);
+            entries.put_u64(section.offset as u64);
+            entries.put_u64(section.stored_bytes as u64);
+            entries.put_u64(section.plain_bytes as u64);
         }
-        footer.put_i64(totals.time.start.0);
-        footer.put_i64(totals.time.end.0);
-        footer.put_u64(totals.series);
-        footer.put_u64(totals.rows);
-        footer.put_u32(body_check);
+        let mut rest = Vec::new();
+        rest.put_i64(totals.time.start.0);
+        rest.put_i64(totals.time.end.0);
+        rest.put_u64(totals.series);
+        rest.put_u64(totals.rows);
+        rest.put_u32(body_check);
+        let seal = match &self.seal {
+            Some(seal) => seal.seal_frame(&[&header, &entries[..], &rest].concat()),
+            None => [0; SEAL_BYTES],
+        };
+        let mut footer = [&entries[..], &seal, &rest].concat();
         let length = footer.len() as u32;
         footer.put_u32(length);
         let check = self.checker.tagged(FOOTER_TAG, WHOLE, &footer);
@@ -327,14 +398,30 @@ impl ContainerWriter {
 pub(crate) struct Container {
     bytes: Sealed,
     name: Arc<str>,
+    tenant: TenantNumber,
     checker: Checker,
     meta: BlockMeta,
     sections: Vec<Section>,
     footer_offset: usize,
+    seal_header: SealHeader,
+    seal: Seal,
+}
+
+/// Whether the parts of a block can be opened.
+#[derive(Debug)]
+enum Seal {
+    /// They are plain.
+    Plain,
+    /// They are sealed, and no keys were given. What was read as header and footer, and what authenticates it.
+    Locked {
+        frame: Vec<u8>,
+        tag: [u8; SEAL_BYTES],
+    },
+    Open(FileSeal),
 }
 
 impl Container {
-    /// Checks header and footer against each other, the size and the expected identity.
+    /// Checks header and footer against each other, the size and the expected identity. What is sealed stays so.
     pub(crate) fn open(
         bytes: Sealed,
         identity: BlockIdentity,
@@ -343,10 +430,11 @@ impl Container {
     ) -> Result<Container, BlockError> {
         let name: Arc<str> = name.into();
         let corrupt = |section, what| corrupt(&name, section, None, what);
-        let header: [u8; HEADER_BYTES] = Cursor::new(&bytes)
-            .array()
-            .ok_or_else(|| corrupt("header", "the file is shorter than a header"))?;
-        let header = parse_header(&header).map_err(|what| corrupt("header", what))?;
+        let short = || corrupt("header", "the file is shorter than a header");
+        // A copy, so that what is checked is what is parsed.
+        let head = bytes.get(..HEADER_BYTES.min(bytes.len())).unwrap_or_default().to_vec();
+        let first = Cursor::new(&head).array().ok_or_else(short)?;
+        let mut header = parse_header(&first).map_err(|what| corrupt("header", what))?;
         if header.version > VERSION {
             let (found, newest_known) = (header.version, VERSION);
             return Err(BlockError::VersionTooNew { name, found, newest_known });
@@ -361,13 +449,14 @@ impl Container {
         if identity.id.content != content {
             return Err(corrupt("header", "the block holds another content than is read from it"));
         }
+        let head = Cursor::new(&head).array().ok_or_else(short)?;
+        header.seal = parse_seal_header(&head, header.is_sealed()).map_err(|what| corrupt("header", what))?;
         let checker = Checker::new(identity);
-        // A copy, so that what is checked is what is parsed.
         let footer =
             footer_of(&bytes).ok_or_else(|| corrupt("footer", "the file does not end in a footer"))?;
         let footer_offset = bytes.len() - footer.len();
-        let parsed =
-            parse_footer(&footer, footer_offset, &checker).map_err(|what| corrupt("footer", what))?;
+        let parsed = parse_footer(&footer, footer_offset, &checker, header.is_sealed())
+            .map_err(|what| corrupt("footer", what))?;
         let mut whole = Hasher::new_with_initial_len(parsed.body_check, footer_offset as u64);
         whole.update(&footer);
         let meta = BlockMeta {
@@ -384,7 +473,64 @@ impl Container {
         if meta.time.is_empty() || meta.time.start < day.start || meta.time.end > day.end {
             return Err(corrupt("footer", "its times are outside its day"));
         }
-        Ok(Container { bytes, name, checker, meta, sections: parsed.sections, footer_offset })
+        let seal = if header.is_sealed() {
+            Seal::Locked { frame: [&head[..], &parsed.entries, &parsed.fields].concat(), tag: parsed.seal }
+        } else {
+            Seal::Plain
+        };
+        let (sections, seal_header) = (parsed.sections, header.seal);
+        let tenant = identity.tenant;
+        Ok(Container { bytes, name, tenant, checker, meta, sections, footer_offset, seal_header, seal })
+    }
+
+    /// Gives it the keys of its tenant and content; none where the tenant's blocks are not sealed. Verifies that header
+    /// and footer are those that were sealed.
+    pub(crate) fn unlock(mut self, keys: Option<&dyn DataKeys>) -> Result<Container, BlockError> {
+        let (name, key) = (Arc::clone(&self.name), self.seal_header.key);
+        self.seal = match (keys, self.seal) {
+            (None, Seal::Plain) => Seal::Plain,
+            // Somebody without keys may have put it there.
+            (Some(_), Seal::Plain) => return Err(BlockError::NotSealed { name }),
+            (_, Seal::Open(seal)) => Seal::Open(seal),
+            (None, Seal::Locked { .. }) => return Err(BlockError::Sealed { name, key }),
+            (Some(keys), Seal::Locked { frame, tag }) => {
+                let identity = BlockIdentity { tenant: self.tenant, id: self.meta.id };
+                let Some(seal) = FileSeal::find(keys, &self.seal_header, identity, VERSION) else {
+                    return Err(BlockError::KeyMissing { name, key });
+                };
+                if !seal.fits(&self.seal_header) {
+                    return Err(BlockError::KeyMismatch { name, key });
+                }
+                if !seal.is_frame(&frame, tag) {
+                    return Err(corrupt(&name, "footer", None, "header or footer is not what was sealed"));
+                }
+                Seal::Open(seal)
+            }
+        };
+        Ok(self)
+    }
+
+    /// The key that it is sealed with; `None` where it is not.
+    pub(crate) fn key(&self) -> Option<KeyId> {
+        (!matches!(self.seal, Seal::Plain)).then_some(self.seal_header.key)
+    }
+
+    /// Whether it is sealed and has no keys: nothing of its sections can be read.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self.seal, Seal::Locked { .. })
+    }
+
+    /// Opens a part that was copied and checked.
+    fn open_part(&self, kind: SectionKind, place: Place, copy: &mut Vec<u8>) -> Result<(), BlockError> {
+        let ordinal = (place.ordinal != WHOLE).then_some(place.ordinal);
+        match &self.seal {
+            Seal::Plain => Ok(()),
+            Seal::Locked { .. } => {
+                Err(BlockError::Sealed { name: Arc::clone(&self.name), key: self.seal_header.key })
+            }
+            Seal::Open(seal) if seal.open(place, copy) => Ok(()),
+            Seal::Open(_) => Err(self.corrupt(kind, ordinal, "it is not what was sealed there")),
+        }
     }
 
     pub(crate) fn meta(&self) -> &BlockMeta {
@@ -404,9 +550,14 @@ impl Container {
     pub(crate) fn section(&self, kind: SectionKind) -> Result<Vec<u8>, BlockError> {
         let corrupt = |what| self.corrupt(kind, None, what);
         let section = self.find(kind)?;
-        let stored = self.stored(section).to_vec();
+        let mut stored = self.stored(section).to_vec();
         if self.checker.part(kind, WHOLE, &stored) != section.check && !planted(Bug::PartNotChecked) {
             return Err(corrupt("check mismatch: damaged, or of another block"));
+        }
+        if !kind.is_in_parts() {
+            let (packing, plain_bytes) = (section.packing, section.plain_bytes as u64);
+            let place = Place { tag: kind as u8, packing, ordinal: WHOLE, plain_bytes };
+            self.open_part(kind, place, &mut stored)?;
         }
         if section.packing == PACKING_PLAIN {
             return Ok(stored);
@@ -429,7 +580,10 @@ impl Container {
             let what = "check mismatch: damaged, or of another block";
             return Err(self.corrupt(part.kind, Some(part.ordinal), what));
         }
-        Ok(())
+        let plain_bytes = part.bytes.saturating_sub(SEAL_BYTES) as u64;
+        let place =
+            Place { tag: part.kind as u8, packing: PACKING_PLAIN, ordinal: part.ordinal, plain_bytes };
+        self.open_part(part.kind, place, copy)
     }
 
     /// What a section of this file may unfold to.
@@ -508,10 +662,17 @@ struct Header {
     level: u8,
     identity: BlockIdentity,
     lsns: LsnRange,
+    seal: SealHeader,
 }
 
-fn parse_header(bytes: &[u8; HEADER_BYTES]) -> Result<Header, &'static str> {
-    let (checked, check) = bytes.split_at(HEADER_BYTES - 4);
+impl Header {
+    fn is_sealed(&self) -> bool {
+        self.required & FEATURE_SEALED != 0
+    }
+}
+
+fn parse_header(bytes: &[u8; HEADER_FIRST_BYTES]) -> Result<Header, &'static str> {
+    let (checked, check) = bytes.split_at(HEADER_FIRST_BYTES - 4);
     let mut cursor = Cursor::new(bytes);
     let short = "the file is shorter than a header";
     if cursor.array().as_ref() != Some(MAGIC) {
@@ -540,13 +701,39 @@ fn parse_header(bytes: &[u8; HEADER_BYTES]) -> Result<Header, &'static str> {
         None => return Err("a content that no version of the format has"),
     };
     let identity = BlockIdentity { tenant, id: BlockId { day, content, sequence } };
-    Ok(Header { version, required, level, identity, lsns })
+    Ok(Header { version, required, level, identity, lsns, seal: SealHeader::PLAIN })
+}
+
+/// The second half of the header, of a block whose version is known.
+fn parse_seal_header(bytes: &[u8; HEADER_BYTES], sealed: bool) -> Result<SealHeader, &'static str> {
+    let (checked, check) = bytes.split_at(HEADER_BYTES - 4);
+    if crc32fast::hash(checked).to_le_bytes() != *check {
+        return Err("check mismatch");
+    }
+    let short = "the file is shorter than a header";
+    let mut cursor = Cursor::new(checked.get(HEADER_FIRST_BYTES..).ok_or(short)?);
+    let header = SealHeader {
+        key: KeyId(cursor.u32().ok_or(short)?),
+        salt: cursor.array().ok_or(short)?,
+        commitment: cursor.array().ok_or(short)?,
+    };
+    if cursor.u64() != Some(0) || !sealed && header != SealHeader::PLAIN {
+        return Err("a field that must be zero is not");
+    }
+    if sealed && header.key == KeyId::NONE {
+        return Err("it is sealed with no key");
+    }
+    Ok(header)
 }
 
 struct Footer {
     sections: Vec<Section>,
     totals: Totals,
     body_check: u32,
+    seal: [u8; SEAL_BYTES],
+    /// What `seal` authenticates: what stands before it, and after it.
+    entries: Vec<u8>,
+    fields: Vec<u8>,
 }
 
 /// A copy of the footer, where the file's end says that there is one of sensible size.
@@ -557,7 +744,12 @@ fn footer_of(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(body.get(body.len().checked_sub(footer_bytes)?..)?.to_vec())
 }
 
-fn parse_footer(footer: &[u8], footer_offset: usize, checker: &Checker) -> Result<Footer, &'static str> {
+fn parse_footer(
+    footer: &[u8],
+    footer_offset: usize,
+    checker: &Checker,
+    sealed: bool,
+) -> Result<Footer, &'static str> {
     let short = "it is shorter than its fields";
     let (checked, mut end) = footer
         .split_at_checked(footer.len().saturating_sub(8))
@@ -579,8 +771,8 @@ fn parse_footer(footer: &[u8], footer_offset: usize, checker: &Checker) -> Resul
     let mut sections: Vec<Section> = Vec::with_capacity(count);
     let mut next = HEADER_BYTES;
     for _ in 0..count {
-        let section =
-            parse_section(&mut cursor, footer_offset).ok_or("a section that no version of the format has")?;
+        let section = parse_section(&mut cursor, footer_offset, sealed)
+            .ok_or("a section that no version of the format has")?;
         if section.offset != next || sections.iter().any(|before| before.kind == section.kind) {
             return Err("sections do not follow each other");
         }
@@ -590,13 +782,21 @@ fn parse_footer(footer: &[u8], footer_offset: usize, checker: &Checker) -> Resul
     if next != footer_offset {
         return Err("sections do not fill the file");
     }
+    let (entries, after) = checked.split_at_checked(cursor.offset()).ok_or(short)?;
+    let fields = after.get(SEAL_BYTES..after.len().saturating_sub(4)).ok_or(short)?;
+    let (entries, fields) = (entries.to_vec(), fields.to_vec());
+    let seal: [u8; SEAL_BYTES] = cursor.array().ok_or(short)?;
+    if !sealed && seal != [0; SEAL_BYTES] {
+        return Err("a field that must be zero is not");
+    }
     let time = TimeRange::new(Timestamp(cursor.i64().ok_or(short)?), Timestamp(cursor.i64().ok_or(short)?));
     let (series, rows) = (cursor.u64().ok_or(short)?, cursor.u64().ok_or(short)?);
     let body_check = cursor.u32().ok_or(short)?;
-    Ok(Footer { sections, totals: Totals { time, series, rows }, body_check })
+    let totals = Totals { time, series, rows };
+    Ok(Footer { sections, totals, body_check, seal, entries, fields })
 }
 
-fn parse_section(cursor: &mut Cursor<'_>, body_bytes: usize) -> Option<Section> {
+fn parse_section(cursor: &mut Cursor<'_>, body_bytes: usize, sealed: bool) -> Option<Section> {
     let tag = cursor.u8()?;
     let kind = SECTION_KINDS.into_iter().find(|&kind| kind as u8 == tag)?;
     let packing = cursor.u8().filter(|&packing| packing <= PACKING_ZSTD)?;
@@ -605,11 +805,13 @@ fn parse_section(cursor: &mut Cursor<'_>, body_bytes: usize) -> Option<Section> 
     let offset = usize::try_from(cursor.u64()?).ok()?;
     let stored_bytes = usize::try_from(cursor.u64()?).ok()?;
     let plain_bytes = usize::try_from(cursor.u64()?).ok()?;
+    let seal_bytes = if sealed && !kind.is_in_parts() { SEAL_BYTES } else { 0 };
+    let packed_bytes = stored_bytes.checked_sub(seal_bytes)?;
     match packing {
-        PACKING_PLAIN => stored_bytes == plain_bytes,
+        PACKING_PLAIN => packed_bytes == plain_bytes,
         _ => {
             plain_bytes
-                <= unfolded_bytes_max(body_bytes).min(stored_bytes.saturating_mul(SQUEEZED_ONE_IN_MAX))
+                <= unfolded_bytes_max(body_bytes).min(packed_bytes.saturating_mul(SQUEEZED_ONE_IN_MAX))
         }
     }
     .then_some(())?;
@@ -621,7 +823,7 @@ impl Container {
     /// The same block with one section replaced by what `change` makes of it, all checks made to fit: damage
     /// that no check can see, as a hostile writer would make it.
     pub(crate) fn forge(&self, kind: SectionKind, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let identity = BlockIdentity { tenant: self.tenant(), id: self.meta.id };
+        let identity = BlockIdentity { tenant: self.tenant, id: self.meta.id };
         let mut writer = ContainerWriter::new(identity, self.meta.lsns, self.meta.level);
         let mut change = Some(change);
         for section in &self.sections {
@@ -638,7 +840,7 @@ impl Container {
     /// The same block with one section replaced by a zstd frame that is said to hold so many bytes.
     #[cfg(test)]
     pub(crate) fn forge_packed(&self, kind: SectionKind, frame: &[u8], plain_bytes: usize) -> Vec<u8> {
-        let identity = BlockIdentity { tenant: self.tenant(), id: self.meta.id };
+        let identity = BlockIdentity { tenant: self.tenant, id: self.meta.id };
         let mut writer = ContainerWriter::new(identity, self.meta.lsns, self.meta.level);
         for section in &self.sections {
             if section.kind == kind {
@@ -659,12 +861,5 @@ impl Container {
     #[cfg(test)]
     pub(crate) fn part_check(&self, kind: SectionKind, ordinal: u64, bytes: &[u8]) -> u32 {
         self.checker.part(kind, ordinal, bytes)
-    }
-
-    fn tenant(&self) -> TenantNumber {
-        parse_header(&Cursor::new(&self.bytes).array().expect("long enough"))
-            .expect("undamaged")
-            .identity
-            .tenant
     }
 }

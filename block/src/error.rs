@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_model::{BlockContent, BlockId, TenantNumber, TimeRange};
+use annals_model::{BlockContent, BlockId, KeyId, TenantNumber, TimeRange};
 
 /// Whose block it is, and which: every check in a block covers it, so that no byte of another block passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +57,36 @@ pub enum BlockError {
         name: Arc<str>,
         /// The required feature bits that are not known.
         bits: u32,
+    },
+    /// It is sealed and was opened without keys.
+    #[error("{name}: it is sealed with key {key} and was opened without keys; give the tenant's keys")]
+    Sealed {
+        /// The file.
+        name: Arc<str>,
+        /// The key that it is sealed with.
+        key: KeyId,
+    },
+    /// The tenant's keys do not have the one that it is sealed with: it was destroyed, or is newer than they are.
+    #[error("{name}: it is sealed with key {key}, which the tenant's keys do not have; restore them")]
+    KeyMissing {
+        /// The file.
+        name: Arc<str>,
+        /// The key that it is sealed with.
+        key: KeyId,
+    },
+    /// The tenant's key of that number is another: nothing is known to be damaged.
+    #[error("{name}: key {key} is not the key that it was sealed with; restore the tenant's own keys")]
+    KeyMismatch {
+        /// The file.
+        name: Arc<str>,
+        /// The number of both keys.
+        key: KeyId,
+    },
+    /// It is plain, and all blocks of its tenant are sealed: nobody with the tenant's keys wrote it.
+    #[error("{name}: it is not sealed, as all blocks of its tenant are; restore the block from a backup")]
+    NotSealed {
+        /// The file.
+        name: Arc<str>,
     },
     /// A series or row that the block does not have: the caller mixed up two blocks.
     #[error("{name}: has {count} series, none with ordinal {ordinal}")]

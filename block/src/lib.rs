@@ -12,6 +12,8 @@
 //! - Codecs (`codec/`) give back every value bit for bit: NaN payloads, stale markers and -0.0 included.
 //! - Reading takes the file's bytes as they are mapped: opening touches header and footer only. Each chunk is
 //!   copied out, checked and decoded from the copy, each time.
+//! - Where the host gives keys, every part is compressed, then sealed (`sealing.rs`): `seal_with` for a writer, `unlock`
+//!   for a reader. Without keys a sealed block opens, tells what its footer says, and can be checked for rot.
 //! - Nothing here opens files, reads clocks or starts threads. The same input gives the same bytes.
 //!
 //! ```
@@ -54,6 +56,7 @@ mod metric_writer;
 mod rows;
 mod schemas;
 mod scratch;
+mod sealing;
 mod series;
 mod signal_block;
 mod signal_writer;
@@ -66,6 +69,7 @@ pub use container::{EncodedBlock, MAGIC};
 pub use error::{BlockError, BlockIdentity, CodecUse, Corruption, Damage, SectionInfo, WriteError};
 pub use metric_block::MetricBlock;
 pub use metric_writer::{ChunkAge, MetricBlockWriter};
+pub use sealing::{SALT_BYTES, SealWith};
 pub use signal_block::SignalBlock;
 pub use signal_writer::SignalBlockWriter;
 

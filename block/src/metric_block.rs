@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use annals_model::{BlockContent, BlockMeta, LabelSet, Matcher, SeriesKind, TimeRange};
+use annals_model::{BlockContent, BlockMeta, DataKeys, KeyId, LabelSet, Matcher, SeriesKind, TimeRange};
 use annals_vfs::Sealed;
 use roaring::RoaringBitmap;
 
@@ -43,6 +43,18 @@ impl MetricBlock {
                 container.corrupt(SectionKind::Series, None, "more series than its table has room for")
             })?;
         Ok(MetricBlock { container, series_count, labels: OnceLock::new(), series: OnceLock::new() })
+    }
+
+    /// Gives it the keys of its tenant and content; none where the tenant's blocks are not sealed. Until then nothing of a
+    /// sealed block can be read but what its footer says.
+    pub fn unlock(self, keys: Option<&dyn DataKeys>) -> Result<MetricBlock, BlockError> {
+        Ok(MetricBlock { container: self.container.unlock(keys)?, ..self })
+    }
+
+    /// The key that it is sealed with; `None` where it is not.
+    #[must_use]
+    pub fn key(&self) -> Option<KeyId> {
+        self.container.key()
     }
 
     /// What the manifest should know of the block.
@@ -137,10 +149,14 @@ impl MetricBlock {
         Ok(chunks.map(|chunk| chunk.column.count as u64).sum())
     }
 
-    /// Checks everything: the whole file, every section, every chunk decoded, every series and posting.
+    /// Checks everything: the whole file, every section, every chunk decoded, every series and posting. Without keys,
+    /// the file and its sections.
     #[must_use]
     pub fn verify(&self) -> Vec<Damage> {
         let mut found = Findings::default();
+        if self.container.is_locked() {
+            return found.finish(self.container.verify());
+        }
         let whole = Some(self.meta().time);
         let (labels_whole, postings) = match self.label_index().map(LabelIndex::verify) {
             Err(error) => {

@@ -17,6 +17,7 @@ use crate::columns::{CHUNK_SAMPLES_MAX, ColumnWriter};
 use crate::container::{ContainerWriter, EncodedBlock, SectionKind, Totals};
 use crate::error::{BlockIdentity, WriteError};
 use crate::labels::{PairRuns, encode_labels};
+use crate::sealing::SealWith;
 use crate::series::put_series;
 use crate::symbols::{EncodedSymbols, Interner};
 
@@ -107,6 +108,14 @@ impl MetricBlockWriter {
         }
     }
 
+    /// Seals the block. Before the first series.
+    #[must_use]
+    pub fn seal_with(mut self, seal: SealWith<'_>) -> MetricBlockWriter {
+        assert!(self.series.is_empty(), "what was added is not sealed");
+        self.container.seal_with(seal);
+        self
+    }
+
     /// Adds a series, which must come after all others in label order. Timestamps ascend strictly within the
     /// block's day. What is refused leaves the block as it was.
     pub fn add_series(
@@ -121,15 +130,14 @@ impl MetricBlockWriter {
         let effort = self.age.effort();
         let mut chunks = Vec::with_capacity(timestamps.len().div_ceil(chunk_samples));
         for (stamps, values) in timestamps.chunks(chunk_samples).zip(values.chunks(chunk_samples)) {
-            let checker = self.container.checker();
-            let column = self.columns.number(stamps, &mut self.encoder.ints, effort, checker);
+            let column = self.columns.number(stamps, &mut self.encoder.ints, effort);
             let start = self.values.len();
             self.encoder.encode(values, effort, &mut self.values);
-            let bytes = self.values.get(start..).unwrap_or_default();
             let chunk = (self.checks.len() / 4) as u64;
-            self.checks.extend(checker.part(SectionKind::Values, chunk, bytes).to_le_bytes());
+            let check = self.container.seal_part(SectionKind::Values, chunk, &mut self.values, start);
+            self.checks.extend(check.to_le_bytes());
             // At most 2^16 values of 8 bytes.
-            chunks.push((column, bytes.len() as u32));
+            chunks.push((column, (self.values.len() - start) as u32));
         }
         let mut pairs = Vec::new();
         for (name, value) in labels.iter() {
@@ -158,7 +166,6 @@ impl MetricBlockWriter {
     /// The block; none where no series was added.
     pub fn finish(self) -> Result<Option<EncodedBlock>, WriteError> {
         let Some((first, last)) = self.time else { return Ok(None) };
-        let day = self.container.identity().id.day;
         let EncodedSymbols { bytes: symbols, ranks, text_bytes } = self.symbols.finish();
         let rank = |number: u32| ranks.get(number as usize).copied().unwrap_or(0);
         let mut pairs: Vec<(u32, u32, u32)> =
@@ -189,9 +196,10 @@ impl MetricBlockWriter {
         }
         let mut container = self.container;
         let mut squeezer = self.encoder.ints.squeezer;
-        container.put_data(SectionKind::Stamps, &self.columns.data);
+        let (stamps, columns) = self.columns.finish(&mut container);
+        container.put_data(SectionKind::Stamps, &stamps);
         container.put_data(SectionKind::Values, &self.values);
-        container.put_index(SectionKind::Columns, &self.columns.directory(day), &mut squeezer);
+        container.put_index(SectionKind::Columns, &columns, &mut squeezer);
         container.put_folded(SectionKind::Symbols, &symbols, text_bytes, &mut squeezer);
         container.put_index(SectionKind::Labels, &labels, &mut squeezer);
         container.put_index(SectionKind::Series, &table, &mut squeezer);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use annals_model::schema::KindSchema;
-use annals_model::{BlockContent, BlockMeta, SignalRow, SiteName, TimeRange, Timestamp};
+use annals_model::{BlockContent, BlockMeta, DataKeys, KeyId, SignalRow, SiteName, TimeRange, Timestamp};
 use annals_vfs::Sealed;
 
 use crate::container::{Container, SectionKind};
@@ -33,6 +33,18 @@ impl SignalBlock {
     pub fn open(bytes: Sealed, identity: BlockIdentity, name: &str) -> Result<SignalBlock, BlockError> {
         let container = Container::open(bytes, identity, BlockContent::RawSignals, name)?;
         Ok(SignalBlock { container, index: OnceLock::new() })
+    }
+
+    /// Gives it the keys of its tenant and content; none where the tenant's blocks are not sealed. Until then nothing of a
+    /// sealed block can be read but what its footer says.
+    pub fn unlock(self, keys: Option<&dyn DataKeys>) -> Result<SignalBlock, BlockError> {
+        Ok(SignalBlock { container: self.container.unlock(keys)?, ..self })
+    }
+
+    /// The key that it is sealed with; `None` where it is not.
+    #[must_use]
+    pub fn key(&self) -> Option<KeyId> {
+        self.container.key()
     }
 
     /// What the manifest should know of the block.
@@ -98,10 +110,13 @@ impl SignalBlock {
         Ok(groups.map(|group| group.rows as u64).sum())
     }
 
-    /// Checks everything: the whole file, every section, every group decoded.
+    /// Checks everything: the whole file, every section, every group decoded. Without keys, the file and its sections.
     #[must_use]
     pub fn verify(&self) -> Vec<Damage> {
         let mut found = Findings::default();
+        if self.container.is_locked() {
+            return found.finish(self.container.verify());
+        }
         match self.index() {
             Err(error) => found.add(Damage::of(&error, Some(self.meta().time))),
             Ok(index) => {

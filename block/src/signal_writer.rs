@@ -24,6 +24,7 @@ use crate::container::{ContainerWriter, EncodedBlock, Part, SectionKind, Totals}
 use crate::error::{BlockIdentity, WriteError};
 use crate::rows::{Row, RowEncoder, cell};
 use crate::schemas::{FIELDS_MAX, encode_schemas};
+use crate::sealing::SealWith;
 use crate::symbols::{EncodedSymbols, Interner, SYMBOL_BYTES_MAX};
 
 /// Rows per group: what a scan decodes at least.
@@ -65,6 +66,13 @@ impl SignalBlockWriter {
             rows: Vec::new(),
             repeated,
         }
+    }
+
+    /// Seals the block.
+    #[must_use]
+    pub fn seal_with(mut self, seal: SealWith<'_>) -> SignalBlockWriter {
+        self.container.seal_with(seal);
+        self
     }
 
     /// Adds a row, at any time of the block's day. What is refused leaves the block as it was.
@@ -125,14 +133,15 @@ impl SignalBlockWriter {
         let groups = self.rows.chunks(GROUP_ROWS);
         directory.put_varint(groups.len() as u64);
         for (ordinal, rows) in (0u64..).zip(groups) {
-            let bytes = encoder.encode(rows, day_start, &self.kinds);
+            let start = data.len();
+            data.put(&encoder.encode(rows, day_start, &self.kinds));
+            let check = self.container.seal_part(SectionKind::Rows, ordinal, &mut data, start);
             let (Some(first), Some(last)) = (rows.first(), rows.last()) else { continue };
             directory.put_varint(rows.len() as u64);
             directory.put_varint((first.time - day_start) as u64);
             directory.put_varint((last.time - first.time) as u64);
-            directory.put_varint(bytes.len() as u64);
-            checks.put_u32(self.container.checker().part(SectionKind::Rows, ordinal, &bytes));
-            data.put(&bytes);
+            directory.put_varint((data.len() - start) as u64);
+            checks.put_u32(check);
         }
         directory.put(&checks);
         let mut container = self.container;

@@ -14,7 +14,7 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use annals_block::{
-    BlockError, BlockIdentity, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter, WriteError,
+    BlockError, BlockIdentity, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter, SealWith, WriteError,
 };
 use annals_model::{BlockId, BlockMeta, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp, merge_values};
 
@@ -90,13 +90,14 @@ pub(crate) fn lineage<'a>(
 }
 
 /// Merges metric blocks, given in LSN order, into one; samples at or before `floor` are left out. `None` where
-/// nothing remains.
+/// nothing remains. `seal` is for the output; inputs have their keys.
 ///
 /// Holds one series of all inputs in memory at a time, and the output.
 pub fn merge_metrics(
     inputs: &[impl Borrow<MetricBlock>],
     output: BlockIdentity,
     floor: Timestamp,
+    seal: Option<SealWith<'_>>,
 ) -> Result<Option<EncodedBlock>, MergeError> {
     let inputs: Vec<&MetricBlock> = inputs.iter().map(Borrow::borrow).collect();
     let Some((lsns, level)) = lineage(inputs.iter().map(|block| block.meta()), output)? else {
@@ -105,6 +106,9 @@ pub fn merge_metrics(
     let in_output = |source| MergeError::Write { block: output.id, source };
     let range = TimeRange::new(floor, Timestamp::MAX);
     let mut writer = MetricBlockWriter::new(output, lsns, level, ChunkAge::Merged);
+    if let Some(seal) = seal {
+        writer = writer.seal_with(seal);
+    }
     let mut cursors = inputs.into_iter().map(Cursor::open).collect::<Result<Vec<_>, _>>()?;
     let (mut merged, mut next) = (Columns::default(), Columns::default());
     while let Some(labels) = cursors.iter().filter_map(|cursor| cursor.labels.clone()).min() {

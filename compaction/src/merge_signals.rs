@@ -7,20 +7,21 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use annals_block::{BlockIdentity, EncodedBlock, SignalBlock, SignalBlockWriter};
+use annals_block::{BlockIdentity, EncodedBlock, SealWith, SignalBlock, SignalBlockWriter};
 use annals_model::schema::KindSchema;
 use annals_model::{TimeRange, Timestamp};
 
 use crate::merge::{MergeError, lineage};
 
 /// Merges signal blocks, given in LSN order, into one; signals at or before `floor` are left out. `None` where
-/// nothing remains.
+/// nothing remains. `seal` is for the output; inputs have their keys.
 ///
 /// Holds the rows of all inputs in memory, encoded in part, and the output.
 pub fn merge_signals(
     inputs: &[impl Borrow<SignalBlock>],
     output: BlockIdentity,
     floor: Timestamp,
+    seal: Option<SealWith<'_>>,
 ) -> Result<Option<EncodedBlock>, MergeError> {
     let inputs: Vec<&SignalBlock> = inputs.iter().map(Borrow::borrow).collect();
     let Some((lsns, level)) = lineage(inputs.iter().map(|block| block.meta()), output)? else {
@@ -29,6 +30,9 @@ pub fn merge_signals(
     let in_output = |source| MergeError::Write { block: output.id, source };
     let range = TimeRange::new(floor, Timestamp::MAX);
     let mut writer = SignalBlockWriter::new(output, lsns, level, merge_kinds(&inputs)?);
+    if let Some(seal) = seal {
+        writer = writer.seal_with(seal);
+    }
     for block in inputs {
         let mut written = Ok(());
         let scanned = block.scan(range, None, None, &mut |row| {

@@ -87,7 +87,7 @@ proptest! {
             flushes.iter().zip(1..).map(|(rows, at)| open(&encode(at, rows, kinds()))).collect();
         let mut expected = flushes.concat();
         expected.sort_by_key(|row| row.time);
-        let merged = merge_signals(&blocks, identity(99), Timestamp::MIN).expect("mergeable").expect("some");
+        let merged = merge_signals(&blocks, identity(99), Timestamp::MIN, None).expect("mergeable").expect("some");
         prop_assert_eq!(merged.meta.rows, expected.len() as u64);
         prop_assert_eq!((merged.meta.level, merged.meta.lsns.after), (1, Lsn(10)));
         prop_assert_eq!(&rows(&open(&merged)), &expected);
@@ -96,15 +96,15 @@ proptest! {
         let (left, right) = blocks.split_at(blocks.len() / 2);
         let halves: Vec<_> = [(left, 100), (right, 101)]
             .into_iter()
-            .filter_map(|(half, at)| merge_signals(half, identity(at), Timestamp::MIN).expect("mergeable"))
+            .filter_map(|(half, at)| merge_signals(half, identity(at), Timestamp::MIN, None).expect("mergeable"))
             .map(|half| open(&half))
             .collect();
-        let merged = merge_signals(&halves, identity(102), Timestamp::MIN).expect("mergeable").expect("some");
+        let merged = merge_signals(&halves, identity(102), Timestamp::MIN, None).expect("mergeable").expect("some");
         prop_assert_eq!(&rows(&open(&merged)), &expected);
 
         let floor = Timestamp(DAY.range().start.0 + i64::from(floor) * 1_000 + 1);
         expected.retain(|row| row.time > floor);
-        let merged = merge_signals(&blocks, identity(99), floor).expect("mergeable");
+        let merged = merge_signals(&blocks, identity(99), floor, None).expect("mergeable");
         prop_assert_eq!(merged.map(|merged| rows(&open(&merged))).unwrap_or_default(), expected);
     }
 }
@@ -114,7 +114,8 @@ fn no_flipped_bit_of_an_input_vanishes_into_a_merge() {
     let kinds = || vec![kind("auth.attempt"), kind("file.edited")];
     let a = encode(1, &[row(&(true, 1, 40)), row(&(false, 2, 3))], kinds());
     let b = encode(2, &[row(&(true, 1, 7))], kinds());
-    let expected = merge_signals(&[open(&a), open(&b)], identity(3), Timestamp::MIN).expect("mergeable");
+    let expected =
+        merge_signals(&[open(&a), open(&b)], identity(3), Timestamp::MIN, None).expect("mergeable");
     let expected = rows(&open(&expected.expect("some")));
     for at in 0..a.bytes.len() * 8 {
         let mut bytes = a.bytes.clone();
@@ -122,7 +123,7 @@ fn no_flipped_bit_of_an_input_vanishes_into_a_merge() {
         let Ok(damaged) = SignalBlock::open(Sealed::new(bytes), identity(1), "a test's block") else {
             continue;
         };
-        match merge_signals(&[damaged, open(&b)], identity(3), Timestamp::MIN) {
+        match merge_signals(&[damaged, open(&b)], identity(3), Timestamp::MIN, None) {
             Ok(merged) => assert_eq!(rows(&open(&merged.expect("some"))), expected, "bit {at}"),
             Err(MergeError::Damaged { block, .. }) => assert_eq!(block, a.meta.id),
             Err(other) => panic!("bit {at}: {other}"),
@@ -136,14 +137,16 @@ fn a_kind_whose_fields_changed_is_refused_by_name_and_other_metrics_are_not() {
     let metrics = vec![MetricSchema::Count { name: "edits".into(), labels: Vec::new() }];
     let derived = Arc::new(KindSchema { metrics, ..(*kind("file.edited")).clone() });
     let b = open(&encode(2, &[row(&(false, 2, 2))], vec![kind("auth.attempt"), Arc::clone(&derived)]));
-    let merged = merge_signals(&[&a, &b], identity(9), Timestamp::MIN).expect("mergeable").expect("some");
+    let merged =
+        merge_signals(&[&a, &b], identity(9), Timestamp::MIN, None).expect("mergeable").expect("some");
     assert_eq!(open(&merged).kinds().expect("intact"), [derived, kind("auth.attempt")]);
 
     let mut changed = (*kind("file.edited")).clone();
     changed.fields[0].required = true;
     let c = open(&encode(3, &[row(&(false, 3, 3))], vec![Arc::new(changed)]));
-    let refused = merge_signals(&[&a, &b, &c], identity(9), Timestamp::MIN).expect_err("fields conflict");
+    let refused =
+        merge_signals(&[&a, &b, &c], identity(9), Timestamp::MIN, None).expect_err("fields conflict");
     assert_eq!(refused, MergeError::SchemaConflict { block: c.meta().id, kind: "file.edited".into() });
-    let refused = merge_signals(&[&b, &a], identity(9), Timestamp::MIN);
+    let refused = merge_signals(&[&b, &a], identity(9), Timestamp::MIN, None);
     assert_eq!(refused.err(), Some(MergeError::NotMergeable { block: a.meta().id }));
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use annals_model::{BatchId, DAY_MS, Lsn, Plan, SiteName, Timestamp};
 use hashbrown::HashMap;
 
-use crate::manifest::RememberedBatch;
+use crate::remembered::RememberedBatch;
 use crate::ticket::TicketState;
 
 /// A tenant's batch ids.

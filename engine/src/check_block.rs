@@ -8,6 +8,7 @@ use annals_block::{BlockError, BlockIdentity, Damage, MetricBlock, SignalBlock};
 use annals_model::{BlockContent, BlockMeta, TenantNumber};
 use annals_vfs::{Sealed, Vfs};
 
+use crate::keys::TenantKeys;
 use crate::verify::FindingKind;
 
 /// A block of either content.
@@ -40,6 +41,16 @@ impl AnyBlock {
         }
     }
 
+    /// Gives it the keys of its tenant.
+    pub(crate) fn unlock(self, keys: &TenantKeys) -> Result<AnyBlock, BlockError> {
+        let content = self.meta().id.content;
+        let keys = keys.of_blocks(content);
+        match self {
+            AnyBlock::Metrics(block) => block.unlock(keys.as_deref()).map(AnyBlock::Metrics),
+            AnyBlock::Signals(block) => block.unlock(keys.as_deref()).map(AnyBlock::Signals),
+        }
+    }
+
     pub(crate) fn meta(&self) -> &BlockMeta {
         match self {
             AnyBlock::Metrics(block) => block.meta(),
@@ -55,8 +66,14 @@ impl AnyBlock {
     }
 }
 
-/// Reads every byte of a block's file.
-pub(crate) fn check_block(vfs: &dyn Vfs, path: &Path, tenant: TenantNumber, meta: &BlockMeta) -> Checked {
+/// Reads every byte of a block's file; with the tenant's keys, decodes it too.
+pub(crate) fn check_block(
+    vfs: &dyn Vfs,
+    path: &Path,
+    tenant: TenantNumber,
+    meta: &BlockMeta,
+    keys: Option<&TenantKeys>,
+) -> Checked {
     let unusable = |kind, what: String| Checked::Unusable(Unusable { kind, what });
     let bytes = match vfs.map_sealed(path) {
         Ok(bytes) => bytes,
@@ -67,7 +84,12 @@ pub(crate) fn check_block(vfs: &dyn Vfs, path: &Path, tenant: TenantNumber, meta
     };
     let sized = bytes.len() as u64;
     let identity = BlockIdentity { tenant, id: meta.id };
-    let block = match AnyBlock::open(bytes, identity, &path.display().to_string()) {
+    let opened = AnyBlock::open(bytes, identity, &path.display().to_string());
+    let unlocked = opened.and_then(|block| match keys {
+        Some(keys) => block.unlock(keys),
+        None => Ok(block),
+    });
+    let block = match unlocked {
         Ok(block) => block,
         Err(BlockError::WrongIdentity { found, .. }) => {
             let what = format!("it holds block {} of tenant number {}", found.id, found.tenant);
@@ -82,6 +104,18 @@ pub(crate) fn check_block(vfs: &dyn Vfs, path: &Path, tenant: TenantNumber, meta
                 FindingKind::Newer,
                 format!("needs block features {bits:#x} that are not known"),
             );
+        }
+        Err(BlockError::KeyMissing { key, .. }) => {
+            let what = format!("it is sealed with key {key}, which the tenant's keys do not have");
+            return unusable(FindingKind::Locked, what);
+        }
+        Err(BlockError::KeyMismatch { key, .. }) => {
+            let what = format!("key {key} of the tenant is not the key that it was sealed with");
+            return unusable(FindingKind::Locked, what);
+        }
+        Err(BlockError::NotSealed { .. }) => {
+            let what = "it is not sealed, as all blocks of its tenant are".to_owned();
+            return unusable(FindingKind::Misplaced, what);
         }
         // A cut file has neither end nor sense: its size says more than its last bytes.
         Err(_) if sized != meta.bytes => return unusable(FindingKind::Damaged, wrong_size(sized, meta)),

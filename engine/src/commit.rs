@@ -19,8 +19,8 @@ use annals_vfs::sync::{Condvar, Mutex};
 use annals_wal::{CommitError, EnqueueError, Wal};
 
 use crate::error::WriteError;
-use crate::manifest::RememberedBatch;
 use crate::record::{BATCH, MetricRows};
+use crate::remembered::RememberedBatch;
 use crate::tenant::TenantShared;
 use crate::ticket::{Acknowledgement, Durability, TicketState};
 

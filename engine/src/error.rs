@@ -95,6 +95,14 @@ pub enum TenantError {
         /// What the system says.
         source: io::Error,
     },
+    /// The keys of a new tenant could not be made: there is no such tenant.
+    #[error("cannot make keys for tenant `{tenant}`: {source}")]
+    Keys {
+        /// The tenant.
+        tenant: TenantId,
+        /// What the key store or the disk says.
+        source: KeyError,
+    },
     /// As many tenants as numbers.
     #[error("no tenant number is left")]
     Full,
@@ -198,11 +206,4 @@ pub enum MaintenanceError {
         /// What the block writer says.
         what: String,
     },
-}
-
-impl From<KeyError> for OpenError {
-    fn from(error: KeyError) -> OpenError {
-        let (KeyError::Unavailable { path, .. } | KeyError::Corrupt { path }) = &error;
-        OpenError::Io { doing: "read", path: path.clone(), source: io::Error::other(error.to_string()) }
-    }
 }

@@ -15,14 +15,16 @@ use annals_model::{
 };
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
-use annals_vfs::{Draft, PublishError, Vfs, publish};
+use annals_vfs::{Draft, Entropy, PublishError, Vfs, publish};
 
 use crate::error::{MaintenanceError, WriteError};
 use crate::head::{self, Head};
+use crate::keys::{BlockSeal, TenantKeys};
 use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
 use crate::options::Background;
+use crate::remembered::Remembered;
 use crate::shared::{Shared, TenantSlot};
 use crate::tenant::{Ingest, ManifestChange, TenantShared};
 use crate::ticket::Durability;
@@ -31,11 +33,20 @@ use crate::view;
 /// What heads are made into.
 pub(crate) struct BuildRequest<'a> {
     pub(crate) tenant: TenantNumber,
+    pub(crate) keys: &'a TenantKeys,
+    pub(crate) entropy: &'a dyn Entropy,
     pub(crate) schema: &'a SignalSchema,
     pub(crate) lsns: LsnRange,
     pub(crate) first_sequence: u64,
     pub(crate) metrics_floor: Timestamp,
     pub(crate) signals_floor: Timestamp,
+}
+
+impl BuildRequest<'_> {
+    fn seal(&self, content: BlockContent) -> Result<Option<BlockSeal>, String> {
+        let drawn = self.keys.seal_block(content, self.entropy);
+        drawn.map_err(|error| format!("cannot draw a key: {error}"))
+    }
 }
 
 /// Makes blocks of a tenant's data in memory. `None` where there was nothing to flush.
@@ -82,6 +93,8 @@ pub(crate) fn flush(
         &heads,
         &BuildRequest {
             tenant: tenant.number,
+            keys: &tenant.keys,
+            entropy: &*shared.entropy,
             schema: &shared.options.schema,
             lsns: LsnRange { after: manifest.data_floor, through: cut },
             first_sequence: change.next_sequence,
@@ -100,6 +113,15 @@ pub(crate) fn flush(
     if planted(Bug::BatchIdsNotStored) {
         batches.clear();
     }
+    let remembered = Remembered { batches, kinds, names }.seal(&tenant.keys, &*shared.entropy);
+    let remembered = match remembered {
+        Ok(remembered) => remembered,
+        Err(source) => {
+            let tenant_id = tenant.id.clone();
+            let failed = MaintenanceError::Io { doing: "seal the manifest", tenant: tenant_id, source };
+            return discard_unnamed(shared, tenant, &encoded, Err(failed)).map(|()| None);
+        }
+    };
     if planted(Bug::LogTruncatedEarly) {
         let _ = shared.commits.wal.truncate(annals_wal::Lsn(cut.0));
     }
@@ -110,14 +132,12 @@ pub(crate) fn flush(
         sealed: manifest.sealed.max(manifest.plan.late_floor(now)),
         next_sequence: change.next_sequence,
         blocks: manifest.blocks.iter().chain(&metas).copied().collect(),
-        batches,
-        kinds,
-        names,
+        remembered,
         ..manifest.expire(now)
     };
     let opened: Vec<Arc<OpenBlock>> = metas
         .iter()
-        .map(|&meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, meta))
+        .map(|&meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, &tenant.keys, meta))
         .collect();
     let mut released = 0;
     let committed = tenant.commit_manifest(shared, &mut change, manifest, "publish the manifest", |data| {
@@ -222,6 +242,9 @@ pub(crate) fn build_blocks(
     for day in days {
         let identity = identity(request, BlockContent::RawMetrics, day, sequence);
         let mut writer = MetricBlockWriter::new(identity, request.lsns, 0, ChunkAge::Fresh);
+        if let Some(seal) = request.seal(BlockContent::RawMetrics)? {
+            writer = writer.seal_with(seal.with());
+        }
         let range = day.range();
         for group in &groups {
             let Some(first) = group.first() else { continue };
@@ -270,6 +293,9 @@ fn build_signal_blocks(
         let Some(day) = day_rows.first().map(|row| row.time.day()) else { continue };
         let identity = identity(request, BlockContent::RawSignals, day, sequence);
         let mut writer = SignalBlockWriter::new(identity, request.lsns, 0, request.schema.kinds.clone());
+        if let Some(seal) = request.seal(BlockContent::RawSignals)? {
+            writer = writer.seal_with(seal.with());
+        }
         for row in day_rows {
             writer.add(row).map_err(|e| e.to_string())?;
         }

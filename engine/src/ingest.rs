@@ -12,8 +12,8 @@ use annals_vfs::sync::atomic::Ordering;
 use crate::batches::Seen;
 use crate::commit::{NotQueued, PendingBatch};
 use crate::error::WriteError;
-use crate::manifest::RememberedBatch;
-use crate::record::{BatchHeader, MetricRows, encode};
+use crate::record::{BatchHeader, BatchName, MetricRows, encode};
+use crate::remembered::RememberedBatch;
 use crate::shared::Shared;
 use crate::tenant::{Ingest, TenantShared};
 use crate::ticket::{Acknowledgement, Ticket, TicketState};
@@ -147,15 +147,14 @@ fn write(
             epoch: ingest.epoch,
             manifest: tenant.generation.load(Ordering::Relaxed),
             written: batch.written,
-            site: batch.site.clone(),
-            id,
-            digest,
         };
+        let name = BatchName { site: batch.site.clone(), id, digest };
         let mut signals = Vec::new();
         if !rows.is_empty() {
             encode_rows(&shared.options.schema, &rows, &mut signals);
         }
-        let payload = encode(&header, &metrics, &signals);
+        let counter = shared.log_counter.fetch_add(1, Ordering::Relaxed);
+        let payload = encode(&header, &name, &metrics, signals, &tenant.records, counter);
         let ticket = TicketState::pending();
         let pending = PendingBatch {
             tenant: tenant.clone(),

@@ -1,16 +1,20 @@
 //! Inspect: what one file of a store holds, in tables for people. Blocks, log segments, manifests and catalogues are
 //! known by their contents, wherever they lie.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use annals_block::{BlockError, BlockIdentity, MetricBlock, SectionInfo, SignalBlock};
-use annals_model::{BlockContent, BlockId, BlockMeta, Day, TenantNumber};
+use annals_model::{BlockContent, BlockId, BlockMeta, Day, KeyId, TenantNumber};
 use annals_vfs::{Sealed, Vfs};
 use annals_wal::FrameSummary;
 
 use crate::catalog::Catalogue;
+use crate::file_keys::decode_names;
 use crate::files::read_whole;
+use crate::key_store::KeyName;
+use crate::keys::KeyFile;
 use crate::manifest::Manifest;
 use crate::twin::{self, Role, TwinContent, TwinError};
 
@@ -112,7 +116,7 @@ fn inspect_block(bytes: Sealed, path: &Path) -> Result<Inspection, InspectError>
     match identity.id.content {
         BlockContent::RawMetrics => {
             let block = MetricBlock::open(bytes, identity, &name).map_err(opened)?;
-            let mut inspection = of_block("block of raw metrics", identity, block.meta());
+            let mut inspection = of_block("block of raw metrics", identity, block.meta(), block.key());
             inspection.findings = block.verify().iter().map(ToString::to_string).collect();
             inspection.tables.push(sections(&block.sections(), block.meta()));
             if let Ok(used) = block.codecs() {
@@ -141,7 +145,7 @@ fn inspect_block(bytes: Sealed, path: &Path) -> Result<Inspection, InspectError>
         }
         BlockContent::RawSignals => {
             let block = SignalBlock::open(bytes, identity, &name).map_err(opened)?;
-            let mut inspection = of_block("block of raw signals", identity, block.meta());
+            let mut inspection = of_block("block of raw signals", identity, block.meta(), block.key());
             inspection.findings = block.verify().iter().map(ToString::to_string).collect();
             inspection.tables.push(sections(&block.sections(), block.meta()));
             if let Ok(kinds) = block.kinds() {
@@ -162,12 +166,13 @@ fn inspect_block(bytes: Sealed, path: &Path) -> Result<Inspection, InspectError>
     }
 }
 
-fn of_block(title: &str, identity: BlockIdentity, meta: &BlockMeta) -> Inspection {
+fn of_block(title: &str, identity: BlockIdentity, meta: &BlockMeta, key: Option<KeyId>) -> Inspection {
     Inspection {
         title: title.to_owned(),
         facts: facts([
             ("id", identity.id.to_string()),
             ("tenant number", identity.tenant.to_string()),
+            ("sealed", key.map_or_else(|| "no".to_owned(), |key| format!("with key {key}"))),
             ("day", identity.id.day.to_string()),
             ("after", meta.time.start.to_string()),
             ("up to", meta.time.end.to_string()),
@@ -219,6 +224,8 @@ fn inspect_twin(bytes: &[u8], path: &Path) -> Result<Inspection, InspectError> {
     let mut inspection = match role {
         Role::Catalogue => of_catalogue(&Catalogue::decode(&content).ok_or_else(undecodable)?),
         Role::Manifest => of_manifest(&Manifest::decode(&content).ok_or_else(undecodable)?),
+        Role::Keys => of_keys(&KeyFile::decode(&content).ok_or_else(undecodable)?),
+        Role::DestroyedKeys => of_destroyed(&decode_names(&content).ok_or_else(undecodable)?),
     };
     inspection.facts.splice(0..0, facts(common));
     inspection.findings.extend(half_damaged);
@@ -260,14 +267,51 @@ fn of_manifest(manifest: &Manifest) -> Inspection {
             ("records in blocks up to", manifest.data_floor.to_string()),
             ("records needed after", manifest.replay_from.to_string()),
             ("series numbering", manifest.epoch.to_string()),
-            ("remembered batches", manifest.batches.len().to_string()),
-            ("metrics", manifest.kinds.len().to_string()),
-            ("bounded names", manifest.names.len().to_string()),
+            ("bytes of batch ids and metrics", manifest.remembered.metrics.len().to_string()),
+            ("bytes of bounded names", manifest.remembered.signals.len().to_string()),
         ]),
         tables: vec![Table {
             title: "blocks".to_owned(),
             columns: columns(["block", "level", "series", "rows", "bytes", "records"]),
             rows,
+        }],
+        findings: Vec::new(),
+    }
+}
+
+fn of_keys(file: &KeyFile) -> Inspection {
+    let rows = file
+        .keys
+        .iter()
+        .map(|key| {
+            let (class, state) = (key.class.word().to_owned(), key.state.word().to_owned());
+            vec![key.id.to_string(), class, state, key.created.to_string()]
+        })
+        .collect();
+    Inspection {
+        title: "keys of a tenant".to_owned(),
+        facts: facts([("sealed", if file.sealed { "yes" } else { "no" }.to_owned())]),
+        tables: vec![Table {
+            title: "keys".to_owned(),
+            columns: columns(["key", "class", "state", "created"]),
+            rows,
+        }],
+        findings: Vec::new(),
+    }
+}
+
+fn of_destroyed(names: &BTreeSet<KeyName>) -> Inspection {
+    let row = |name: &KeyName| {
+        let store = name.store.iter().map(|byte| format!("{byte:02x}")).collect();
+        vec![store, name.tenant.to_string()]
+    };
+    Inspection {
+        title: "destroyed keys".to_owned(),
+        facts: Vec::new(),
+        tables: vec![Table {
+            title: "tenants whose key was destroyed".to_owned(),
+            columns: columns(["store", "tenant number"]),
+            rows: names.iter().map(row).collect(),
         }],
         findings: Vec::new(),
     }

@@ -8,7 +8,9 @@
 //! <root>/t/<n>/manifest-<gen>       the one truth about a tenant
 //! <root>/t/<n>/b/<block>.blk        metric blocks
 //! <root>/t/<n>/s/<block>.blk        raw-signal blocks
-//! <root>/keys/<n>.key               one secret per tenant; never in a backup
+//! <root>/t/<n>/keys-<gen>           its data keys, wrapped
+//! <root>/keys/<n>.key               the default key store: one key per tenant; never in a backup
+//! <root>/keys/destroyed-<gen>       what it has destroyed
 //! <root>/quarantine/  <root>/tmp/   set aside; temporary files, emptied at open
 //! ```
 
@@ -19,6 +21,8 @@ use std::path::{Path, PathBuf};
 use annals_model::{BlockContent, BlockId, TenantNumber};
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::{DirEntryKind, Vfs};
+
+use crate::file_keys::key_file_name;
 
 /// The paths of one root.
 #[derive(Debug, Clone)]
@@ -113,11 +117,6 @@ impl Layout {
         }
         Ok(())
     }
-}
-
-/// The file name of a tenant's keys.
-pub(crate) fn key_file_name(tenant: TenantNumber) -> String {
-    format!("{tenant}.key")
 }
 
 /// The file name of a block.

@@ -267,19 +267,21 @@ fn merge(
     };
     let id = BlockId { sequence: change.next_sequence, ..first.id };
     let identity = BlockIdentity { tenant: tenant.number, id };
+    let seal = tenant.keys.seal_block(first.id.content, &*shared.entropy).map_err(|source| {
+        MaintenanceError::Io { doing: "draw a key for a block", tenant: tenant.id.clone(), source }
+    })?;
+    let seal = seal.as_ref().map(|seal| seal.with());
     let merged = match first.id.content {
-        BlockContent::RawMetrics => inputs
-            .iter()
-            .map(|b| b.metrics())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|m| m.why)
-            .and_then(|blocks| merge_metrics(&blocks, identity, floors.0).map_err(|e| e.to_string())),
-        BlockContent::RawSignals => inputs
-            .iter()
-            .map(|b| b.signals())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|m| m.why)
-            .and_then(|blocks| merge_signals(&blocks, identity, floors.1).map_err(|e| e.to_string())),
+        BlockContent::RawMetrics => {
+            inputs.iter().map(|b| b.metrics()).collect::<Result<Vec<_>, _>>().map_err(|m| m.why).and_then(
+                |blocks| merge_metrics(&blocks, identity, floors.0, seal).map_err(|e| e.to_string()),
+            )
+        }
+        BlockContent::RawSignals => {
+            inputs.iter().map(|b| b.signals()).collect::<Result<Vec<_>, _>>().map_err(|m| m.why).and_then(
+                |blocks| merge_signals(&blocks, identity, floors.1, seal).map_err(|e| e.to_string()),
+            )
+        }
     };
     let output = match merged {
         Ok(output) => output,
@@ -309,8 +311,8 @@ fn merge(
             let _ = shared.vfs.unlink(&input.path);
         }
     }
-    let opened =
-        output_meta.map(|meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, meta));
+    let opened = output_meta
+        .map(|meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, &tenant.keys, meta));
     let mut removed = Vec::new();
     let committed = tenant.commit_manifest(shared, &mut change, manifest, "publish the merge", |data| {
         removed = data.remove_blocks(ids);

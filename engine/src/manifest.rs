@@ -15,19 +15,23 @@
 //! | `signals_floor` | i64     | signals up to this have expired; never goes down                       |
 //! | `next_sequence` | number  | of the next block                                                      |
 //! | `blocks`        | list    | day, content, sequence, time, LSNs, level, series, rows, bytes, check  |
-//! | `batches`       | list    | remembered batch ids: site, id, digest, time                           |
-//! | `kinds`         | list    | metric name, kind                                                      |
-//! | `names`         | list    | signal kind, field, name: the names that cardinality caps have let in  |
+//! | `metrics`       | blob    | batch ids and kinds, sealed; see `remembered.rs`                       |
+//! | `signals`       | blob    | bounded names, sealed; see `remembered.rs`                             |
 //!
 //! A keep is 0 for ever, else days + 1. A block exists only if the manifest names it: a file that it does not name
 //! is garbage, left by a crash or by an interrupted removal, and goes at the next open.
+//!
+//! All but the two blobs is plain: what a store must know to be opened, checked and repaired without keys. Who may write
+//! the file can change it: manifests are checked, not authenticated.
 
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::{
-    BatchId, BlockContent, BlockId, BlockMeta, Day, Keep, Limits, Lsn, LsnRange, Plan, Resolution, Rights,
-    SeriesKind, SiteName, TenantId, Tier, TimeRange, Timestamp,
+    BlockContent, BlockId, BlockMeta, Day, Keep, Limits, Lsn, LsnRange, Plan, Resolution, Rights, TenantId,
+    Tier, TimeRange, Timestamp,
 };
 use annals_vfs::planted::{Bug, planted};
+
+use crate::remembered::SealedRemembered;
 
 /// What a block takes at least: 4 + 1 + 1 of its id, 16 of its time, 2 of its LSNs, 4 of its counts, 4 of its check.
 const BLOCK_BYTES_MIN: usize = 32;
@@ -46,24 +50,18 @@ pub(crate) struct Manifest {
     pub(crate) signals_floor: Timestamp,
     pub(crate) next_sequence: u64,
     pub(crate) blocks: Vec<BlockMeta>,
-    pub(crate) batches: Vec<RememberedBatch>,
-    pub(crate) kinds: Vec<(String, SeriesKind)>,
-    pub(crate) names: Vec<(String, String, String)>,
-}
-
-/// A batch that was counted: the same id again counts nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RememberedBatch {
-    pub(crate) site: SiteName,
-    pub(crate) id: BatchId,
-    /// Keyed digest of its content.
-    pub(crate) digest: [u8; 16],
-    pub(crate) written: Timestamp,
+    pub(crate) remembered: SealedRemembered,
 }
 
 impl Manifest {
     /// Of a tenant that was just created.
-    pub(crate) fn new(id: TenantId, plan: Plan, now: Timestamp, after: Lsn) -> Manifest {
+    pub(crate) fn new(
+        id: TenantId,
+        plan: Plan,
+        now: Timestamp,
+        after: Lsn,
+        remembered: SealedRemembered,
+    ) -> Manifest {
         Manifest {
             id,
             created: now,
@@ -76,9 +74,7 @@ impl Manifest {
             signals_floor: Timestamp::MIN,
             next_sequence: 1,
             blocks: Vec::new(),
-            batches: Vec::new(),
-            kinds: Vec::new(),
-            names: Vec::new(),
+            remembered,
         }
     }
 
@@ -135,22 +131,8 @@ impl Manifest {
             out.put_varint(block.bytes);
             out.put_u32(block.check);
         }
-        out.put_varint(self.batches.len() as u64);
-        for batch in &self.batches {
-            out.put_text(batch.site.as_str());
-            out.put(&batch.id.0);
-            out.put(&batch.digest);
-            out.put_i64(batch.written.0);
-        }
-        out.put_varint(self.kinds.len() as u64);
-        for (name, kind) in &self.kinds {
-            out.put_text(name);
-            out.put_u8(kind.tag());
-        }
-        out.put_varint(self.names.len() as u64);
-        for (kind, field, name) in &self.names {
-            [kind, field, name].into_iter().for_each(|text| out.put_text(text));
-        }
+        out.put_blob(&self.remembered.metrics);
+        out.put_blob(&self.remembered.signals);
         out
     }
 
@@ -169,24 +151,14 @@ impl Manifest {
             signals_floor: Timestamp(c.i64()?),
             next_sequence: c.varint()?,
             blocks: take_list(c, BLOCK_BYTES_MIN, take_block)?,
-            batches: take_list(c, 42, |c| {
-                Some(RememberedBatch {
-                    site: SiteName::new(c.text()?).ok()?,
-                    id: BatchId(c.array()?),
-                    digest: c.array()?,
-                    written: Timestamp(c.i64()?),
-                })
-            })?,
-            kinds: take_list(c, 2, |c| Some((c.text()?.to_owned(), SeriesKind::from_tag(c.u8()?)?)))?,
-            names: take_list(c, 3, |c| {
-                Some((c.text()?.to_owned(), c.text()?.to_owned(), c.text()?.to_owned()))
-            })?,
+            remembered: SealedRemembered { metrics: c.blob()?.to_vec(), signals: c.blob()?.to_vec() },
         };
         cursor.is_empty().then_some(manifest)
     }
 }
 
-fn take_list<T>(
+/// A list whose entries take at least so many bytes each.
+pub(crate) fn take_list<T>(
     cursor: &mut Cursor<'_>,
     each_bytes_min: usize,
     mut take: impl FnMut(&mut Cursor<'_>) -> Option<T>,
@@ -290,7 +262,9 @@ mod tests {
 
     fn sample() -> Manifest {
         let plan = Plan::built_in("enterprise").expect("built in");
-        let mut manifest = Manifest::new(TenantId::new("acme").expect("valid"), plan, Timestamp(5), Lsn(9));
+        let remembered = SealedRemembered { metrics: b"sealed".to_vec(), signals: b"sealed too".to_vec() };
+        let id = TenantId::new("acme").expect("valid");
+        let mut manifest = Manifest::new(id, plan, Timestamp(5), Lsn(9), remembered);
         let id = BlockId { day: Day(-3), content: BlockContent::RawSignals, sequence: 300 };
         manifest.blocks.push(BlockMeta {
             id,
@@ -302,14 +276,6 @@ mod tests {
             bytes: 1 << 40,
             check: 0xdead_beef,
         });
-        manifest.batches.push(RememberedBatch {
-            site: SiteName::new("shop.example").expect("valid"),
-            id: BatchId([1; 16]),
-            digest: [2; 16],
-            written: Timestamp(1),
-        });
-        manifest.kinds.push(("up".into(), SeriesKind::Gauge));
-        manifest.names.push(("http.request".into(), "route".into(), "/a".into()));
         manifest
     }
 
@@ -322,9 +288,7 @@ mod tests {
     #[test]
     fn a_manifest_whose_lists_are_as_short_as_can_be_round_trips() {
         let mut manifest = sample();
-        manifest.batches.clear();
-        manifest.kinds.clear();
-        manifest.names.clear();
+        manifest.remembered = SealedRemembered { metrics: Vec::new(), signals: Vec::new() };
         let least = BlockMeta {
             id: BlockId { day: Day(0), content: BlockContent::RawMetrics, sequence: 1 },
             time: TimeRange::new(Timestamp(0), Timestamp(1)),
@@ -339,14 +303,6 @@ mod tests {
             manifest.blocks = vec![least; count];
             assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest.clone()), "{count} blocks");
         }
-        manifest.blocks.clear();
-        manifest.batches = vec![RememberedBatch {
-            site: SiteName::new("s").expect("valid"),
-            id: BatchId([0; 16]),
-            digest: [0; 16],
-            written: Timestamp(0),
-        }];
-        assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
     }
 
     #[test]
@@ -367,6 +323,6 @@ mod tests {
     #[test]
     fn the_bytes_are_held() {
         // A change here is a change of the format: it needs a new version.
-        assert_eq!(crc32fast::hash(&sample().encode()), 0xac12_c7d7, "see docs/format");
+        assert_eq!(crc32fast::hash(&sample().encode()), 0x3670_795e, "see docs/format");
     }
 }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use annals_block::{BlockIdentity, MetricBlock, SignalBlock};
-use annals_model::{BlockContent, BlockMeta, Missing, TenantNumber};
+use annals_model::{BlockContent, BlockMeta, DataKeys, Missing, TenantNumber};
 use annals_vfs::{Sealed, Vfs};
 
+use crate::keys::TenantKeys;
 use crate::layout::Layout;
 
 /// A live block. Its file stays until the last of these goes.
@@ -14,6 +15,8 @@ pub(crate) struct OpenBlock {
     pub(crate) meta: BlockMeta,
     pub(crate) path: PathBuf,
     tenant: TenantNumber,
+    /// Of its tenant and content; none where the tenant is not sealed.
+    keys: Option<Arc<dyn DataKeys>>,
     vfs: Arc<dyn Vfs>,
     bytes: OnceLock<Sealed>,
     reader: OnceLock<Result<Reader, String>>,
@@ -29,10 +32,12 @@ impl OpenBlock {
         vfs: Arc<dyn Vfs>,
         layout: &Layout,
         tenant: TenantNumber,
+        keys: &TenantKeys,
         meta: BlockMeta,
     ) -> Arc<OpenBlock> {
         let path = layout.block(tenant, meta.id);
-        Arc::new(OpenBlock { meta, path, tenant, vfs, bytes: OnceLock::new(), reader: OnceLock::new() })
+        let keys = keys.of_blocks(meta.id.content);
+        Arc::new(OpenBlock { meta, path, tenant, keys, vfs, bytes: OnceLock::new(), reader: OnceLock::new() })
     }
 
     /// Maps the file, so that it stays readable when a writer removes it. Not remembered where it fails: a process may
@@ -66,14 +71,16 @@ impl OpenBlock {
             let name = self.path.display().to_string();
             let (reader, meta) = match self.meta.id.content {
                 BlockContent::RawMetrics => {
-                    let block =
-                        MetricBlock::open(bytes, self.identity(), &name).map_err(|e| e.to_string())?;
+                    let block = MetricBlock::open(bytes, self.identity(), &name)
+                        .and_then(|block| block.unlock(self.keys.as_deref()))
+                        .map_err(|e| e.to_string())?;
                     let meta = *block.meta();
                     (Reader::Metrics(block), meta)
                 }
                 BlockContent::RawSignals => {
-                    let block =
-                        SignalBlock::open(bytes, self.identity(), &name).map_err(|e| e.to_string())?;
+                    let block = SignalBlock::open(bytes, self.identity(), &name)
+                        .and_then(|block| block.unlock(self.keys.as_deref()))
+                        .map_err(|e| e.to_string())?;
                     let meta = *block.meta();
                     (Reader::Signals(block), meta)
                 }

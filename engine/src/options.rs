@@ -1,9 +1,14 @@
 //! What a host decides when it opens a store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals_model::schema::SignalSchema;
+use annals_vfs::Vfs;
 
+use crate::file_keys::FileKeyStore;
+use crate::key_store::KeyStore;
+use crate::layout::Layout;
 use crate::ticket::Durability;
 
 /// What a host decides when it opens a store; the defaults suit a gateway.
@@ -29,6 +34,45 @@ pub struct Options {
     pub head_age_ms_max: i64,
     /// The log, in bytes: above half of it laggards are flushed, at it writes are refused.
     pub log_bytes_max: u64,
+    /// Who holds the keys of tenants.
+    pub encryption: Encryption,
+}
+
+/// Who holds the keys under which tenants' data keys are wrapped. Whether a tenant is sealed is decided when it is created
+/// and stays so: a sealed one needs its key store at every open, one that is not is served with any of these.
+#[derive(Clone, Default)]
+pub enum Encryption {
+    /// Files in `keys/` under the root. A backup of the data must not hold that directory.
+    #[default]
+    Files,
+    /// The host's key store.
+    Keys(Arc<dyn KeyStore>),
+    /// Nobody: new tenants are not sealed, and whoever reads their files reads their data. There is no erasure by
+    /// destroying a key: old copies of the files stay readable for ever. Sealed tenants are unavailable.
+    None,
+}
+
+impl Encryption {
+    /// The key store; `None` where there is none.
+    pub(crate) fn key_store(&self, vfs: &Arc<dyn Vfs>, layout: &Layout) -> Option<Arc<dyn KeyStore>> {
+        match self {
+            Encryption::Files => {
+                Some(Arc::new(FileKeyStore::new(vfs.clone(), &layout.keys, &layout.temporary)))
+            }
+            Encryption::Keys(store) => Some(store.clone()),
+            Encryption::None => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Encryption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Encryption::Files => "Files",
+            Encryption::Keys(_) => "Keys",
+            Encryption::None => "None",
+        })
+    }
 }
 
 /// Who does background work: committing batches, flushing, merging, dropping.
@@ -51,6 +95,7 @@ impl Default for Options {
             head_bytes_max: 256 << 20,
             head_age_ms_max: annals_model::DAY_MS,
             log_bytes_max: 1 << 30,
+            encryption: Encryption::Files,
         }
     }
 }

@@ -16,8 +16,9 @@ use annals_wal::Tail;
 use crate::error::{OpenError, TenantError};
 use crate::layout::Layout;
 use crate::open_block::OpenBlock;
+use crate::options::Encryption;
 use crate::reader::{ReportReader, TenantReader};
-use crate::recover::{self, Loaded};
+use crate::recover::{self, Loaded, LoadedManifest};
 use crate::replay::{Replay, ReplayTenant};
 use crate::summary::TenantSummary;
 use crate::view::View;
@@ -38,22 +39,24 @@ struct Opened {
 }
 
 impl ReadOnly {
-    /// Opens a store for reading, with the built-in signal kinds.
+    /// Opens a store for reading, with the built-in signal kinds and the keys that lie under the root.
     pub fn open(vfs: Arc<dyn Vfs>, clock: Arc<dyn Clock>, root: &Path) -> Result<ReadOnly, OpenError> {
-        ReadOnly::open_with(vfs, clock, root, &annals_signals::builtin())
+        ReadOnly::open_with(vfs, clock, root, &annals_signals::builtin(), &Encryption::Files)
     }
 
-    /// Opens a store for reading whose host has registered signal kinds of its own.
+    /// Opens a store for reading whose host has signal kinds or a key store of its own.
     pub fn open_with(
         vfs: Arc<dyn Vfs>,
         clock: Arc<dyn Clock>,
         root: &Path,
         schema: &SignalSchema,
+        encryption: &Encryption,
     ) -> Result<ReadOnly, OpenError> {
         let layout = Layout::new(root);
+        let key_store = encryption.key_store(&vfs, &layout);
         for attempt in 1.. {
             let last = attempt == ATTEMPTS_MAX;
-            let loaded = match recover::load(&*vfs, &layout) {
+            let loaded = match recover::load(&*vfs, &layout, key_store.as_deref()) {
                 Ok(Some(loaded)) => loaded,
                 Ok(None) => return Err(OpenError::NoStore { root: root.to_owned() }),
                 Err(_) if !layout.exists(&*vfs) => {
@@ -122,10 +125,11 @@ fn snapshot(
     for (number, id, manifest) in loaded.tenants {
         match manifest {
             Ok(loaded) => {
-                replay.tenants.insert(number, ReplayTenant::new(loaded.manifest, loaded.generation));
+                let LoadedManifest { manifest, remembered, keys, generation, .. } = loaded;
+                replay.tenants.insert(number, ReplayTenant::new(manifest, &remembered, generation, keys));
                 ids.push((number, id, None));
             }
-            Err(why) => ids.push((number, id, Some(why))),
+            Err(unusable) => ids.push((number, id, Some(unusable.why))),
         }
     }
     // Blocks before the log: what a flush moves from the log into blocks meanwhile is seen in the log still, or the
@@ -137,7 +141,7 @@ fn snapshot(
             .manifest
             .blocks
             .iter()
-            .map(|&meta| OpenBlock::new(vfs.clone(), layout, number, meta))
+            .map(|&meta| OpenBlock::new(vfs.clone(), layout, number, &tenant.keys, meta))
             .collect();
         // Mapped now, so that a writer may remove them.
         if !last && blocks.iter().any(|block| block.map().is_err()) && moved(vfs, layout, number, tenant) {

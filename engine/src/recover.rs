@@ -13,11 +13,14 @@ use crate::catalog::Catalogue;
 use crate::error::{MaintenanceError, OpenError};
 use crate::flush::{BuildRequest, build_blocks, publish_blocks};
 use crate::head::Head;
-use crate::keys;
+use crate::key_store::{KeyName, KeyStore};
+use crate::keys::{self, KeyHolder, TenantKeys};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::options::Options;
 use crate::orphans::Orphans;
+use crate::record::LOG_SALT_BYTES;
+use crate::remembered::Remembered;
 use crate::replay::{Replay, ReplayReport, ReplayTenant, flushed_range};
 use crate::shared::{CatalogueState, TenantSlot};
 use crate::tenant::{TenantShared, manifest_files};
@@ -44,7 +47,7 @@ pub struct RecoveryReport {
 pub(crate) struct Loaded {
     pub(crate) catalogue: CatalogueState,
     pub(crate) root: [u8; 16],
-    pub(crate) tenants: Vec<(TenantNumber, TenantId, Result<LoadedManifest, String>)>,
+    pub(crate) tenants: Vec<(TenantNumber, TenantId, Result<LoadedManifest, Unusable>)>,
     pub(crate) findings: Vec<String>,
     /// Older generations of the catalogue are there too.
     has_older: bool,
@@ -52,8 +55,25 @@ pub(crate) struct Loaded {
 
 pub(crate) struct LoadedManifest {
     pub(crate) manifest: Manifest,
+    pub(crate) remembered: Remembered,
+    pub(crate) keys: Arc<TenantKeys>,
     pub(crate) generation: u64,
     has_older: bool,
+}
+
+/// A tenant whose manifest or keys cannot be used.
+pub(crate) struct Unusable {
+    pub(crate) why: String,
+    /// Its keys are gone for good: nothing is kept for the day when it can be used again.
+    pub(crate) destroyed: bool,
+    /// As its manifest has them, where that can be read: `data_floor`, `replay_from`.
+    pub(crate) floors: Option<(Lsn, Lsn)>,
+}
+
+impl From<String> for Unusable {
+    fn from(why: String) -> Unusable {
+        Unusable { why, destroyed: false, floors: None }
+    }
 }
 
 /// The catalogue's file series.
@@ -62,7 +82,11 @@ pub(crate) fn catalogue_files(layout: &Layout) -> TwinFiles {
 }
 
 /// Reads catalogue and manifests; `None` where there is no catalogue.
-pub(crate) fn load(vfs: &dyn Vfs, layout: &Layout) -> Result<Option<Loaded>, OpenError> {
+pub(crate) fn load(
+    vfs: &dyn Vfs,
+    layout: &Layout,
+    key_store: Option<&dyn KeyStore>,
+) -> Result<Option<Loaded>, OpenError> {
     let Some(twin) = catalogue_files(layout).load(vfs).map_err(OpenError::Catalogue)? else {
         return Ok(None);
     };
@@ -78,21 +102,22 @@ pub(crate) fn load(vfs: &dyn Vfs, layout: &Layout) -> Result<Option<Loaded>, Ope
     }
     let mut tenants = Vec::new();
     for (number, id) in &catalogue.tenants {
-        let loaded = load_manifest(vfs, layout, *number, id, twin.root, &mut findings);
+        let holder = KeyHolder { name: KeyName { store: twin.root, tenant: *number }, store: key_store };
+        let loaded = load_tenant(vfs, layout, id, holder, &mut findings);
         tenants.push((*number, id.clone(), loaded));
     }
     let catalogue = CatalogueState { catalogue, generation: twin.generation, suspended: false };
     Ok(Some(Loaded { catalogue, root: twin.root, tenants, findings, has_older: twin.has_older }))
 }
 
-fn load_manifest(
+fn load_tenant(
     vfs: &dyn Vfs,
     layout: &Layout,
-    number: TenantNumber,
     id: &TenantId,
-    root: [u8; 16],
+    holder: KeyHolder<'_>,
     findings: &mut Vec<String>,
-) -> Result<LoadedManifest, String> {
+) -> Result<LoadedManifest, Unusable> {
+    let KeyName { store: root, tenant: number } = holder.name;
     let files = manifest_files(layout, number);
     let twin = files
         .load(vfs)
@@ -100,16 +125,28 @@ fn load_manifest(
         .ok_or_else(|| format!("{}: there is no manifest", files.directory.display()))?;
     let path = twin.path.display();
     if twin.root != root {
-        return Err(format!("{path}: it belongs to another store"));
+        return Err(format!("{path}: it belongs to another store").into());
     }
     if let Some(what) = &twin.half_damaged {
         findings.push(format!("{path}: {what}; the other copy was used"));
     }
     let manifest = Manifest::decode(&twin.content).ok_or_else(|| format!("{path}: it does not decode"))?;
     if manifest.id != *id {
-        return Err(format!("{path}: it names another tenant"));
+        return Err(format!("{path}: it names another tenant").into());
     }
-    Ok(LoadedManifest { manifest, generation: twin.generation, has_older: twin.has_older })
+    let floors = Some((manifest.data_floor, manifest.replay_from));
+    let keys = keys::load(vfs, layout, holder).map_err(|error| Unusable {
+        why: error.to_string(),
+        destroyed: error.is_destroyed(),
+        floors,
+    })?;
+    let remembered = manifest.remembered.open(&keys).ok_or_else(|| Unusable {
+        why: format!("{path}: it is not what was sealed with the tenant's keys; restore it from a backup"),
+        destroyed: false,
+        floors,
+    })?;
+    let (generation, has_older) = (twin.generation, twin.has_older);
+    Ok(LoadedManifest { manifest, remembered, keys: Arc::new(keys), generation, has_older })
 }
 
 /// Makes durable the names of the catalogue and the manifests that were read.
@@ -131,7 +168,7 @@ pub(crate) fn make_durable(vfs: &dyn Vfs, layout: &Layout, loaded: &mut Loaded) 
         let Ok(loaded) = manifest else { continue };
         let directory = layout.tenant(*number);
         if let Err(error) = vfs.sync_dir(&directory) {
-            *manifest = Err(format!("cannot sync {}: {error}", directory.display()));
+            *manifest = Err(format!("cannot sync {}: {error}", directory.display()).into());
         } else if loaded.has_older {
             let _ = manifest_files(layout, *number).remove_older(vfs, loaded.generation);
         }
@@ -171,6 +208,7 @@ pub(crate) fn initialise(vfs: &dyn Vfs, entropy: &dyn Entropy, layout: &Layout) 
 pub(crate) struct Recovered {
     pub(crate) report: RecoveryReport,
     pub(crate) root: [u8; 16],
+    pub(crate) log_salt: [u8; LOG_SALT_BYTES],
     pub(crate) catalogue: CatalogueState,
     pub(crate) wal: Wal,
     pub(crate) slots: BTreeMap<TenantId, TenantSlot>,
@@ -184,9 +222,12 @@ pub(crate) fn recover(
     entropy: &dyn Entropy,
     layout: &Layout,
     options: &Options,
+    key_store: Option<&dyn KeyStore>,
     now: Timestamp,
 ) -> Result<Recovered, OpenError> {
-    let loaded = match load(&**vfs, layout)? {
+    let mut log_salt = [0; LOG_SALT_BYTES];
+    entropy.fill(&mut log_salt).map_err(OpenError::io("draw a salt for the log of", &layout.root))?;
+    let loaded = match load(&**vfs, layout, key_store)? {
         Some(mut loaded) => {
             make_durable(&**vfs, layout, &mut loaded)?;
             loaded
@@ -209,31 +250,36 @@ pub(crate) fn recover(
                 let next = &mut loaded.manifest.next_sequence;
                 *next = found.sequence_max.saturating_add(1).max(*next);
                 orphans.insert(number, found);
-                replay.tenants.insert(number, ReplayTenant::new(loaded.manifest, loaded.generation));
+                let LoadedManifest { manifest, remembered, keys, generation, .. } = loaded;
+                let tenant = ReplayTenant::new(manifest, &remembered, generation, keys);
+                replay.tenants.insert(number, tenant);
                 numbers.insert(number, id);
             }
-            Err(why) => unusable.push((number, id, why)),
+            Err(unused) => {
+                if let Some((data_floor, replay_from)) = unused.floors {
+                    replay.floor = replay.floor.max(data_floor);
+                    replay.unusable.insert(number, replay_from);
+                }
+                unusable.push((number, id, unused));
+            }
         }
     }
-    let opening = Opening { vfs, entropy, layout, root: loaded.root, options, now };
+    let opening = Opening { vfs, entropy, layout, root: loaded.root, log_salt, options, now };
     let (wal, replay) = replay_log(&opening, replay, &mut report)?;
     let Replay { tenants, report: replayed, mut head_bytes, passed_over, .. } = replay;
     report.replay = replayed;
     let mut slots = BTreeMap::new();
-    for (number, id, why) in unusable {
+    for (number, id, Unusable { why, destroyed, .. }) in unusable {
         let needs = passed_over.get(&number).copied();
-        let needs = needs.filter(|_| !planted(Bug::UnavailableTenantForgotten));
+        let needs = needs.filter(|_| !destroyed && !planted(Bug::UnavailableTenantForgotten));
         slots.insert(id, TenantSlot::Unavailable { why, needs });
     }
     for (number, tenant) in tenants {
         let Some(id) = numbers.remove(&number) else { continue };
-        let usable = check_generation(layout, number, &tenant).and_then(|()| {
-            orphans.remove(&number).into_iter().for_each(|orphans| orphans.remove(&**vfs));
-            keys::load(&**vfs, layout, number).map_err(|error| error.to_string())
-        });
-        let slot = match usable {
-            Ok(keys) => {
-                let open = TenantShared::open(&opening, number, id.clone(), keys, tenant);
+        let slot = match check_generation(layout, number, &tenant) {
+            Ok(()) => {
+                orphans.remove(&number).into_iter().for_each(|orphans| orphans.remove(&**vfs));
+                let open = TenantShared::open(&opening, number, id.clone(), tenant);
                 open.data.write().missing.clone_from(&report.lost);
                 TenantSlot::Open(Arc::new(open))
             }
@@ -254,7 +300,8 @@ pub(crate) fn recover(
             TenantSlot::Unavailable { why, .. } => Some((id.clone(), why.clone())),
         })
         .collect();
-    Ok(Recovered { report, root: loaded.root, catalogue: loaded.catalogue, wal, slots, head_bytes })
+    let (root, catalogue) = (loaded.root, loaded.catalogue);
+    Ok(Recovered { report, root, log_salt, catalogue, wal, slots, head_bytes })
 }
 
 /// What an open works with.
@@ -263,6 +310,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) entropy: &'a dyn Entropy,
     pub(crate) layout: &'a Layout,
     pub(crate) root: [u8; 16],
+    /// Drawn for this open alone.
+    pub(crate) log_salt: [u8; LOG_SALT_BYTES],
     pub(crate) options: &'a Options,
     pub(crate) now: Timestamp,
 }
@@ -274,7 +323,7 @@ pub(crate) fn replay_log<'a>(
     found: &mut RecoveryReport,
 ) -> Result<(Wal, Replay<'a>), OpenError> {
     let Opening { vfs, entropy, layout, root, options, .. } = *opening;
-    let floor = replay.tenants.values().map(|t| t.manifest.data_floor).max().unwrap_or_default();
+    let floor = replay.tenants.values().map(|t| t.manifest.data_floor).fold(replay.floor, Lsn::max);
     // Where a tenant's manifest cannot be used, which of its records are in blocks is not known.
     let in_blocks = if found.unavailable.is_empty() { replay.in_blocks() } else { Lsn(0) };
     let mut failed = None;
@@ -373,7 +422,7 @@ pub(crate) fn check_generation(
 
 /// Makes blocks of what was replayed so far. The series' definitions stay needed: `replay_from` does not move.
 fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Result<(), MaintenanceError> {
-    let Opening { layout, root, options, now, .. } = *opening;
+    let Opening { entropy, layout, root, options, now, .. } = *opening;
     let vfs = &**opening.vfs;
     for (&number, tenant) in &mut replay.tenants {
         if tenant.heads.iter().all(Head::is_empty) || tenant.rolled_back.is_some() {
@@ -383,6 +432,8 @@ fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Re
         let heads: Vec<Arc<Head>> = std::mem::take(&mut tenant.heads).into_iter().map(Arc::new).collect();
         let request = BuildRequest {
             tenant: number,
+            keys: &tenant.keys,
+            entropy,
             schema: &options.schema,
             lsns: flushed_range(&tenant.manifest, through),
             first_sequence: tenant.manifest.next_sequence,
@@ -399,15 +450,23 @@ fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Re
         publish_blocks(vfs, layout, number, &encoded).map_err(|e| io("write the blocks", e))?;
         let batches = tenant.batches.remembered(&tenant.manifest.plan, now, through);
         let kinds = tenant.kinds.iter().map(|(name, kind)| (name.to_string(), *kind));
+        let remembered = Remembered {
+            batches,
+            kinds: kinds.collect::<BTreeMap<_, _>>().into_iter().collect(),
+            names: tenant.names.iter().map(|(k, f, n)| (k.to_owned(), f.to_owned(), n.to_owned())).collect(),
+        };
+        let remembered = remembered.seal(&tenant.keys, entropy).map_err(|source| MaintenanceError::Io {
+            doing: "seal the manifest",
+            tenant: id.clone(),
+            source,
+        })?;
         let manifest = Manifest {
             data_floor: through,
             // Ids are forgotten by the same clock: what they stand for must stay too late for good.
             sealed: tenant.manifest.sealed.max(tenant.manifest.plan.late_floor(now)),
             next_sequence: request.first_sequence + encoded.len() as u64,
             blocks: tenant.manifest.blocks.iter().copied().chain(encoded.iter().map(|b| b.meta)).collect(),
-            batches,
-            kinds: kinds.collect::<BTreeMap<_, _>>().into_iter().collect(),
-            names: tenant.names.iter().map(|(k, f, n)| (k.to_owned(), f.to_owned(), n.to_owned())).collect(),
+            remembered,
             ..tenant.manifest.clone().expire(now)
         };
         manifest_files(layout, number)

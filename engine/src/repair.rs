@@ -9,7 +9,7 @@
 //!   log                       damaged segments are copied to quarantine; the log is recovered, and its data put into
 //!                             blocks, so that what is damaged is no longer part of it
 //!   foreign file              quarantine
-//!   key file, whole manifest, whole catalogue, newer format, a disk that refuses    left alone: nothing here is better
+//!   keys, whole manifest, whole catalogue, newer format, a disk that refuses    left alone: nothing here is better
 //! ```
 //!
 //! Why a block with damaged parts is rewritten instead of being set aside or left: setting it aside would lose all its
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals_block::{
-    BlockError, BlockIdentity, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter, SignalBlock,
+    BlockError, BlockIdentity, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter, SealWith, SignalBlock,
     SignalBlockWriter,
 };
 use annals_model::{
@@ -37,8 +37,11 @@ use annals_vfs::{Clock, Entropy, LockError, Vfs};
 use crate::catalog::Catalogue;
 use crate::check_block::{AnyBlock, Checked, check_block};
 use crate::error::OpenError;
+use crate::file_keys::destroyed_keys;
 use crate::files::read_whole;
 use crate::flush::publish_blocks;
+use crate::key_store::{KeyName, KeyStore};
+use crate::keys::{self, BlockSeal, KeyHolder, TenantKeys, key_files};
 use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
 use crate::options::{Background, Options};
@@ -47,7 +50,7 @@ use crate::recover::catalogue_files;
 use crate::store::Annals;
 use crate::tenant::manifest_files;
 use crate::twin::{TwinContent, TwinFiles};
-use crate::verify::{Finding, FindingKind, Verification, load_manifest, of_block, verify};
+use crate::verify::{Finding, FindingKind, Verification, load_manifest, of_block, verify_with};
 
 /// What a repair did, and what is left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,13 +86,20 @@ pub fn repair(
     root: &Path,
     options: Options,
 ) -> Result<Repair, OpenError> {
-    let before = verify(vfs.clone(), root)?;
+    let before = verify_with(vfs.clone(), root, &options.encryption)?;
     if before.findings.is_empty() {
         return Ok(Repair { steps: Vec::new(), after: before });
     }
     let layout = Layout::new(root);
-    let mut work =
-        Work { vfs: vfs.clone(), layout: layout.clone(), now: Timestamp(clock.now_ms()), steps: Vec::new() };
+    let encryption = options.encryption.clone();
+    let mut work = Work {
+        key_store: encryption.key_store(&vfs, &layout),
+        vfs: vfs.clone(),
+        entropy: entropy.clone(),
+        layout: layout.clone(),
+        now: Timestamp(clock.now_ms()),
+        steps: Vec::new(),
+    };
     {
         let holder = format!("repair by process {} since {}", std::process::id(), work.now);
         let _lock = vfs.lock(&layout.lock, &holder).map_err(|error| match error {
@@ -103,6 +113,10 @@ pub fn repair(
             return Ok(Repair { steps: work.steps, after: before });
         };
         work.twin(&catalogue_files(&layout), &twin, None)?;
+        let destroyed = destroyed_keys(&layout);
+        if let Ok(Some(twin)) = destroyed.load(&*vfs) {
+            work.twin(&destroyed, &twin, None)?;
+        }
         let damaged: BTreeSet<&Path> = before.findings.iter().map(|finding| finding.path.as_path()).collect();
         let mut tenants = Vec::new();
         for (number, id) in &catalogue.tenants {
@@ -123,17 +137,20 @@ pub fn repair(
     }
     quarantine::record_unrecorded(&*vfs, &layout, work.now)
         .map_err(OpenError::io("write records into", &layout.quarantine))?;
-    let after = verify(vfs, root)?;
+    let after = verify_with(vfs, root, &encryption)?;
     Ok(Repair { steps: work.steps, after })
 }
 
 /// Whether there is anything better than the file as it is.
 fn repairable(kind: FindingKind) -> bool {
-    !matches!(kind, FindingKind::Newer | FindingKind::Unreadable | FindingKind::Foreign)
+    use FindingKind::{Foreign, Locked, Newer, Unreadable};
+    !matches!(kind, Newer | Unreadable | Foreign | Locked)
 }
 
 struct Work {
     vfs: Arc<dyn Vfs>,
+    entropy: Arc<dyn Entropy>,
+    key_store: Option<Arc<dyn KeyStore>>,
     layout: Layout,
     now: Timestamp,
     steps: Vec<RepairStep>,
@@ -145,6 +162,7 @@ struct Hurt {
     id: TenantId,
     manifest: Manifest,
     twin: TwinContent,
+    keys: TenantKeys,
     /// Blocks that are not whole.
     blocks: Vec<BlockMeta>,
 }
@@ -191,24 +209,31 @@ impl Work {
         else {
             return Ok(None);
         };
+        let name = KeyName { store: root, tenant: number };
+        if let Ok((_, twin)) = keys::load_file(&*self.vfs, &self.layout, name) {
+            self.twin(&key_files(&self.layout, number), &twin, Some(id))?;
+        }
+        let holder = KeyHolder { name, store: self.key_store.as_deref() };
+        // Without its keys, a block that cannot be read may be whole: nothing of the tenant is touched.
+        let Ok(keys) = keys::load(&*self.vfs, &self.layout, holder) else { return Ok(None) };
         let path = |meta: &BlockMeta| self.layout.block(number, meta.id);
         let blocks: Vec<BlockMeta> =
             manifest.blocks.iter().filter(|meta| damaged.contains(path(meta).as_path())).copied().collect();
         for meta in &blocks {
             let path = self.layout.block(number, meta.id);
-            for finding in of_block(&path, meta, &check_block(&*self.vfs, &path, number, meta)) {
+            for finding in of_block(&path, meta, &check_block(&*self.vfs, &path, number, meta, Some(&keys))) {
                 if finding.kind == FindingKind::Misplaced {
                     // Whose it is shows where it is put back; until then it is nobody's.
                     self.rename(&finding, None, None)?;
                 }
             }
         }
-        Ok(Some(Hurt { number, id: id.clone(), manifest, twin, blocks }))
+        Ok(Some(Hurt { number, id: id.clone(), manifest, twin, keys, blocks }))
     }
 
     /// Brings a tenant's manifest and blocks into agreement.
     fn tenant(&mut self, root: [u8; 16], hurt: Hurt) -> Result<(), OpenError> {
-        let Hurt { number, id, manifest, twin, blocks } = hurt;
+        let Hurt { number, id, manifest, twin, keys, blocks } = hurt;
         let files = manifest_files(&self.layout, number);
         let mut gone: BTreeSet<BlockId> = BTreeSet::new();
         let mut rewritten: Vec<EncodedBlock> = Vec::new();
@@ -216,9 +241,9 @@ impl Work {
         let mut sequence = self.first_sequence(number, &manifest);
         for meta in &blocks {
             let place = self.layout.block(number, meta.id);
-            let (source, checked) = match check_block(&*self.vfs, &place, number, meta) {
+            let (source, checked) = match check_block(&*self.vfs, &place, number, meta, Some(&keys)) {
                 Checked::Unusable(unusable) if unusable.kind == FindingKind::Missing => {
-                    match self.in_quarantine(number, meta) {
+                    match self.in_quarantine(number, meta, &keys) {
                         Some((path, Checked::Whole)) => {
                             self.put_back(&path, &place, &id)?;
                             continue;
@@ -237,7 +262,11 @@ impl Work {
             let finding = whole_of(first, &findings);
             let identity = BlockIdentity { tenant: number, id: BlockId { sequence, ..meta.id } };
             let kept = match &checked {
-                Checked::Parts(block, _) => salvage(block, identity, meta).ok().flatten(),
+                Checked::Parts(block, _) => {
+                    let seal = keys.seal_block(meta.id.content, &*self.entropy);
+                    let seal = seal.map_err(OpenError::io("draw a key for", &place))?;
+                    salvage(block, identity, meta, seal.as_ref().map(BlockSeal::with)).ok().flatten()
+                }
                 _ => None,
             };
             let (did, lost) = match &kept {
@@ -303,7 +332,12 @@ impl Work {
     }
 
     /// The best file in quarantine that is the block which a manifest names.
-    fn in_quarantine(&self, number: TenantNumber, meta: &BlockMeta) -> Option<(PathBuf, Checked)> {
+    fn in_quarantine(
+        &self,
+        number: TenantNumber,
+        meta: &BlockMeta,
+        keys: &TenantKeys,
+    ) -> Option<(PathBuf, Checked)> {
         let wanted = BlockIdentity { tenant: number, id: meta.id };
         let mut best = None;
         for entry in self.vfs.list(&self.layout.quarantine).ok()? {
@@ -314,7 +348,7 @@ impl Work {
             if identity_of(&*self.vfs, &path) != Some(wanted) {
                 continue;
             }
-            match check_block(&*self.vfs, &path, number, meta) {
+            match check_block(&*self.vfs, &path, number, meta, Some(keys)) {
                 Checked::Whole => return Some((path, Checked::Whole)),
                 parts @ Checked::Parts(..) => best = Some((path, parts)),
                 Checked::Unusable(_) => {}
@@ -493,10 +527,11 @@ fn salvage(
     block: &AnyBlock,
     identity: BlockIdentity,
     meta: &BlockMeta,
+    seal: Option<SealWith<'_>>,
 ) -> Result<Option<EncodedBlock>, String> {
     match block {
-        AnyBlock::Metrics(block) => salvage_metrics(block, identity, meta),
-        AnyBlock::Signals(block) => salvage_signals(block, identity, meta),
+        AnyBlock::Metrics(block) => salvage_metrics(block, identity, meta, seal),
+        AnyBlock::Signals(block) => salvage_signals(block, identity, meta, seal),
     }
 }
 
@@ -504,9 +539,13 @@ fn salvage_metrics(
     block: &MetricBlock,
     identity: BlockIdentity,
     meta: &BlockMeta,
+    seal: Option<SealWith<'_>>,
 ) -> Result<Option<EncodedBlock>, String> {
     let age = if meta.level == 0 { ChunkAge::Fresh } else { ChunkAge::Merged };
     let mut writer = MetricBlockWriter::new(identity, meta.lsns, meta.level, age);
+    if let Some(seal) = seal {
+        writer = writer.seal_with(seal);
+    }
     let (mut timestamps, mut values) = (Vec::new(), Vec::new());
     for ordinal in 0..block.series_count() {
         // A series whose labels or kind cannot be read cannot be told from others.
@@ -525,9 +564,13 @@ fn salvage_signals(
     block: &SignalBlock,
     identity: BlockIdentity,
     meta: &BlockMeta,
+    seal: Option<SealWith<'_>>,
 ) -> Result<Option<EncodedBlock>, String> {
     let kinds = block.kinds().map_err(|error| error.to_string())?.to_vec();
     let mut writer = SignalBlockWriter::new(identity, meta.lsns, meta.level, kinds);
+    if let Some(seal) = seal {
+        writer = writer.seal_with(seal);
+    }
     let mut refused = None;
     let mut add = |row: &annals_model::SignalRow| {
         if let Err(error) = writer.add(row) {

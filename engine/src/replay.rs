@@ -5,6 +5,7 @@
 //! that was written after its first attempt had been reported as unknown: it counts nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use annals_model::schema::SignalSchema;
 use annals_model::{Lsn, LsnRange, SeriesKind, TenantNumber};
@@ -14,14 +15,21 @@ use hashbrown::HashMap;
 
 use crate::batches::{BatchIds, Seen};
 use crate::head::Head;
-use crate::manifest::{Manifest, RememberedBatch};
-use crate::record::{self, BATCH, MetricRows};
+use crate::keys::TenantKeys;
+use crate::manifest::Manifest;
+use crate::record::{self, BATCH, BatchName, MetricRows, OpenRecord, RecordFault, RecordOpener};
+use crate::remembered::Remembered;
+use crate::remembered::RememberedBatch;
 
 /// What is replayed of each tenant.
 pub(crate) struct Replay<'a> {
     schema: &'a SignalSchema,
     pub(crate) tenants: BTreeMap<TenantNumber, ReplayTenant>,
     pub(crate) report: ReplayReport,
+    /// Tenants that cannot be used, with the records that their manifests need no more, and the highest record that is
+    /// in their blocks.
+    pub(crate) unusable: BTreeMap<TenantNumber, Lsn>,
+    pub(crate) floor: Lsn,
     /// The first record of each tenant that is not replayed.
     pub(crate) passed_over: BTreeMap<TenantNumber, Lsn>,
     /// Bytes of all heads.
@@ -30,6 +38,8 @@ pub(crate) struct Replay<'a> {
 
 /// One tenant while its records are read.
 pub(crate) struct ReplayTenant {
+    pub(crate) keys: Arc<TenantKeys>,
+    opener: RecordOpener,
     pub(crate) manifest: Manifest,
     pub(crate) generation: u64,
     pub(crate) heads: Vec<Head>,
@@ -52,10 +62,12 @@ pub struct ReplayReport {
     pub in_blocks: u64,
     /// Records that were retries of others.
     pub duplicates: u64,
-    /// Records of tenants that the catalogue does not name or whose manifest cannot be used.
+    /// Records of tenants that the catalogue does not name or whose manifest or keys cannot be used.
     pub foreign: u64,
     /// Records that were whole in the log and do not decode: their numbers in it.
     pub undecodable: Vec<Lsn>,
+    /// Records that are sealed with a key that their tenant does not have, or not any more.
+    pub sealed: u64,
     /// Why signals in the log cannot be understood with the schema at hand, one sentence per kind.
     pub unknown_kinds: BTreeSet<String>,
 }
@@ -67,21 +79,34 @@ impl ReplayReport {
         undecodable
             .map(|lsn| format!("record {lsn} of the log is whole and does not decode"))
             .chain(self.unknown_kinds.iter().cloned())
+            .chain((self.sealed > 0).then(|| {
+                format!(
+                    "{} records of the log are sealed with keys that are gone: they were skipped",
+                    self.sealed
+                )
+            }))
     }
 }
 
 impl ReplayTenant {
-    pub(crate) fn new(manifest: Manifest, generation: u64) -> ReplayTenant {
+    pub(crate) fn new(
+        manifest: Manifest,
+        remembered: &Remembered,
+        generation: u64,
+        keys: Arc<TenantKeys>,
+    ) -> ReplayTenant {
         let mut names = NameTable::default();
-        for (kind, field, name) in &manifest.names {
+        for (kind, field, name) in &remembered.names {
             names.insert(kind, field, name);
         }
         ReplayTenant {
+            keys,
+            opener: RecordOpener::default(),
             generation,
             heads: Vec::new(),
-            batches: BatchIds::from_remembered(&manifest.batches),
+            batches: BatchIds::from_remembered(&remembered.batches),
             names,
-            kinds: manifest.kinds.iter().map(|(name, kind)| (name.as_str().into(), *kind)).collect(),
+            kinds: remembered.kinds.iter().map(|(name, kind)| (name.as_str().into(), *kind)).collect(),
             rolled_back: None,
             epoch: manifest.epoch,
             manifest,
@@ -95,6 +120,8 @@ impl<'a> Replay<'a> {
             schema,
             tenants: BTreeMap::new(),
             report: ReplayReport::default(),
+            unusable: BTreeMap::new(),
+            floor: Lsn(0),
             passed_over: BTreeMap::new(),
             head_bytes: 0,
         }
@@ -120,7 +147,9 @@ impl<'a> Replay<'a> {
         let header = record.header;
         let Some(tenant) = self.tenants.get_mut(&header.tenant) else {
             self.report.foreign += 1;
-            self.passed_over.entry(header.tenant).or_insert(lsn);
+            if self.unusable.get(&header.tenant).is_none_or(|&floor| lsn > floor) {
+                self.passed_over.entry(header.tenant).or_insert(lsn);
+            }
             return;
         };
         tenant.epoch = tenant.epoch.max(header.epoch);
@@ -132,22 +161,29 @@ impl<'a> Replay<'a> {
             self.report.in_blocks += 1;
             return;
         }
-        let Some(mut metrics) = record::decode_metrics(record.metrics) else {
-            self.report.undecodable.push(lsn);
-            return;
+        let OpenRecord { batch, mut metrics, signals } = match record.open(&tenant.keys, &mut tenant.opener) {
+            Ok(opened) => opened,
+            Err(RecordFault::NoKey) => {
+                self.report.sealed += 1;
+                return;
+            }
+            Err(RecordFault::Corrupt) => {
+                self.report.undecodable.push(lsn);
+                return;
+            }
         };
         let mut rows = Vec::new();
         if lsn <= tenant.manifest.data_floor && !planted(Bug::ReplayIgnoresFloor) {
             self.report.in_blocks += 1;
             metrics.samples.clear();
         } else {
-            let known = tenant.batches.check(&header.site, header.id, &header.digest);
+            let known = tenant.batches.check(&batch.site, batch.id, &batch.digest);
             if matches!(known, Seen::Duplicate) {
                 self.report.duplicates += 1;
                 // Later records may use the series that it defines.
                 metrics.samples.clear();
-            } else if !record.signals.is_empty() {
-                match decode_rows(self.schema, record.signals) {
+            } else if !signals.is_empty() {
+                match decode_rows(self.schema, &signals) {
                     Ok(decoded) => rows = decoded,
                     Err(RowsError::Corrupt { .. }) => self.report.undecodable.push(lsn),
                     Err(unknown) => {
@@ -156,12 +192,8 @@ impl<'a> Replay<'a> {
                 }
             }
             rows.iter().for_each(|row| tenant.names.observe(self.schema, row));
-            let batch = RememberedBatch {
-                site: header.site,
-                id: header.id,
-                digest: header.digest,
-                written: header.written,
-            };
+            let BatchName { site, id, digest } = batch;
+            let batch = RememberedBatch { site, id, digest, written: header.written };
             if !planted(Bug::BatchIdsForgotten) {
                 tenant.batches.remember(batch, lsn);
             }

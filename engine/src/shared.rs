@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use annals_model::{Lsn, TenantId, Timestamp};
 use annals_signals::ReservedMetrics;
-use annals_vfs::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use annals_vfs::sync::{Condvar, Mutex, RwLock};
 use annals_vfs::{Clock, Entropy, Vfs};
 
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
 use crate::error::WriteError;
+use crate::key_store::KeyStore;
 use crate::layout::Layout;
 use crate::open_block::OpenBlock;
 use crate::options::{Background, Options};
+use crate::record::LOG_SALT_BYTES;
 use crate::reserve::Reserve;
 use crate::tenant::TenantShared;
 
@@ -31,6 +33,11 @@ pub(crate) struct Shared {
     pub(crate) root: [u8; 16],
     pub(crate) options: Options,
     pub(crate) reserved: ReservedMetrics,
+    /// Who holds the keys of tenants.
+    pub(crate) key_store: Option<Arc<dyn KeyStore>>,
+    /// Of this writer alone: records are sealed under keys derived with it, and numbered by the counter.
+    pub(crate) log_salt: [u8; LOG_SALT_BYTES],
+    pub(crate) log_counter: AtomicU64,
     pub(crate) commits: CommitQueue,
     pub(crate) tenants: RwLock<BTreeMap<TenantId, TenantSlot>>,
     pub(crate) catalogue: Mutex<CatalogueState>,

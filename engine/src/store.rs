@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use annals_model::{BlockMeta, Plan, SampleBatch, SignalBatch, TenantId, Timestamp};
 use annals_signals::reserved_metrics;
-use annals_vfs::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use annals_vfs::sync::thread::{self, JoinHandle};
 use annals_vfs::sync::{Mutex, RwLock};
 use annals_vfs::{Clock, Entropy, LockError, LockGuard, PublishError, Vfs};
@@ -16,13 +16,15 @@ use crate::commit::CommitQueue;
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
 use crate::health::{self, Trouble};
 use crate::ingest;
-use crate::keys;
+use crate::key_store::KeyName;
+use crate::keys::{self, KeyHolder};
 use crate::layout::Layout;
 use crate::maintenance::{self, Done};
 use crate::manifest::Manifest;
 use crate::options::{Background, Options};
 use crate::reader::{ReportReader, TenantReader};
 use crate::recover::{self, Opening, Recovered, RecoveryReport, catalogue_files};
+use crate::remembered::Remembered;
 use crate::replay::ReplayTenant;
 use crate::reserve::Reserve;
 use crate::shared::{CatalogueState, Shared, Signal, TenantSlot};
@@ -73,7 +75,8 @@ impl Annals {
         })?;
         let reserve = Reserve::find(&*vfs, &layout);
         let now = Timestamp(clock.now_ms());
-        let recover = || recover::recover(&vfs, &*entropy, &layout, &options, now);
+        let key_store = options.encryption.key_store(&vfs, &layout);
+        let recover = || recover::recover(&vfs, &*entropy, &layout, &options, key_store.as_deref(), now);
         let recovered = match recover() {
             // The log's end is copied before it is served, which takes space.
             Err(error) if error.is_no_space() && reserve.release(&*vfs, &layout) => {
@@ -84,7 +87,7 @@ impl Annals {
         };
         // After the log has looked for its own drafts.
         layout.empty_temporary(&*vfs).map_err(OpenError::io("empty", &layout.temporary))?;
-        let Recovered { report: recovery, root, catalogue, wal, slots, head_bytes } = recovered;
+        let Recovered { report: recovery, root, log_salt, catalogue, wal, slots, head_bytes } = recovered;
         let commits = CommitQueue::new(wal, options.durability);
         let shared = Arc::new(Shared {
             vfs,
@@ -93,6 +96,9 @@ impl Annals {
             layout,
             root,
             reserved: reserved_metrics(&options.schema),
+            key_store,
+            log_salt,
+            log_counter: AtomicU64::new(0),
             commits,
             tenants: RwLock::new(slots),
             catalogue: Mutex::new(catalogue),
@@ -153,11 +159,15 @@ impl Annals {
         // A number is used up even where its creation fails: what is left under it is garbage, never data.
         state.catalogue.next = next;
         layout.create_tenant(vfs, number).map_err(|e| io(&directory, e))?;
-        keys::create(vfs, &*shared.entropy, layout, number).map_err(|e| io(&layout.keys, e))?;
-        let keys = keys::load(vfs, layout, number)
-            .map_err(|e| TenantError::Unavailable { tenant: id.clone(), why: e.to_string() })?;
+        let name = KeyName { store: shared.root, tenant: number };
+        let holder = KeyHolder { name, store: shared.key_store.as_deref() };
+        let refused = |source| TenantError::Keys { tenant: id.clone(), source };
+        keys::create(vfs, &*shared.entropy, layout, holder, shared.now()).map_err(refused)?;
+        let keys = Arc::new(keys::load(vfs, layout, holder).map_err(refused)?);
         let after = shared.commits.committed();
-        let manifest = Manifest::new(id.clone(), plan, shared.now(), after);
+        let remembered = Remembered::default();
+        let sealed = remembered.seal(&keys, &*shared.entropy).map_err(|e| io(&directory, e))?;
+        let manifest = Manifest::new(id.clone(), plan, shared.now(), after, sealed);
         manifest_files(layout, number)
             .store(vfs, &layout.temporary, shared.root, 1, &manifest.encode())
             .map_err(|e| io(&directory, e.into_source()))?;
@@ -176,16 +186,17 @@ impl Annals {
         }
         *state = CatalogueState { catalogue, generation, suspended: false };
         let _ = files.remove_older(vfs, generation);
-        let replayed = ReplayTenant::new(manifest, 1);
+        let replayed = ReplayTenant::new(manifest, &remembered, 1, keys);
         let opening = Opening {
             vfs: &shared.vfs,
             entropy: &*shared.entropy,
             layout,
             root: shared.root,
+            log_salt: shared.log_salt,
             options: &shared.options,
             now: shared.now(),
         };
-        let tenant = Arc::new(TenantShared::open(&opening, number, id.clone(), keys, replayed));
+        let tenant = Arc::new(TenantShared::open(&opening, number, id.clone(), replayed));
         shared.tenants.write().insert(id.clone(), TenantSlot::Open(tenant.clone()));
         Ok(Tenant { shared: shared.clone(), tenant })
     }

@@ -25,7 +25,7 @@ use crate::keys::TenantKeys;
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
-use crate::record::MetricRows;
+use crate::record::{MetricRows, RecordSealer};
 use crate::recover::Opening;
 use crate::replay::{self, ReplayTenant};
 use crate::series_table::SeriesTable;
@@ -38,7 +38,9 @@ pub(crate) struct TenantShared {
     pub(crate) number: TenantNumber,
     pub(crate) id: TenantId,
     pub(crate) root: [u8; 16],
-    pub(crate) keys: TenantKeys,
+    pub(crate) keys: Arc<TenantKeys>,
+    /// What its records are sealed with.
+    pub(crate) records: RecordSealer,
     /// Of the newest manifest that is known to be durable.
     pub(crate) generation: AtomicU64,
     /// As in the change, for those who must not wait for it.
@@ -109,19 +111,22 @@ impl TenantShared {
         opening: &Opening<'_>,
         number: TenantNumber,
         id: TenantId,
-        keys: TenantKeys,
         replayed: ReplayTenant,
     ) -> TenantShared {
-        let Opening { vfs, layout, root, options, .. } = *opening;
-        let ReplayTenant { manifest, generation, heads, batches, names, kinds, epoch, .. } = replayed;
-        let blocks =
-            manifest.blocks.iter().map(|&meta| OpenBlock::new(vfs.clone(), layout, number, meta)).collect();
+        let Opening { vfs, layout, root, options, log_salt, .. } = *opening;
+        let ReplayTenant { keys, manifest, generation, heads, batches, names, kinds, epoch, .. } = replayed;
+        let blocks = manifest
+            .blocks
+            .iter()
+            .map(|&meta| OpenBlock::new(vfs.clone(), layout, number, &keys, meta))
+            .collect();
         // A new epoch: nothing that is written from here on depends on what the log held before.
         let ingest = Ingest::new(0, epoch + 1, names, kinds, Deriver::new(&options.schema));
         TenantShared {
             number,
             id,
             root,
+            records: RecordSealer::new(&keys, log_salt),
             keys,
             generation: AtomicU64::new(generation),
             suspended: AtomicBool::new(false),

@@ -1,6 +1,6 @@
 //! Twin files: a small record that holds its content twice, in numbered generations.
 //!
-//! The catalogue and the manifests are twin files named `<stem>-<generation>`. A file is two equal halves, each
+//! The catalogue, the manifests, and the files of keys are twin files named `<stem>-<generation>`. A file is two equal halves, each
 //! padded with zeros to a multiple of 4 KiB, so that one damaged sector leaves one half whole:
 //!
 //! | offset | bytes | field        | notes                                                    |
@@ -8,9 +8,9 @@
 //! |      0 |     8 | `magic`      | `ANNTWIN1`                                               |
 //! |      8 |     4 | `check`      | CRC-32 of all below up to the content's end              |
 //! |     12 |     2 | `version`    | [`TWIN_VERSION`]                                         |
-//! |     14 |     1 | `role`       | 1 catalogue, 2 manifest                                  |
+//! |     14 |     1 | `role`       | 1 catalogue, 2 manifest, 3 keys, 4 destroyed keys        |
 //! |     15 |     1 | `half`       | 0 or 1                                                   |
-//! |     16 |     4 | `owner`      | the tenant's number; 0 for the catalogue                 |
+//! |     16 |     4 | `owner`      | the tenant's number; 0 where it is no tenant's           |
 //! |     20 |    16 | `root`       | the root's id, so that files of another store are known  |
 //! |     36 |     8 | `generation` | as in the file's name                                    |
 //! |     44 |     4 | `length`     | bytes of content                                         |
@@ -39,6 +39,10 @@ const HALF_ALIGN: usize = 4096;
 pub(crate) enum Role {
     Catalogue,
     Manifest,
+    /// A tenant's data keys, wrapped.
+    Keys,
+    /// What a key store has destroyed.
+    DestroyedKeys,
 }
 
 /// Names one series of generations.
@@ -98,16 +102,25 @@ pub enum TwinError {
 }
 
 impl TwinError {
+    /// Whether it is the disk that refused: a later try may succeed.
+    pub(crate) fn is_io(&self) -> bool {
+        matches!(self, TwinError::Io { .. })
+    }
+
     pub(crate) fn io(path: &Path, source: io::Error) -> TwinError {
         TwinError::Io { path: path.to_owned(), source }
     }
 }
 
 impl Role {
+    const ALL: [Role; 4] = [Role::Catalogue, Role::Manifest, Role::Keys, Role::DestroyedKeys];
+
     fn tag(self) -> u8 {
         match self {
             Role::Catalogue => 1,
             Role::Manifest => 2,
+            Role::Keys => 3,
+            Role::DestroyedKeys => 4,
         }
     }
 
@@ -115,6 +128,8 @@ impl Role {
         match self {
             Role::Catalogue => "catalog",
             Role::Manifest => "manifest",
+            Role::Keys => "keys",
+            Role::DestroyedKeys => "destroyed",
         }
     }
 }
@@ -270,7 +285,7 @@ pub(crate) fn decode_any(bytes: &[u8], path: PathBuf) -> Result<(Role, TwinConte
         let stated = (|| {
             cursor.take(14)?;
             let (tag, _half) = (cursor.u8()?, cursor.u8()?);
-            let role = [Role::Catalogue, Role::Manifest].into_iter().find(|role| role.tag() == tag)?;
+            let role = Role::ALL.into_iter().find(|role| role.tag() == tag)?;
             Some((role, cursor.u32()?))
         })();
         let Some((role, owner)) = stated else { continue };

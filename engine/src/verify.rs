@@ -19,9 +19,12 @@ use annals_vfs::{DirEntryKind, Vfs};
 use crate::catalog::Catalogue;
 use crate::check_block::{Checked, check_block};
 use crate::error::OpenError;
-use crate::keys::{self, KeyError};
-use crate::layout::{Layout, block_file_name, key_file_name};
+use crate::file_keys::{destroyed_keys, key_file_name};
+use crate::key_store::{KeyName, KeyStoreError};
+use crate::keys::{self, KeyError, KeyHolder, TenantKeys};
+use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
+use crate::options::Encryption;
 use crate::quarantine::{self, Quarantined};
 use crate::recover::catalogue_files;
 use crate::tenant::manifest_files;
@@ -87,6 +90,8 @@ pub enum FindingKind {
     Newer,
     /// The disk refused to read it; a later try may succeed.
     Unreadable,
+    /// The keys at hand do not open it: nothing is known to be damaged.
+    Locked,
 }
 
 impl FindingKind {
@@ -102,6 +107,7 @@ impl FindingKind {
             FindingKind::Foreign => "foreign",
             FindingKind::Newer => "newer",
             FindingKind::Unreadable => "unreadable",
+            FindingKind::Locked => "locked",
         }
     }
 }
@@ -115,19 +121,32 @@ pub struct Note {
     pub what: String,
 }
 
-/// Reads every catalogue, manifest, key file, block and log segment of a store.
+/// Reads every catalogue, manifest, key file, block and log segment of a store, with the keys that lie under the root.
 pub fn verify(vfs: Arc<dyn Vfs>, root: &Path) -> Result<Verification, OpenError> {
+    verify_with(vfs, root, &Encryption::Files)
+}
+
+/// The same with the host's key store. With none, what is sealed is not opened: its bytes are compared with their checks,
+/// so that rot is found in a copy of the data that has no keys.
+pub fn verify_with(
+    vfs: Arc<dyn Vfs>,
+    root: &Path,
+    encryption: &Encryption,
+) -> Result<Verification, OpenError> {
     let layout = Layout::new(root);
+    let key_store = encryption.key_store(&vfs, &layout);
     let vfs = &*vfs;
     let mut found = Verification::default();
     let Some((catalogue, id)) = verify_catalogue(vfs, &layout, &mut found)? else { return Ok(found) };
     let live = vfs.is_locked(&layout.lock).unwrap_or(false);
     let mut floors = Vec::new();
     for (number, tenant) in &catalogue.tenants {
-        let looked = verify_tenant(vfs, &layout, id, *number, tenant);
+        let holder = KeyHolder { name: KeyName { store: id, tenant: *number }, store: key_store.as_deref() };
+        let files = matches!(encryption, Encryption::Files);
+        let keys = verify_keys(vfs, &layout, holder, files, tenant, &mut found);
+        let looked = verify_tenant(vfs, &layout, id, *number, tenant, keys.as_ref());
         found.take(looked.found);
         floors.push(looked.floor);
-        verify_keys(vfs, &layout, *number, tenant, &mut found);
     }
     verify_log(vfs, &layout, id, live, &floors, &mut found);
     verify_others(vfs, &layout, &catalogue, live, &mut found);
@@ -186,10 +205,11 @@ fn verify_tenant(
     root: [u8; 16],
     number: TenantNumber,
     id: &TenantId,
+    keys: Option<&TenantKeys>,
 ) -> Looked {
     let files = manifest_files(layout, number);
     for look in 1.. {
-        let (looked, generation) = look_at_tenant(vfs, layout, &files, root, number, id);
+        let (looked, generation) = look_at_tenant(vfs, layout, &files, root, number, id, keys);
         let moved = || files.generations(vfs).is_ok_and(|all| all.last().copied() != generation);
         if look == LOOKS_MAX || looked.found.findings.is_empty() || !moved() {
             return looked;
@@ -205,12 +225,19 @@ fn look_at_tenant(
     root: [u8; 16],
     number: TenantNumber,
     id: &TenantId,
+    keys: Option<&TenantKeys>,
 ) -> (Looked, Option<u64>) {
     let mut found = Verification::default();
     let (manifest, generation) = match load_manifest(vfs, files, root, id) {
         Ok((manifest, twin)) => {
             found.count(vfs, &twin.path);
             report_half(&twin, Some(id), &mut found);
+            if keys.is_some_and(|keys| manifest.remembered.open(keys).is_none()) {
+                let what = "it is not what was sealed with the tenant's keys; restore it from a backup";
+                let lost = "the whole tenant, until this is repaired";
+                let finding = Finding::new(twin.path.clone(), FindingKind::Damaged, what, lost);
+                found.report(Finding { tenant: Some(id.clone()), ..finding });
+            }
             (Some(manifest), Some(twin.generation))
         }
         Err(finding) => {
@@ -223,7 +250,7 @@ fn look_at_tenant(
         found.files += 1;
         found.bytes += meta.bytes;
         let path = layout.block(number, meta.id);
-        for finding in of_block(&path, meta, &check_block(vfs, &path, number, meta)) {
+        for finding in of_block(&path, meta, &check_block(vfs, &path, number, meta, keys)) {
             found.report(Finding { tenant: Some(id.clone()), ..finding });
         }
     }
@@ -410,29 +437,59 @@ fn foreign(path: PathBuf) -> Finding {
     Finding::new(path, FindingKind::Foreign, "it is none of this store's files", "nothing")
 }
 
+/// A tenant's keys, as far as they can be opened. `files`: its key-encryption key is a file under the root.
 fn verify_keys(
     vfs: &dyn Vfs,
     layout: &Layout,
-    number: TenantNumber,
+    holder: KeyHolder<'_>,
+    files: bool,
     id: &TenantId,
     found: &mut Verification,
-) {
-    let path = layout.keys.join(key_file_name(number));
-    found.count(vfs, &path);
-    let (kind, what) = match keys::load(vfs, layout, number) {
-        Ok(_) => return,
-        Err(KeyError::Corrupt { .. }) => {
-            (FindingKind::Damaged, "it is damaged; restore it from a copy".to_owned())
+) -> Option<TenantKeys> {
+    let number = holder.name.tenant;
+    let own = layout.keys.join(key_file_name(number));
+    let mut sealed = false;
+    if let Ok((file, twin)) = keys::load_file(vfs, layout, holder.name) {
+        sealed = file.sealed;
+        found.count(vfs, &twin.path);
+        report_half(&twin, Some(id), found);
+    }
+    if files && sealed {
+        found.count(vfs, &own);
+    }
+    let lost = "the whole tenant, until this is repaired";
+    let finding = match keys::load(vfs, layout, holder) {
+        Ok(keys) => return Some(keys),
+        Err(KeyError::File(error)) => of_twin_error(&error, lost),
+        Err(KeyError::Missing { directory }) => Finding::new(
+            directory,
+            FindingKind::Missing,
+            "there is no key file; restore it from a backup",
+            lost,
+        ),
+        Err(KeyError::Corrupt { path, what }) => Finding::new(path, FindingKind::Damaged, what, lost),
+        Err(KeyError::NoKeyStore { path }) => {
+            let what = "the tenant is sealed and was not opened: of its files only the checks were verified";
+            found.notes.push(Note { path, what: what.to_owned() });
+            return None;
         }
-        Err(KeyError::Unavailable { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            (FindingKind::Missing, "it is not there; restore it from a copy".to_owned())
+        Err(KeyError::Store { path, source: KeyStoreError::Destroyed }) => {
+            let what = "the tenant's key was destroyed: its data cannot be read again";
+            found.notes.push(Note { path, what: what.to_owned() });
+            return None;
         }
-        Err(KeyError::Unavailable { source, .. }) => {
-            (FindingKind::Unreadable, format!("it cannot be read: {source}"))
+        Err(KeyError::Store { path, source }) => {
+            let kind = match &source {
+                KeyStoreError::Missing { .. } => FindingKind::Missing,
+                KeyStoreError::Corrupt { .. } => FindingKind::Damaged,
+                KeyStoreError::Mismatch { .. } => FindingKind::Misplaced,
+                _ => FindingKind::Unreadable,
+            };
+            Finding::new(if files { own } else { path }, kind, &source.to_string(), lost)
         }
     };
-    let lost = "writing to the tenant; what it has can be read";
-    found.report(Finding { tenant: Some(id.clone()), ..Finding::new(path, kind, &what, lost) });
+    found.report(Finding { tenant: Some(id.clone()), ..finding });
+    None
 }
 
 /// What lies where only files of a store should be.
@@ -457,15 +514,24 @@ fn verify_others(
             }
         } else {
             for inner in list(&path) {
-                let ours = matches!(inner.name.as_str(), "b" | "s") || inner.name.starts_with("manifest-");
+                let ours = matches!(inner.name.as_str(), "b" | "s")
+                    || ["manifest-", "keys-"].iter().any(|stem| inner.name.starts_with(stem));
                 if !ours {
                     found.report(foreign(path.join(inner.name)));
                 }
             }
         }
     }
+    let destroyed = destroyed_keys(layout);
+    if let Ok(Some(twin)) = load_settled(vfs, &destroyed) {
+        found.count(vfs, &twin.path);
+        report_half(&twin, None, found);
+    }
     for entry in list(&layout.keys) {
         let path = layout.keys.join(&entry.name);
+        if entry.name.starts_with("destroyed-") {
+            continue;
+        }
         match entry.name.strip_suffix(".key").filter(|stem| is_number(stem)) {
             Some(stem) if numbers.contains(stem) => {}
             Some(_) if live => {}

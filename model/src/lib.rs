@@ -7,6 +7,7 @@
 //!   plan: tiers, late window, rights                                 plan.rs
 //!   block: what the manifest knows of one                            block.rs
 //!   SeriesSource: the one door through which queries see data        source.rs
+//!   Sealer: how parts of files are encrypted                         seal.rs
 //! ```
 //!
 //! ```
@@ -30,6 +31,7 @@ mod matcher;
 mod plan;
 mod sample;
 pub mod schema;
+mod seal;
 mod signal;
 mod source;
 mod time;
@@ -45,6 +47,7 @@ pub use labels::{
 pub use matcher::{Candidates, InvalidMatcher, MatchOp, Matcher, REGEX_BYTES_MAX};
 pub use plan::{Keep, Limits, Plan, Resolution, Rights, Tier};
 pub use sample::{STALE_NAN_BITS, SampleBatch, SeriesKind, is_stale, merge_values};
+pub use seal::{COMMITMENT_BYTES, DataKeys, KeyId, NONCE_BYTES, SEAL_BYTES, Sealer};
 pub use signal::{FieldValue, Pseudonym, Signal, SignalBatch, SignalRow, SignalValue};
 pub use source::{
     Budget, Coverage, LimitExceeded, Missing, QueryLimits, Samples, SelectedSeries, SeriesSource, SourceError,

@@ -9,10 +9,11 @@ use crc32fast::Hasher;
 
 use crate::{BlockIdentity, MAGIC};
 
-const HEADER_BYTES: usize = 64;
+const HEADER_FIRST_BYTES: usize = 64;
+const HEADER_BYTES: usize = 128;
 const ENTRY_BYTES: usize = 32;
-/// Times, counts, `body_check`, `footer_bytes`, `check`, `magic`: what follows the entries.
-const AFTER_ENTRIES_BYTES: usize = 48;
+/// `seal`, times, counts, `body_check`, `footer_bytes`, `check`, `magic`: what follows the entries.
+const AFTER_ENTRIES_BYTES: usize = 64;
 const SECTIONS_MAX: usize = 16;
 const FOOTER_TAG: u8 = 0xff;
 const WHOLE: u64 = u64::MAX;
@@ -39,7 +40,7 @@ impl Frame {
         if BlockContent::from_tag(*bytes.get(10)?).is_none() {
             *bytes.get_mut(10)? = BlockContent::RawMetrics.tag();
         }
-        for zeros in [16..20, 28..32, 56..60] {
+        for zeros in [16..20, 28..32, 56..60, HEADER_FIRST_BYTES..HEADER_BYTES] {
             bytes.get_mut(zeros)?.fill(0);
         }
         let identity = identity(bytes)?;
@@ -58,8 +59,11 @@ impl Frame {
             let check = self.check(section.kind, WHOLE, bytes.get(section.range.clone())?);
             put(bytes, self.footer + 4 + position * ENTRY_BYTES + 4, &check.to_le_bytes())?;
         }
-        let header_check = crc32fast::hash(bytes.get(..HEADER_BYTES - 4)?);
-        put(bytes, HEADER_BYTES - 4, &header_check.to_le_bytes())?;
+        for header_bytes in [HEADER_FIRST_BYTES, HEADER_BYTES] {
+            let check = crc32fast::hash(bytes.get(..header_bytes - 4)?);
+            put(bytes, header_bytes - 4, &check.to_le_bytes())?;
+        }
+        put(bytes, self.footer + 4 + self.sections.len() * ENTRY_BYTES, &[0; 16])?;
         let end = bytes.len();
         let body_check = crc32fast::hash(bytes.get(..self.footer)?);
         put(bytes, end - 16, &body_check.to_le_bytes())?;
