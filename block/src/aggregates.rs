@@ -17,6 +17,8 @@
 use annals_model::Aggregate;
 use annals_model::bytes::{Cursor, PutBytes};
 
+use crate::container::{ContainerWriter, Part, SectionKind};
+
 use crate::codec::ints::{Decoding, Effort};
 use crate::codec::kernel::Level;
 use crate::codec::values::{self, ValueEncoder};
@@ -94,4 +96,77 @@ impl Page {
             correction: value(correction)?,
         })
     }
+}
+
+/// Collects pages while chunks are added.
+#[derive(Default)]
+pub(crate) struct AggregateWriter {
+    page: Page,
+    data: Vec<u8>,
+    /// Bytes and check of each page.
+    pages: Vec<(u64, u32)>,
+}
+
+impl AggregateWriter {
+    /// Adds the next chunk's aggregate.
+    pub(crate) fn push(
+        &mut self,
+        aggregate: Option<&Aggregate>,
+        encoder: &mut ValueEncoder,
+        container: &mut ContainerWriter,
+    ) {
+        self.page.push(aggregate);
+        if self.page.len() == PAGE_CHUNKS {
+            self.end_page(encoder, container);
+        }
+    }
+
+    fn end_page(&mut self, encoder: &mut ValueEncoder, container: &mut ContainerWriter) {
+        let start = self.data.len();
+        self.page.encode(encoder, &mut self.data);
+        let ordinal = self.pages.len() as u64;
+        let check = container.seal_part(SectionKind::Aggregates, ordinal, &mut self.data, start);
+        self.pages.push(((self.data.len() - start) as u64, check));
+    }
+
+    /// The sections `aggregates` and `pages`.
+    pub(crate) fn finish(
+        mut self,
+        encoder: &mut ValueEncoder,
+        container: &mut ContainerWriter,
+    ) -> (Vec<u8>, Vec<u8>) {
+        if self.page.len() > 0 {
+            self.end_page(encoder, container);
+        }
+        let mut directory = Vec::new();
+        directory.put_varint(self.pages.len() as u64);
+        self.pages.iter().for_each(|&(bytes, _)| directory.put_varint(bytes));
+        self.pages.iter().for_each(|&(_, check)| directory.put_u32(check));
+        (self.data, directory)
+    }
+}
+
+/// Reads the `pages` section of a block of so many chunks; says what is wrong where it is not one.
+pub(crate) fn parse_pages(bytes: &[u8], chunks: usize, data_bytes: u64) -> Result<Vec<Part>, &'static str> {
+    const SHORT: &str = "it ends within a page";
+    let mut cursor = Cursor::new(bytes);
+    let count = cursor.count(5).ok_or(SHORT)?;
+    if count != chunks.div_ceil(PAGE_CHUNKS) {
+        return Err("not as many pages as its chunks take");
+    }
+    let mut pages = Vec::with_capacity(count);
+    let mut offset = 0u64;
+    for ordinal in 0..count as u64 {
+        let bytes = cursor.varint().ok_or(SHORT)?;
+        let end = offset.checked_add(bytes).filter(|&end| end <= data_bytes).ok_or("a page too long")?;
+        pages.push(Part { kind: SectionKind::Aggregates, ordinal, offset, bytes: bytes as usize, check: 0 });
+        offset = end;
+    }
+    for page in &mut pages {
+        page.check = cursor.u32().ok_or(SHORT)?;
+    }
+    if offset != data_bytes || !cursor.is_empty() {
+        return Err("pages do not fill their section");
+    }
+    Ok(pages)
 }

@@ -39,10 +39,10 @@
 //! |     4 | `magic`        | `ANBE`                                                                        |
 //!
 //! Little-endian. A sealed section, or part of one, is stored as `SEAL_BYTES` more than it has plain; the sections
-//! `stamps`, `values` and `rows` consist of such parts. Apart from the two of the header and `body_check`, every check is the CRC-32 of tenant (4), day (4),
-//! sequence (8), content (1), section kind (1), part ordinal (8; all ones for a section as a whole) and the
-//! bytes as they are stored, so that intact bytes of another block, section or part do not pass. Every byte
-//! of the file is under a check.
+//! `stamps`, `values`, `aggregates` and `rows` consist of such parts. Apart from the two of the header and `body_check`,
+//! every check is the CRC-32 of tenant (4), day (4), sequence (8), content (1), section kind (1), part ordinal (8; all
+//! ones for a section as a whole) and the bytes as they are stored, so that intact bytes of another block, section or part
+//! do not pass. Every byte of the file is under a check.
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ pub(crate) enum SectionKind {
     Stamps = 1,
     /// Chunks of values.
     Values = 2,
-    /// Kept for aggregates per chunk.
+    /// Pages of what chunks come to.
     Aggregates = 3,
     /// Where each column of timestamps is.
     Columns = 4,
@@ -112,6 +112,8 @@ pub(crate) enum SectionKind {
     Series = 7,
     /// The check of each chunk.
     Checks = 8,
+    /// Where each page of aggregates is.
+    Pages = 9,
     /// Schemas of signal kinds.
     Schemas = 16,
     /// Where each group of rows is.
@@ -120,7 +122,7 @@ pub(crate) enum SectionKind {
     Rows = 18,
 }
 
-const SECTION_KINDS: [SectionKind; 11] = [
+const SECTION_KINDS: [SectionKind; 12] = [
     SectionKind::Stamps,
     SectionKind::Values,
     SectionKind::Aggregates,
@@ -129,6 +131,7 @@ const SECTION_KINDS: [SectionKind; 11] = [
     SectionKind::Labels,
     SectionKind::Series,
     SectionKind::Checks,
+    SectionKind::Pages,
     SectionKind::Schemas,
     SectionKind::Groups,
     SectionKind::Rows,
@@ -137,7 +140,10 @@ const SECTION_KINDS: [SectionKind; 11] = [
 impl SectionKind {
     /// Whether it consists of parts that are sealed and checked one by one.
     fn is_in_parts(self) -> bool {
-        matches!(self, SectionKind::Stamps | SectionKind::Values | SectionKind::Rows)
+        matches!(
+            self,
+            SectionKind::Stamps | SectionKind::Values | SectionKind::Aggregates | SectionKind::Rows
+        )
     }
 
     /// Its name in errors and listings.
@@ -151,6 +157,7 @@ impl SectionKind {
             SectionKind::Labels => "labels",
             SectionKind::Series => "series",
             SectionKind::Checks => "checks",
+            SectionKind::Pages => "pages",
             SectionKind::Schemas => "schemas",
             SectionKind::Groups => "groups",
             SectionKind::Rows => "rows",

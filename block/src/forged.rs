@@ -96,6 +96,8 @@ fn forged_metric_indexes_never_panic() {
         SectionKind::Checks,
         SectionKind::Values,
         SectionKind::Stamps,
+        SectionKind::Aggregates,
+        SectionKind::Pages,
     ];
     for kind in kinds {
         for _ in 0..FORGERIES {
@@ -209,10 +211,12 @@ fn forged_data_never_panics() {
     writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values).expect("valid");
     let ours = writer.finish().expect("small").expect("not empty").bytes;
     let container = Container::open(Sealed::new(ours), identity(content), content, "ours").expect("ours");
-    // One chunk and one column: their checks are all there is in `checks`, and the end of `columns`.
-    for (data, directory) in
-        [(SectionKind::Values, SectionKind::Checks), (SectionKind::Stamps, SectionKind::Columns)]
-    {
+    // One chunk, one column and one page: their checks are all there is in `checks`, and the end of the others.
+    for (data, directory) in [
+        (SectionKind::Values, SectionKind::Checks),
+        (SectionKind::Stamps, SectionKind::Columns),
+        (SectionKind::Aggregates, SectionKind::Pages),
+    ] {
         for _ in 0..FORGERIES * 3 {
             let forged = container.forge(data, |bytes| {
                 for _ in 0..1 + rng.next() % 4 {
@@ -389,4 +393,39 @@ fn intact_chunks_of_another_tenant_or_place_do_not_pass() {
     });
     let swapped = Container::open(Sealed::new(swapped), ours, content, "x").expect("the frame fits");
     assert_eq!(read(swapped.forge(SectionKind::Checks, |checks| checks.rotate_left(4))), (0, 2));
+}
+
+/// Checks that fit, pages that can be read, and an aggregate that is not that of its chunk.
+#[test]
+fn an_aggregate_that_is_not_that_of_its_chunk_is_damage() {
+    let ours = block_of_values(&[1.0, 5.0, 2.0]);
+    let theirs = block_of_values(&[1.0, 6.0, 2.0]);
+    assert!(open(&ours).verify().is_empty());
+    let part = |kind: SectionKind| container_of(&theirs).section(kind).expect("sound");
+    let (aggregates, pages) = (part(SectionKind::Aggregates), part(SectionKind::Pages));
+    let forged = container_of(&ours).forge(SectionKind::Aggregates, |bytes| *bytes = aggregates);
+    let forged = container_of(&forged).forge(SectionKind::Pages, |bytes| *bytes = pages);
+    let found = open(&forged).verify();
+    assert!(found.iter().any(|damage| damage.to_string().contains("aggregate")), "{found:?}");
+}
+
+fn block_of_values(values: &[f64]) -> Vec<u8> {
+    let content = BlockContent::RawMetrics;
+    let mut writer = MetricBlockWriter::new(identity(content), LSNS, 0, ChunkAge::Fresh);
+    let start = identity(content).id.day.range().start.0;
+    let stamps: Vec<i64> = (1..=values.len() as i64).map(|i| start + i).collect();
+    let labels = LabelSet::from_pairs([("a", "b")]).expect("valid");
+    writer.add_series(&labels, SeriesKind::Gauge, &stamps, values).expect("valid");
+    writer.finish().expect("small").expect("not empty").bytes
+}
+
+fn container_of(bytes: &[u8]) -> Container {
+    let content = BlockContent::RawMetrics;
+    Container::open(Sealed::new(bytes.to_vec()), identity(content), content, "a block")
+        .expect("a sound frame")
+}
+
+fn open(bytes: &[u8]) -> MetricBlock {
+    MetricBlock::open(Sealed::new(bytes.to_vec()), identity(BlockContent::RawMetrics), "a block")
+        .expect("a sound frame")
 }

@@ -11,6 +11,7 @@ use annals_vfs::Sealed;
 
 use self::frame::Frame;
 use crate::BlockIdentity;
+use crate::aggregates::{PAGE_CHUNKS, Page, parse_pages};
 use crate::codec::ints::{self, Decoding, IntEncoder};
 use crate::codec::kernel::Level;
 use crate::codec::values::{self, ValueEncoder};
@@ -61,6 +62,8 @@ pub fn encode_numbers(numbers: &[i64], age: ChunkAge) -> Vec<u8> {
 pub fn read_index(bytes: &[u8], count: u32) {
     let _ = parse_schemas(bytes);
     let _ = parse_groups(bytes, Day(0), bytes.len() as u64);
+    let _ = parse_pages(bytes, count as usize, bytes.len() as u64);
+    let _ = Page::default().decode(bytes, (count as usize).min(PAGE_CHUNKS), &mut Decoding::default());
     if let Ok(symbols) = Symbols::parse(bytes, bytes.len() * 64) {
         assert!(
             (0..symbols.len() as u32)
@@ -190,7 +193,11 @@ fn put_part_checks(bytes: &mut [u8], frame: &Frame) -> Option<()> {
     let table = SeriesTable::parse(series, stored, columns, values.len() as u64).ok()?;
     let chunks = (0..table.len() as u32).filter_map(|ordinal| table.chunks(ordinal)).flatten();
     let parts: Vec<Part> = chunks.map(|chunk| chunk.part).collect();
-    put(bytes, checks.start, values.start, &parts)
+    put(bytes, checks.start, values.start, &parts)?;
+    let (directory, aggregates) = (range(SectionKind::Pages)?, range(SectionKind::Aggregates)?);
+    let stored = bytes.get(directory.clone())?;
+    let pages = parse_pages(stored, table.chunk_count(), aggregates.len() as u64).ok()?;
+    put(bytes, directory.end - pages.len() * 4, aggregates.start, &pages)
 }
 
 /// The names of the vector levels that this machine has, widest last.

@@ -185,12 +185,12 @@ impl LabelIndex {
         // What a matcher says of the candidates is what it says where it is not negated.
         let positive = wanted == matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex);
         let candidates = if positive { matcher.candidates() } else { Candidates::All };
-        let ranges = match candidates {
+        let ranges: Vec<Range<u32>> = match candidates {
             Candidates::Exact(texts) => texts.iter().map(|text| self.starting_at(name, text, 1)).collect(),
             Candidates::Prefixes(prefixes) => {
                 prefixes.iter().map(|prefix| self.starting_at(name, prefix, u32::MAX)).collect()
             }
-            Candidates::All => vec![name.first_pair..name.first_pair + name.pairs],
+            Candidates::All => std::iter::once(name.first_pair..name.first_pair + name.pairs).collect(),
         };
         for pair in ranges.into_iter().flatten() {
             let (_, value) = self.pair(pair).ok_or("a value that is no symbol")?;

@@ -4,7 +4,7 @@
 //!   MetricBlockWriter ─► EncodedBlock ─► (published by the caller) ─► MetricBlock
 //!   SignalBlockWriter ─►   bytes, meta                            ─► SignalBlock
 //!
-//!   header │ data: stamps, values / rows │ index: columns, symbols, labels, series / groups │ footer
+//!   header │ data: stamps, values, aggregates / rows │ index: columns, symbols, labels, series, pages / groups │ footer
 //! ```
 //!
 //! - The frame (`container.rs`): identity, feature bits, sections, and a check over every byte. Each check
@@ -41,6 +41,7 @@
 //! ```
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod aggregates;
 mod codec;
 mod columns;
 mod container;
@@ -53,6 +54,7 @@ pub mod fuzzing;
 mod labels;
 mod metric_block;
 mod metric_writer;
+mod pieces;
 mod rows;
 mod schemas;
 mod scratch;

@@ -6,15 +6,18 @@
 
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use annals_model::{BlockContent, BlockMeta, DataKeys, KeyId, LabelSet, Matcher, SeriesKind, TimeRange};
+use annals_model::{
+    Aggregate, BlockContent, BlockMeta, DataKeys, KeyId, LabelSet, Matcher, SeriesKind, TimeRange,
+};
 use annals_vfs::Sealed;
 use roaring::RoaringBitmap;
 
 use crate::codec::kernel::Level;
 use crate::codec::values;
 use crate::columns::parse_columns;
-use crate::container::{Container, SectionKind};
+use crate::container::{Container, Part, SectionKind};
 use crate::error::{BlockError, BlockIdentity, CodecUse, Damage, Findings, SectionInfo};
 use crate::labels::{LabelIndex, membership};
 use crate::scratch::{Scratch, with_scratch};
@@ -26,9 +29,14 @@ use crate::symbols::Symbols;
 pub struct MetricBlock {
     container: Container,
     series_count: u32,
-    labels: OnceLock<LabelIndex>,
-    series: OnceLock<SeriesTable>,
+    labels: OnceLock<Box<LabelIndex>>,
+    series: OnceLock<Box<SeriesTable>>,
+    pages: OnceLock<Vec<Part>>,
+    /// Tells it from every other opened block of this process, for what threads keep of it.
+    number: u64,
 }
+
+static OPENED: AtomicU64 = AtomicU64::new(0);
 
 impl MetricBlock {
     /// Opens a block from its file's bytes; `name` is the file's, for errors.
@@ -42,7 +50,14 @@ impl MetricBlock {
             .ok_or_else(|| {
                 container.corrupt(SectionKind::Series, None, "more series than its table has room for")
             })?;
-        Ok(MetricBlock { container, series_count, labels: OnceLock::new(), series: OnceLock::new() })
+        Ok(MetricBlock {
+            container,
+            series_count,
+            labels: OnceLock::new(),
+            series: OnceLock::new(),
+            pages: OnceLock::new(),
+            number: OPENED.fetch_add(1, Ordering::Relaxed),
+        })
     }
 
     /// Gives it the keys of its tenant and content; none where the tenant's blocks are not sealed. Until then nothing of a
@@ -198,6 +213,7 @@ impl MetricBlock {
         let (mut timestamps, mut values) = (Vec::new(), Vec::new());
         for ordinal in 0..self.series_count {
             let mut digest = None;
+            let kind = table.head(ordinal).map(|(kind, _)| kind);
             // Where no label can be read at all, that was said.
             match self.labels(ordinal) {
                 Err(error) if labels_whole => found.add_for(ordinal, None, 0, Damage::of(&error, whole)),
@@ -224,7 +240,9 @@ impl MetricBlock {
                 });
                 let ascends = || timestamps.iter().zip(timestamps.iter().skip(1)).all(|(a, b)| a < b);
                 let sound = match read {
-                    Ok(()) if ascends() && timestamps.len() == chunk.column.count => Ok(()),
+                    Ok(()) if ascends() && timestamps.len() == chunk.column.count => {
+                        self.verify_aggregate(kind, &chunk, &timestamps, &values)
+                    }
                     Ok(()) => {
                         let part = chunk.column.part;
                         Err(self.container.corrupt(part.kind, Some(part.ordinal), "timestamps do not ascend"))
@@ -240,6 +258,23 @@ impl MetricBlock {
             let what = "not as many samples as the footer says";
             found.add(Damage::of(&self.container.corrupt(SectionKind::Series, None, what), whole));
         }
+    }
+
+    /// Whether a chunk's aggregate is what its samples come to.
+    fn verify_aggregate(
+        &self,
+        kind: Option<SeriesKind>,
+        chunk: &Chunk,
+        timestamps: &[i64],
+        values: &[f64],
+    ) -> Result<(), BlockError> {
+        let Some(kind) = kind else { return Ok(()) };
+        let found = with_scratch(|scratch| self.aggregate(chunk, scratch))?;
+        if found != Aggregate::of(kind, timestamps, values) {
+            let what = "an aggregate is not that of its chunk";
+            return Err(self.container.corrupt(SectionKind::Aggregates, Some(chunk.part.ordinal), what));
+        }
+        Ok(())
     }
 
     /// The sections and their sizes, header and footer included.
@@ -280,7 +315,7 @@ impl MetricBlock {
     }
 
     /// Appends a chunk's samples in a range; on error, nothing.
-    fn read_chunk(
+    pub(crate) fn read_chunk(
         &self,
         chunk: &Chunk,
         range: TimeRange,
@@ -288,12 +323,13 @@ impl MetricBlock {
         timestamps: &mut Vec<i64>,
         values: &mut Vec<f64>,
     ) -> Result<(), BlockError> {
-        let Scratch { copy, stamps, decoding } = scratch;
+        let Scratch { copy, decoding, columns, .. } = scratch;
         let column = &chunk.column;
-        self.container.copy_part(column.part, copy)?;
-        column
-            .decode(copy, decoding, stamps)
-            .map_err(|what| self.container.corrupt(SectionKind::Stamps, Some(column.part.ordinal), what))?;
+        let stamps = columns.get((self.number, column.part.ordinal), |stamps| {
+            self.container.copy_part(column.part, copy)?;
+            let corrupt = |what| self.container.corrupt(SectionKind::Stamps, Some(column.part.ordinal), what);
+            column.decode(copy, decoding, stamps).map_err(corrupt)
+        })?;
         let positions: Range<usize> = stamps.partition_point(|&stamp| stamp <= range.start.0)
             ..stamps.partition_point(|&stamp| stamp <= range.end.0);
         let taken = stamps.get(positions.clone()).unwrap_or_default();
@@ -315,8 +351,24 @@ impl MetricBlock {
         self.series_table()?.head(ordinal).ok_or_else(|| self.no_such(ordinal))
     }
 
-    fn chunks(&self, ordinal: u32) -> Result<impl Iterator<Item = Chunk> + '_, BlockError> {
+    pub(crate) fn chunks(&self, ordinal: u32) -> Result<impl Iterator<Item = Chunk> + '_, BlockError> {
         self.series_table()?.chunks(ordinal).ok_or_else(|| self.no_such(ordinal))
+    }
+
+    pub(crate) fn chunk_count(&self) -> Result<usize, BlockError> {
+        self.series_table().map(SeriesTable::chunk_count)
+    }
+
+    pub(crate) fn container(&self) -> &Container {
+        &self.container
+    }
+
+    pub(crate) fn pages(&self) -> &OnceLock<Vec<Part>> {
+        &self.pages
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     fn no_such(&self, ordinal: u32) -> BlockError {
@@ -340,7 +392,7 @@ impl MetricBlock {
         let index = LabelIndex::parse(bytes, symbols, self.series_count)
             .map_err(|what| self.container.corrupt(SectionKind::Labels, None, what))?;
         // Another thread may have been faster; either result is the same.
-        Ok(self.labels.get_or_init(|| index))
+        Ok(self.labels.get_or_init(|| Box::new(index)))
     }
 
     fn series_table(&self) -> Result<&SeriesTable, BlockError> {
@@ -360,6 +412,6 @@ impl MetricBlock {
         if table.len() as u64 != container.meta().series {
             return Err(corrupt("not as many series as the footer says"));
         }
-        Ok(self.series.get_or_init(|| table))
+        Ok(self.series.get_or_init(|| Box::new(table)))
     }
 }

@@ -6,10 +6,11 @@
 //!   finish ──── symbols, pairs, postings, series ─► the block
 //! ```
 
-use annals_model::{BlockContent, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp};
+use annals_model::{Aggregate, BlockContent, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp};
 use hashbrown::HashMap;
 
 use crate::FixedHash;
+use crate::aggregates::AggregateWriter;
 use crate::codec::ints::Effort;
 use crate::codec::pack::MINI;
 use crate::codec::values::ValueEncoder;
@@ -70,6 +71,7 @@ pub struct MetricBlockWriter {
     columns: ColumnWriter,
     values: Vec<u8>,
     checks: Vec<u8>,
+    aggregates: AggregateWriter,
     symbols: Interner,
     pairs: HashMap<(u32, u32), u32, FixedHash>,
     runs: Vec<PairRuns>,
@@ -98,6 +100,7 @@ impl MetricBlockWriter {
             columns: ColumnWriter::new(),
             values: Vec::new(),
             checks: Vec::new(),
+            aggregates: AggregateWriter::default(),
             symbols: Interner::default(),
             pairs: HashMap::default(),
             runs: Vec::new(),
@@ -136,6 +139,8 @@ impl MetricBlockWriter {
             let chunk = (self.checks.len() / 4) as u64;
             let check = self.container.seal_part(SectionKind::Values, chunk, &mut self.values, start);
             self.checks.extend(check.to_le_bytes());
+            let aggregate = Aggregate::of(kind, stamps, values);
+            self.aggregates.push(aggregate.as_ref(), &mut self.encoder, &mut self.container);
             // At most 2^16 values of 8 bytes.
             chunks.push((column, (self.values.len() - start) as u32));
         }
@@ -194,16 +199,19 @@ impl MetricBlockWriter {
         if !fits(&table) || !fits(&labels) {
             return Err(WriteError::TooMany { what: "bytes of labels", max: u64::from(u32::MAX) });
         }
-        let mut container = self.container;
-        let mut squeezer = self.encoder.ints.squeezer;
+        let (mut container, mut encoder) = (self.container, self.encoder);
         let (stamps, columns) = self.columns.finish(&mut container);
+        let (aggregates, pages) = self.aggregates.finish(&mut encoder, &mut container);
+        let mut squeezer = encoder.ints.squeezer;
         container.put_data(SectionKind::Stamps, &stamps);
         container.put_data(SectionKind::Values, &self.values);
+        container.put_data(SectionKind::Aggregates, &aggregates);
         container.put_index(SectionKind::Columns, &columns, &mut squeezer);
         container.put_folded(SectionKind::Symbols, &symbols, text_bytes, &mut squeezer);
         container.put_index(SectionKind::Labels, &labels, &mut squeezer);
         container.put_index(SectionKind::Series, &table, &mut squeezer);
         container.put_data(SectionKind::Checks, &self.checks);
+        container.put_data(SectionKind::Pages, &pages);
         Ok(Some(container.finish(Totals {
             time: TimeRange::new(Timestamp(first - 1), Timestamp(last)),
             series: self.series.len() as u64,

@@ -4,6 +4,9 @@
 //! |-------:|----------|------------------------------------------------------------------------------|
 //! | varint | `count`  | then per series:                                                             |
 //! |      1 | `kind`   | `SeriesKind::tag`                                                            |
+//! |      1 | `form`   | bits 0 to 2: what its chunks are: 0 doubles (1 histograms, 2 rollups, 3 columns of  |
+//! |        |          | events, kept for blocks that say so in their required features); bit 3: start |
+//! |        |          | times, bit 4: metadata follow; zero but in such blocks                        |
 //! | varint | `pairs`  | how many labels; then the number of each pair, ascending, as the difference  |
 //! |        |          | to the one before (the first as it is)                                       |
 //! | varint | `chunks` | how many, at least one; then per chunk:                                      |
@@ -20,12 +23,15 @@ use annals_model::bytes::{Cursor, PutBytes};
 use crate::columns::Column;
 use crate::container::{Part, SectionKind};
 
-/// What an entry takes at least: kind, number of pairs, number of chunks, and one chunk of two numbers.
-pub(crate) const SERIES_ENTRY_BYTES_MIN: u64 = 5;
+/// What an entry takes at least: kind, form, number of pairs, number of chunks, and one chunk of two numbers.
+pub(crate) const SERIES_ENTRY_BYTES_MIN: u64 = 6;
+/// Chunks of doubles, and nothing else.
+const FORM_DOUBLES: u8 = 0;
 
 /// Appends a series' entry: kind, pairs (ascending), chunks (column, bytes).
 pub(crate) fn put_series(kind: SeriesKind, pairs: &[u32], chunks: &[(u32, u32)], out: &mut Vec<u8>) {
     out.put_u8(kind.tag());
+    out.put_u8(FORM_DOUBLES);
     out.put_varint(pairs.len() as u64);
     let mut before = 0;
     for &pair in pairs {
@@ -107,6 +113,11 @@ impl SeriesTable {
         Ok(SeriesTable { bytes, checks, columns, entries })
     }
 
+    /// How many chunks there are.
+    pub(crate) fn chunk_count(&self) -> usize {
+        self.checks.len() / 4
+    }
+
     /// How many series there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -121,6 +132,7 @@ impl SeriesTable {
     pub(crate) fn head(&self, ordinal: u32) -> Option<(SeriesKind, Vec<u32>)> {
         let mut cursor = self.entry(ordinal)?.1;
         let kind = SeriesKind::from_tag(cursor.u8()?)?;
+        cursor.u8().filter(|&form| form == FORM_DOUBLES)?;
         let count = cursor.count(1)?;
         let mut pairs = Vec::with_capacity(count);
         let mut pair = 0u32;
@@ -184,6 +196,7 @@ impl Iterator for Chunks<'_> {
 
 fn skip_pairs(cursor: &mut Cursor<'_>) -> Option<()> {
     SeriesKind::from_tag(cursor.u8()?)?;
+    cursor.u8().filter(|&form| form == FORM_DOUBLES)?;
     for _ in 0..cursor.count(1)? {
         cursor.varint()?;
     }

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
+use annals_block::MetricBlock;
 use annals_model::{
-    BlockContent, Budget, Coverage, LabelSet, Matcher, Missing, Samples, SelectedSeries, SeriesKind,
+    BlockContent, Budget, Coverage, LabelSet, Matcher, Missing, Pieces, Samples, SelectedSeries, SeriesKind,
     SourceError, TimeRange, Timestamp, merge_values,
 };
 use annals_vfs::planted::{Bug, planted};
@@ -253,8 +254,95 @@ impl SelectedSeries for Selected {
         Ok(())
     }
 
+    fn read_pieces(
+        &self,
+        index: usize,
+        whole: &dyn Fn(TimeRange) -> bool,
+        budget: &Budget,
+        into: &mut Pieces,
+    ) -> Result<(), SourceError> {
+        into.clear();
+        let Some(found) = self.series.get(index) else { return Ok(()) };
+        let Some(parts) = self.apart(found) else {
+            // What one part holds another may replace or add to.
+            self.read(index, budget, &mut into.samples)?;
+            into.push_samples_since(0);
+            return Ok(());
+        };
+        for part in parts {
+            match part {
+                Part::Block(block, metrics, ordinal) => {
+                    match metrics.samples_in_pieces(ordinal, self.range, whole) {
+                        Ok(samples) => budget.charge_samples(samples)?,
+                        Err(error) => {
+                            into.samples.missing.push(block.missing(error.to_string()));
+                            continue;
+                        }
+                    }
+                    let mut missing = std::mem::take(&mut into.samples.missing);
+                    metrics.read_pieces(ordinal, self.range, whole, into, &mut |range, error| {
+                        missing.push(Missing { range, why: error.to_string() });
+                    });
+                    into.samples.missing = missing;
+                }
+                Part::Head(timestamps, values) => {
+                    budget.charge_samples(timestamps.len() as u64)?;
+                    let first = into.samples.values.len();
+                    into.samples.timestamps.extend_from_slice(timestamps);
+                    into.samples.values.extend_from_slice(values);
+                    into.push_samples_since(first);
+                }
+                Part::Missing(missing) => into.samples.missing.push(missing),
+            }
+        }
+        if planted(Bug::DamageNotReported) {
+            into.samples.missing.clear();
+        }
+        Ok(())
+    }
+
     fn coverage(&self) -> &Coverage {
         &self.coverage
+    }
+}
+
+/// Where some of a series' samples are.
+enum Part<'a> {
+    Block(&'a OpenBlock, &'a MetricBlock, u32),
+    Head(&'a [i64], &'a [f64]),
+    Missing(Missing),
+}
+
+impl Selected {
+    /// The parts of a series in time order, where no two of them reach into each other's time.
+    fn apart<'a>(&'a self, found: &'a Found) -> Option<Vec<Part<'a>>> {
+        let mut parts: Vec<(TimeRange, Part<'a>)> = Vec::new();
+        for &(block, ordinal) in &found.in_blocks {
+            let Some(block) = self.blocks.get(block as usize) else { continue };
+            match block.metrics() {
+                Ok(metrics) => match metrics.extent(ordinal) {
+                    Ok(extent) => parts.push((extent, Part::Block(block, metrics, ordinal))),
+                    Err(error) => {
+                        let missing = block.missing(error.to_string());
+                        parts.push((TimeRange::EMPTY, Part::Missing(missing)));
+                    }
+                },
+                Err(missing) => parts.push((TimeRange::EMPTY, Part::Missing(missing))),
+            }
+        }
+        for (timestamps, values) in &found.in_heads {
+            if let (Some(&first), Some(&last)) = (timestamps.first(), timestamps.last()) {
+                let extent = TimeRange::new(Timestamp(first.saturating_sub(1)), Timestamp(last));
+                parts.push((extent, Part::Head(timestamps, values)));
+            }
+        }
+        parts.sort_by_key(|(extent, _)| (extent.start, extent.end));
+        let ends = parts.iter().scan(Timestamp::MIN, |end, (extent, part)| {
+            let apart = matches!(part, Part::Missing(_)) || *end <= extent.start;
+            *end = (*end).max(extent.end);
+            Some(apart)
+        });
+        ends.min().unwrap_or(true).then(|| parts.into_iter().map(|(_, part)| part).collect())
     }
 }
 

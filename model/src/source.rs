@@ -6,11 +6,13 @@
 //! ```text
 //!   evaluator ── select(matchers, range, budget) ──► SelectedSeries: labels and kinds, in label order
 //!             ── read(index, &mut Samples) ────────► timestamps ascending, values; missing parts named
+//!             ── read_pieces(index, whole, ..) ────► the same, but runs that no window cuts come as aggregates
 //! ```
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::{LabelSet, Matcher, SeriesKind, TimeRange, Timestamp};
+use crate::{Aggregate, LabelSet, Matcher, SeriesKind, TimeRange, Timestamp};
 
 /// Where series come from: a tenant's blocks and head, or a test's vectors.
 pub trait SeriesSource: Send + Sync {
@@ -78,6 +80,22 @@ pub trait SelectedSeries: Send + Sync {
     /// Replaces `into` by the series' samples in the selected range: merged, ascending, one per stamp.
     fn read(&self, index: usize, budget: &Budget, into: &mut Samples) -> Result<(), SourceError>;
 
+    /// Replaces `into` by the series in pieces, in time order. A run of samples that `whole` takes as one, and that no other
+    /// part of the data touches, may come as its aggregate; all else comes as samples.
+    fn read_pieces(
+        &self,
+        index: usize,
+        whole: &dyn Fn(TimeRange) -> bool,
+        budget: &Budget,
+        into: &mut Pieces,
+    ) -> Result<(), SourceError> {
+        let _ = whole;
+        into.clear();
+        self.read(index, budget, &mut into.samples)?;
+        into.push_samples_since(0);
+        Ok(())
+    }
+
     /// What the selection covers as a whole.
     fn coverage(&self) -> &Coverage;
 }
@@ -99,6 +117,42 @@ impl Samples {
         self.timestamps.clear();
         self.values.clear();
         self.missing.clear();
+    }
+}
+
+/// A run of a series' samples.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Piece {
+    /// Samples, by their positions.
+    Samples(Range<usize>),
+    /// What the run comes to.
+    Whole(Aggregate),
+}
+
+/// A series in pieces, reused from read to read.
+#[derive(Debug, Clone, Default)]
+pub struct Pieces {
+    /// What pieces of samples refer to, and what could not be read. Ascending, but with gaps where aggregates are.
+    pub samples: Samples,
+    /// In time order; none touches another.
+    pub pieces: Vec<Piece>,
+}
+
+impl Pieces {
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.samples.clear();
+        self.pieces.clear();
+    }
+
+    /// Makes a piece of the samples from this position on, or lengthens the last piece where it ends there.
+    pub fn push_samples_since(&mut self, first: usize) {
+        let end = self.samples.values.len();
+        match self.pieces.last_mut() {
+            Some(Piece::Samples(last)) if last.end == first => last.end = end,
+            _ if first == end => {}
+            _ => self.pieces.push(Piece::Samples(first..end)),
+        }
     }
 }
 

@@ -63,6 +63,9 @@ impl TimeRange {
     /// The range of all stamps but the very first.
     pub const ALL: TimeRange = TimeRange { start: Timestamp::MIN, end: Timestamp::MAX };
 
+    /// The range without stamps.
+    pub const EMPTY: TimeRange = TimeRange { start: Timestamp(0), end: Timestamp(0) };
+
     /// The range `(start, end]`.
     #[must_use]
     pub fn new(start: Timestamp, end: Timestamp) -> TimeRange {
@@ -85,6 +88,12 @@ impl TimeRange {
     #[must_use]
     pub fn overlaps(self, other: TimeRange) -> bool {
         !self.intersect(other).is_empty()
+    }
+
+    /// Whether all stamps of the other lie in this one.
+    #[must_use]
+    pub fn covers(self, other: TimeRange) -> bool {
+        other.is_empty() || (self.start <= other.start && other.end <= self.end)
     }
 
     /// The stamps that lie in both ranges.

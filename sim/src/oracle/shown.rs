@@ -1,8 +1,8 @@
 //! What a store shows of a tenant, all of it, and how that compares with what it must show.
 
 use annals::{
-    Budget, LabelSet, Missing, QueryLimits, Samples, SelectedSeries, SeriesSource, SignalRow, TenantReader,
-    TimeRange, Timestamp,
+    Aggregate, Budget, LabelSet, Missing, Piece, Pieces, QueryLimits, Samples, SelectedSeries, SeriesSource,
+    SignalRow, TenantReader, TimeRange, Timestamp,
 };
 
 use super::Violation;
@@ -61,6 +61,8 @@ impl Shown {
             {
                 return Err(Violation::new("I5", format!("{labels}: its stamps do not ascend")));
             }
+            agrees_in_pieces(selected, index, &samples, &budget)
+                .map_err(|what| Violation::new("I5", format!("{labels} in pieces: {what}")))?;
             shown.series.push((labels.clone(), samples));
         }
         if !shown.series.is_sorted_by(|a, b| a.0 < b.0) {
@@ -292,5 +294,46 @@ impl Differences {
                 Err(Violation::new(invariant, self.texts.join("; ") + &more))
             }
         }
+    }
+}
+
+/// Whether a series that is read in pieces, every chunk whole that may be, comes to the same as its samples. Where either
+/// says that something is missing, the disk failed in between.
+fn agrees_in_pieces(
+    selected: &dyn SelectedSeries,
+    index: usize,
+    samples: &Samples,
+    budget: &Budget,
+) -> Result<(), String> {
+    let mut pieces = Pieces::default();
+    let read = selected.read_pieces(index, &|_| true, budget, &mut pieces);
+    if read.is_err() || !samples.missing.is_empty() || !pieces.samples.missing.is_empty() {
+        return Ok(());
+    }
+    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    let mut next = 0;
+    for piece in &pieces.pieces {
+        let first = next;
+        next = match piece {
+            Piece::Samples(positions) => first + positions.len(),
+            Piece::Whole(all) => samples.timestamps.partition_point(|&time| time <= all.last_time).max(first),
+        };
+        let theirs = samples.timestamps.get(first..next).zip(samples.values.get(first..next));
+        let (stamps, values) = theirs.ok_or("more samples than there are")?;
+        let same = match piece {
+            Piece::Samples(positions) => {
+                pieces.samples.timestamps.get(positions.clone()) == Some(stamps)
+                    && pieces.samples.values.get(positions.clone()).map(bits) == Some(bits(values))
+            }
+            Piece::Whole(all) => Aggregate::of(selected.kind(index), stamps, values).as_ref() == Some(all),
+        };
+        if !same {
+            return Err(format!("from sample {first} on, {piece:?}"));
+        }
+    }
+    if next == samples.timestamps.len() {
+        Ok(())
+    } else {
+        Err(format!("{next} of {} samples", samples.timestamps.len()))
     }
 }

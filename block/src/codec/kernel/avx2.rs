@@ -35,8 +35,8 @@ impl Vectors for Wide {
         for (row, stored) in rows.iter_mut().zip(stored) {
             // SAFETY: both sides are 32 bytes and need not be aligned; the instructions as for the type.
             unsafe {
-                _mm256_storeu_si256(row.as_mut_ptr().cast(), _mm256_loadu_si256(stored.as_ptr().cast()))
-            };
+                _mm256_storeu_si256(row.as_mut_ptr().cast(), _mm256_loadu_si256(stored.as_ptr().cast()));
+            }
         }
         let mask = u64::MAX.wrapping_shr(64 - width);
         let (groups, _) = out.as_chunks_mut::<WIDE_LANES>();
@@ -67,7 +67,9 @@ pub(super) fn narrow_rows(bytes: &[u8]) -> NarrowRows {
     let (stored, _) = bytes.as_chunks::<{ 4 * NARROW_LANES }>();
     for (row, stored) in rows.iter_mut().zip(stored) {
         // SAFETY: both sides are 32 bytes and need not be aligned; the instructions as for `Wide`.
-        unsafe { _mm256_storeu_si256(row.as_mut_ptr().cast(), _mm256_loadu_si256(stored.as_ptr().cast())) };
+        unsafe {
+            _mm256_storeu_si256(row.as_mut_ptr().cast(), _mm256_loadu_si256(stored.as_ptr().cast()));
+        }
     }
     rows
 }

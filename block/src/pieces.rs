@@ -1,0 +1,109 @@
+//! Reading a series in pieces: chunks as a whole where that is enough, their samples where it is not.
+
+use annals_model::{Aggregate, Piece, Pieces, TimeRange};
+
+use crate::aggregates::{PAGE_CHUNKS, parse_pages};
+use crate::container::{Part, SectionKind};
+use crate::error::BlockError;
+use crate::metric_block::MetricBlock;
+use crate::scratch::{Scratch, with_scratch};
+use crate::series::Chunk;
+
+impl MetricBlock {
+    /// Appends a series in a range, piece by piece in time order; names each damaged chunk, with its times within the
+    /// range.
+    ///
+    /// A chunk that lies in the range and that `whole` takes as one comes as its aggregate, without being decoded, where it
+    /// has one.
+    pub fn read_pieces(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        whole: &dyn Fn(TimeRange) -> bool,
+        into: &mut Pieces,
+        on_damage: &mut dyn FnMut(TimeRange, BlockError),
+    ) {
+        let chunks = match self.chunks(ordinal) {
+            Ok(chunks) => chunks,
+            Err(error) => return on_damage(self.meta().time.intersect(range), error),
+        };
+        with_scratch(|scratch| {
+            for chunk in chunks {
+                let time = chunk.column.range();
+                if !time.overlaps(range) {
+                    continue;
+                }
+                // A damaged page costs time, not the answer.
+                if range.covers(time)
+                    && whole(time)
+                    && let Ok(Some(aggregate)) = self.aggregate(&chunk, scratch)
+                {
+                    into.pieces.push(Piece::Whole(aggregate));
+                    continue;
+                }
+                let first = into.samples.values.len();
+                let (timestamps, values) = (&mut into.samples.timestamps, &mut into.samples.values);
+                if let Err(error) = self.read_chunk(&chunk, range, scratch, timestamps, values) {
+                    on_damage(time.intersect(range), error);
+                }
+                into.push_samples_since(first);
+            }
+        });
+    }
+
+    /// How many samples [`MetricBlock::read_pieces`] decodes at most, where every chunk has an aggregate.
+    pub fn samples_in_pieces(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        whole: &dyn Fn(TimeRange) -> bool,
+    ) -> Result<u64, BlockError> {
+        let chunks = self.chunks(ordinal)?.filter(|chunk| chunk.column.range().overlaps(range));
+        let cost = |chunk: Chunk| {
+            let time = chunk.column.range();
+            if range.covers(time) && whole(time) { 1 } else { chunk.column.count as u64 }
+        };
+        Ok(chunks.map(cost).sum())
+    }
+
+    /// From just before the first sample of a series to its last.
+    pub fn extent(&self, ordinal: u32) -> Result<TimeRange, BlockError> {
+        let mut chunks = self.chunks(ordinal)?;
+        let first = chunks.next().map_or(TimeRange::EMPTY, |chunk| chunk.column.range());
+        let last = chunks.last().map_or(first, |chunk| chunk.column.range());
+        Ok(TimeRange::new(first.start, last.end))
+    }
+
+    /// The aggregate of a chunk, where it has one.
+    pub(crate) fn aggregate(
+        &self,
+        chunk: &Chunk,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Aggregate>, BlockError> {
+        let Scratch { copy, decoding, page, .. } = scratch;
+        let (number, position) =
+            (chunk.part.ordinal / PAGE_CHUNKS as u64, (chunk.part.ordinal % PAGE_CHUNKS as u64) as usize);
+        let pages = self.page_parts()?;
+        let corrupt = |what| self.container().corrupt(SectionKind::Aggregates, Some(number), what);
+        let part = *pages.get(number as usize).ok_or_else(|| corrupt("there is no such page"))?;
+        let chunks = self.chunk_count()? - number as usize * PAGE_CHUNKS;
+        let page = page.get((self.number(), number), |page| {
+            self.container().copy_part(part, copy)?;
+            let decoded = page.decode(copy, chunks.min(PAGE_CHUNKS), decoding);
+            decoded.ok_or_else(|| corrupt("it is not a page of aggregates"))
+        })?;
+        Ok(page.get(position, &chunk.column))
+    }
+
+    fn page_parts(&self) -> Result<&[Part], BlockError> {
+        if let Some(pages) = self.pages().get() {
+            return Ok(pages);
+        }
+        let container = self.container();
+        let bytes = container.section(SectionKind::Pages)?;
+        let data_bytes = container.section_bytes(SectionKind::Aggregates)?;
+        let pages = parse_pages(&bytes, self.chunk_count()?, data_bytes)
+            .map_err(|what| container.corrupt(SectionKind::Pages, None, what))?;
+        Ok(self.pages().get_or_init(|| pages))
+    }
+}
