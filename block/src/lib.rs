@@ -58,6 +58,8 @@ mod pieces;
 mod rows;
 mod schemas;
 mod scratch;
+#[cfg(test)]
+mod sealed_tests;
 mod sealing;
 mod series;
 mod signal_block;

@@ -226,7 +226,9 @@ pub(crate) fn recover(
     now: Timestamp,
 ) -> Result<Recovered, OpenError> {
     let mut log_salt = [0; LOG_SALT_BYTES];
-    entropy.fill(&mut log_salt).map_err(OpenError::io("draw a salt for the log of", &layout.root))?;
+    if !planted(Bug::NonceReused) {
+        entropy.fill(&mut log_salt).map_err(OpenError::io("draw a salt for the log of", &layout.root))?;
+    }
     let loaded = match load(&**vfs, layout, key_store)? {
         Some(mut loaded) => {
             make_durable(&**vfs, layout, &mut loaded)?;

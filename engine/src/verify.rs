@@ -479,17 +479,26 @@ fn verify_keys(
             return None;
         }
         Err(KeyError::Store { path, source }) => {
-            let kind = match &source {
-                KeyStoreError::Missing { .. } => FindingKind::Missing,
-                KeyStoreError::Corrupt { .. } => FindingKind::Damaged,
-                KeyStoreError::Mismatch { .. } => FindingKind::Misplaced,
-                _ => FindingKind::Unreadable,
-            };
-            Finding::new(if files { own } else { path }, kind, &source.to_string(), lost)
+            of_key_store(if files { own.clone() } else { path }, &source, lost)
         }
     };
+    // Where the key file is not even read, the key that wraps it may be damaged too.
+    let wrapping = holder.store.filter(|_| files && finding.path != own);
+    if let Some(Err(source)) = wrapping.map(|store| store.standing(holder.name)) {
+        found.report(Finding { tenant: Some(id.clone()), ..of_key_store(own, &source, lost) });
+    }
     found.report(Finding { tenant: Some(id.clone()), ..finding });
     None
+}
+
+fn of_key_store(path: PathBuf, error: &KeyStoreError, lost: &str) -> Finding {
+    let kind = match error {
+        KeyStoreError::Missing { .. } => FindingKind::Missing,
+        KeyStoreError::Corrupt { .. } => FindingKind::Damaged,
+        KeyStoreError::Mismatch { .. } => FindingKind::Misplaced,
+        _ => FindingKind::Unreadable,
+    };
+    Finding::new(path, kind, &error.to_string(), lost)
 }
 
 /// What lies where only files of a store should be.

@@ -6,18 +6,29 @@ use std::sync::Arc;
 use annals::signals::{Admitter, NameTable, PseudonymKey, builtin, encode_rows};
 use annals::vfs::{SimClock, SimEntropy, SimVfs};
 use annals::{
-    Annals, Background, BatchId, BlockContent, LabelSet, Options, Plan, SampleBatch, SeriesKind, Signal,
-    SignalBatch, SiteName, TenantId, Timestamp,
+    Annals, Background, BatchId, BlockContent, Encryption, LabelSet, Options, Plan, SampleBatch, SeriesKind,
+    Signal, SignalBatch, SiteName, TenantId, Timestamp,
 };
 use annals_block::fuzzing;
 
 pub(crate) const NOW: i64 = 1_790_000_000_000;
 
-/// A small store on a simulated disk: two tenants, blocks of both contents, a log.
+/// A small store on a simulated disk: two tenants, blocks of both contents, a log. Not sealed: mutations would not get
+/// behind the cipher.
 pub(crate) fn store() -> SimVfs {
+    store_with(Encryption::None)
+}
+
+/// The same, sealed.
+pub(crate) fn sealed_store() -> SimVfs {
+    store_with(Encryption::Files)
+}
+
+fn store_with(encryption: Encryption) -> SimVfs {
     let vfs = SimVfs::new();
     let (clock, entropy) = (Arc::new(SimClock::new(NOW)), Arc::new(SimEntropy::new(3)));
-    let options = Options { background: Background::Steps, log_bytes_max: 1 << 20, ..Options::default() };
+    let options =
+        Options { background: Background::Steps, log_bytes_max: 1 << 20, encryption, ..Options::default() };
     let store = Annals::open(Arc::new(vfs.clone()), clock, entropy, Path::new("/data"), options)
         .expect("a new store opens");
     for name in ["one", "two"] {
@@ -71,7 +82,15 @@ fn samples(id: u8) -> SampleBatch {
 
 /// The files of [`store`] whose path holds `part`.
 pub(crate) fn files(part: &str) -> Vec<Vec<u8>> {
-    let vfs = store();
+    files_of(&store(), part)
+}
+
+/// The files of [`sealed_store`] whose path holds `part`.
+pub(crate) fn sealed_files(part: &str) -> Vec<Vec<u8>> {
+    files_of(&sealed_store(), part)
+}
+
+fn files_of(vfs: &SimVfs, part: &str) -> Vec<Vec<u8>> {
     let found = vfs.paths().into_iter().filter(|path| path.to_string_lossy().contains(part));
     found.map(|path| trimmed(vfs.read_file(path).expect("there"))).collect()
 }

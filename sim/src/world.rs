@@ -79,7 +79,7 @@ impl SimRules for Order {
             SimRole::Published
         } else if name.starts_with("manifest-") || name.starts_with("catalog-") {
             SimRole::Manifest
-        } else if name.ends_with(".blk") || name.ends_with(".key") {
+        } else if name.ends_with(".blk") || name.ends_with(".key") || name.starts_with("keys-") {
             SimRole::Sealed
         } else {
             SimRole::Scratch
@@ -102,7 +102,7 @@ impl SimRules for Order {
                 Some(match title {
                     "blocks" if id.contains("-raw-") => directory.join("b").join(format!("{id}.blk")),
                     "blocks" => directory.join("s").join(format!("{id}.blk")),
-                    "tenants" => directory.join("keys").join(format!("{id}.key")),
+                    "tenants" => directory.join("t").join(id).join("keys-00000001"),
                     _ => return None,
                 })
             })

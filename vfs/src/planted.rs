@@ -56,6 +56,8 @@ bugs! {
     BatchIdsForgotten,
     /// A manifest does not hold batch ids.
     BatchIdsNotStored,
+    /// A reopened store seals records with the nonces of the one before.
+    NonceReused,
     /// A damaged frame in the middle of the log counts as its end.
     DamageTakenForTail,
     /// A recovery serves the log's end without making it durable.

@@ -26,6 +26,11 @@ pub(crate) fn catalogue(bytes: &mut [u8]) {
     twin(bytes, 1);
 }
 
+/// The wrapped keys of a tenant.
+pub(crate) fn data_keys(bytes: &mut [u8]) {
+    twin(bytes, 3);
+}
+
 /// A twin file of that role: lengths are clamped, checks recomputed; generation, owner and root stay.
 fn twin(bytes: &mut [u8], role: u8) {
     let half_bytes = (bytes.len() / 2).next_multiple_of(TWIN_ALIGN).min(bytes.len());
@@ -63,15 +68,19 @@ mod tests {
     #[test]
     fn a_repair_leaves_what_the_encoders_wrote_as_it_is() {
         type Repair = fn(&mut [u8]);
-        let kinds: [(&str, Repair); 5] = [
+        let kinds: [(&str, Repair); 6] = [
             ("/manifest-", manifest),
             ("/catalog-", catalogue),
             ("/keys/", key_file),
+            ("/keys-", data_keys),
             (".blk", block),
             ("/wal/", segment),
         ];
         for (part, repair) in kinds {
-            for bytes in seeds::files(part) {
+            let found =
+                if part.starts_with("/keys") { seeds::sealed_files(part) } else { seeds::files(part) };
+            assert!(!found.is_empty(), "{part}");
+            for bytes in found {
                 let mut repaired = bytes.clone();
                 repair(&mut repaired);
                 // A segment says how long it was allocated; the seed ends where it was written.
@@ -93,7 +102,7 @@ mod tests {
             let identity = annals_block::fuzzing::identity(&bytes).expect("a block");
             let footer = bytes.len() - 40;
             bytes[footer] ^= 1;
-            bytes[70] ^= 1;
+            bytes[134] ^= 1;
             block(&mut bytes);
             let sealed = annals::vfs::Sealed::new(bytes);
             let verified = match identity.id.content {

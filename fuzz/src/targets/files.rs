@@ -14,13 +14,19 @@ use crate::seeds;
 
 /// The store that damaged files are put into.
 static STORE: LazyLock<SimVfs> = LazyLock::new(seeds::store);
+/// The store that damaged keys are put into.
+static SEALED: LazyLock<SimVfs> = LazyLock::new(seeds::sealed_store);
 
 /// No store of a few kilobytes has more rows; more would be memory taken for nothing.
 const ROWS_MAX: usize = 1 << 20;
 
 /// Puts `bytes` in place of the newest file whose path holds `part`, and reads everything: alone, then as the writer.
 fn in_store(part: &str, bytes: &[u8]) {
-    let vfs = STORE.snapshot();
+    in_store_of(&STORE, part, bytes);
+}
+
+fn in_store_of(store: &SimVfs, part: &str, bytes: &[u8]) {
+    let vfs = store.snapshot();
     let Some(path) = vfs.paths().into_iter().rfind(|path| path.to_string_lossy().contains(part)) else {
         return;
     };
@@ -80,7 +86,11 @@ pub(super) fn catalogue(bytes: &[u8]) {
 }
 
 pub(super) fn key_file(bytes: &[u8]) {
-    in_store("/keys/", bytes);
+    in_store_of(&SEALED, "/keys/", bytes);
+}
+
+pub(super) fn data_keys(bytes: &[u8]) {
+    in_store_of(&SEALED, "/t/1/keys-", bytes);
 }
 
 pub(super) fn block_in_store(bytes: &[u8]) {

@@ -27,11 +27,12 @@ impl Target {
     /// Whether each case opens a store, which takes a thousand times as long as decoding a text.
     #[must_use]
     pub fn opens_a_store(&self) -> bool {
-        const OPEN: [&str; 9] = [
+        const OPEN: [&str; 10] = [
             "wal_segment",
             "manifest",
             "catalogue",
             "key_file",
+            "data_keys",
             "block_in_store",
             "record",
             "record_roundtrip",
@@ -47,7 +48,7 @@ const fn plain(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) 
 }
 
 /// All targets.
-pub const TARGETS: [Target; 27] = [
+pub const TARGETS: [Target; 28] = [
     Target {
         name: "wal_segment",
         run: files::wal_segment,
@@ -69,8 +70,14 @@ pub const TARGETS: [Target; 27] = [
     Target {
         name: "key_file",
         run: files::key_file,
-        seeds: || seeds::files("/keys/"),
+        seeds: || seeds::sealed_files("/keys/"),
         repair: repair::key_file,
+    },
+    Target {
+        name: "data_keys",
+        run: files::data_keys,
+        seeds: || seeds::sealed_files("/t/1/keys-"),
+        repair: repair::data_keys,
     },
     Target {
         name: "metric_block",

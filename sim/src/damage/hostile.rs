@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annals::vfs::Sealed;
-use annals::{BlockContent, TimeRange};
+use annals::{BlockContent, Encryption, TimeRange};
 use annals_block::{BlockIdentity, MetricBlock, SignalBlock};
 
 use super::judge::identity_of;
@@ -16,7 +16,9 @@ use super::{guarded, in_two};
 use crate::campaign::{Report, Size};
 
 /// A block's header, and how many bytes of it are checked.
-const HEADER_BYTES: usize = 64;
+const HEADER_BYTES: usize = 128;
+/// Its first half has a check of its own.
+const HEADER_FIRST_BYTES: usize = 64;
 /// The tag that stands for the footer in checks.
 const FOOTER_TAG: u8 = 0xff;
 const SECTION_ENTRY_BYTES: usize = 32;
@@ -29,17 +31,17 @@ const NUMBERS: [u64; 10] =
 
 /// Every hostile number in every place where a number may be.
 pub fn run(size: &Size, report: &mut Report) {
-    let small = build(Content::SMALL);
+    let (plain, sealed) = (build(Content::SMALL, Encryption::None), build(Content::SMALL, Encryption::Files));
     let mut cases: Vec<Case> = Vec::new();
     for part in ["/t/1/b/", "/t/1/s/"] {
-        let path = small.files(part).into_iter().next().expect("the store has one");
-        let bytes = small.read(&path);
+        let path = plain.files(part).into_iter().next().expect("the store has one");
+        let bytes = plain.read(&path);
         let identity = identity_of(&bytes).expect("a block");
         cases.extend((0..bytes.len()).map(|at| Case::Block(bytes.clone(), identity, at)));
     }
-    for part in ["/t/1/manifest-", "/catalog-"] {
-        let path = small.files(part).pop().expect("the store has one");
-        let bytes = small.read(&path);
+    for part in ["/t/1/manifest-", "/t/1/keys-", "/catalog-"] {
+        let path = sealed.files(part).pop().expect("the store has one");
+        let bytes = sealed.read(&path);
         cases.extend(
             (TWIN_CHECKED_FROM..bytes.len() / 2).map(|at| Case::Twin(path.clone(), bytes.clone(), at)),
         );
@@ -52,7 +54,7 @@ pub fn run(size: &Size, report: &mut Report) {
         let (case, form) = (&cases[number / (NUMBERS.len() * 2)], number % (NUMBERS.len() * 2));
         let form = Form { number: NUMBERS[form / 2], varint: form % 2 == 0 };
         guarded(&format_args!("{case}: {form:?}"), || {
-            case.read(&small, form);
+            case.read(&sealed, form);
             Ok(())
         })
     };
@@ -150,8 +152,10 @@ pub(super) fn reseal(bytes: &mut [u8], identity: BlockIdentity) {
     if bytes.len() < HEADER_BYTES + 12 {
         return;
     }
-    let header = crc32fast::hash(&bytes[..HEADER_BYTES - 4]);
-    bytes[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&header.to_le_bytes());
+    for header_bytes in [HEADER_FIRST_BYTES, HEADER_BYTES] {
+        let check = crc32fast::hash(&bytes[..header_bytes - 4]);
+        bytes[header_bytes - 4..header_bytes].copy_from_slice(&check.to_le_bytes());
+    }
     let end = bytes.len();
     let number = |bytes: &[u8], at: usize, count: usize| -> Option<usize> {
         let mut word = [0; 8];
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_block_that_nobody_changed_is_resealed_to_itself() {
-        let small = build(Content::SMALL);
+        let small = build(Content::SMALL, Encryption::Files);
         for path in small.files(".blk") {
             let bytes = small.read(&path);
             let mut resealed = bytes.to_vec();

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use annals::Encryption;
+
 use super::change::Change;
 use super::hostile::reseal;
 use super::judge::{identity_of, judge_store, open};
@@ -13,10 +15,12 @@ use crate::campaign::{Report, Size};
 
 /// How many chunks of a section change places, each with each.
 const CHUNKS_MAX: usize = 24;
+/// A block's header.
+const HEADER_BYTES: usize = 128;
 
 /// Swaps files, then chunks.
 pub fn run(size: &Size, report: &mut Report) {
-    let small = build(Content::SMALL);
+    let small = build(Content::SMALL, Encryption::Files);
     let files = live(&small);
     let pairs: Vec<(&Path, &Path)> = files
         .iter()
@@ -32,7 +36,8 @@ pub fn run(size: &Size, report: &mut Report) {
     };
     in_two(size, pairs.len() as u64, &case).add_to(report, "swaps");
 
-    let full = build(Content::FULL);
+    // Plain: whoever has no key must not pass one tenant's chunks for another's either.
+    let full = build(Content::FULL, Encryption::None);
     let swaps = chunk_swaps(&full);
     let count = size.count.unwrap_or(u64::MAX).min(swaps.len() as u64);
     let step = (swaps.len() as u64 / count.max(1)).max(1);
@@ -141,13 +146,8 @@ fn transplants(blocks: &[(PathBuf, Arc<Vec<u8>>)]) -> Vec<Swap> {
             if path == other || !same_kind || mine.id.day != theirs.id.day {
                 continue;
             }
-            // All between header and footer; the footer says the same of both but for the checks.
-            let footer = |bytes: &[u8]| -> usize {
-                let mut word = [0; 4];
-                word.copy_from_slice(&bytes[bytes.len() - 12..bytes.len() - 8]);
-                bytes.len() - u32::from_le_bytes(word) as usize - 12
-            };
-            let body = [&bytes[..64], &from[64..footer(from)], &from[footer(from)..]].concat();
+            // All after the header; the footer says the same of both but for the checks.
+            let body = [&bytes[..HEADER_BYTES], &from[HEADER_BYTES..]].concat();
             let name = format!("{}: the sections of {}", path.display(), other.display());
             swaps.push(Swap { name, block: Arc::new(body) });
         }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use annals::Encryption;
+
 use super::change::Change;
 use super::judge::Target;
 use super::store::{Content, Fixed, build};
@@ -30,9 +32,11 @@ impl Targets {
         all.extend(segments.first().map(|path| Target::segment(full, path)));
         all.extend(segments.iter().rev().take(2).rev().map(|path| Target::segment(full, path)));
         all.extend(
-            ["/t/1/manifest-", "/catalog-", "/keys/1.key"].map(|part| Target::small(small, &newest(part))),
+            // Sealed blocks by a verification with keys; those of the full store are plain, for the decoder alone.
+            ["/t/1/manifest-", "/t/1/keys-", "/catalog-", "/keys/1.key", "/t/1/b/", "/t/1/s/"]
+                .map(|part| Target::small(small, &newest(part))),
         );
-        all.dedup_by(|a, b| a.path == b.path);
+        all.dedup_by(|a, b| a.path == b.path && Arc::ptr_eq(&a.bytes, &b.bytes));
         Targets { all }
     }
 
@@ -49,6 +53,10 @@ impl Targets {
     }
 }
 
+fn stores() -> (Fixed, Fixed) {
+    (build(Content::FULL, Encryption::None), build(Content::SMALL, Encryption::Files))
+}
+
 fn judge(target: &Target, change: &Change, one: bool) -> Result<(), String> {
     let name = format_args!("{}: {change}", target.path.display()).to_string();
     guarded(&name, || target.judge(change.apply(&target.bytes), one))
@@ -56,7 +64,7 @@ fn judge(target: &Target, change: &Change, one: bool) -> Result<(), String> {
 
 /// Every bit of every file flipped; an evenly spread part of them where a count is given.
 pub fn flips(size: &Size, report: &mut Report) {
-    let (full, small) = (build(Content::FULL), build(Content::SMALL));
+    let (full, small) = stores();
     let targets = Targets::new(&full, &small);
     let bits: u64 = targets.all.iter().map(|target| target.bytes.len() as u64 * 8).sum();
     let count = size.count.unwrap_or(bits).min(bits);
@@ -80,7 +88,7 @@ pub fn flips(size: &Size, report: &mut Report) {
 
 /// Every truncation, sector, appended tail, older generation, and random garbles.
 pub fn others(size: &Size, report: &mut Report) {
-    let (full, small) = (build(Content::FULL), build(Content::SMALL));
+    let (full, small) = stores();
     let targets = Targets::new(&full, &small);
     let part = |all: u64| size.count.unwrap_or(all).min(all);
     let lengths: Vec<(&Target, u64)> = targets

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals::{
-    BatchId, DAY_MS, LabelSet, Options, Plan, SampleBatch, SeriesKind, Signal, SignalBatch, SiteName, Tenant,
-    TenantId, Timestamp,
+    BatchId, DAY_MS, Encryption, LabelSet, Options, Plan, SampleBatch, SeriesKind, Signal, SignalBatch,
+    SiteName, Tenant, TenantId, Timestamp,
 };
 
 use super::memory::Memory;
@@ -126,9 +126,9 @@ fn write(tenant: &Tenant, batch: &SampleBatch) {
 }
 
 /// Builds a store; the same in each run.
-pub(super) fn build(content: Content) -> Fixed {
+pub(super) fn build(content: Content, encryption: Encryption) -> Fixed {
     // Segments of 128 KiB: several of them, each small enough for every bit of it to be flipped.
-    let machine = Machine::new(Options { log_bytes_max: 1 << 20, ..Options::default() });
+    let machine = Machine::new(Options { log_bytes_max: 1 << 20, encryption, ..Options::default() });
     let store = machine.open().expect("an empty disk opens");
     for name in TENANTS {
         let id = TenantId::new(name).expect("valid");

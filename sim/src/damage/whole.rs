@@ -7,8 +7,8 @@ use std::sync::Arc;
 use annals::query::promql::Value;
 use annals::vfs::SimVfs;
 use annals::{
-    BatchId, HOUR_MS, LabelSet, SampleBatch, SeriesKind, SiteName, TenantId, TenantReader, TimeRange,
-    Timestamp,
+    BatchId, Encryption, HOUR_MS, LabelSet, SampleBatch, SeriesKind, SiteName, TenantId, TenantReader,
+    TimeRange, Timestamp,
 };
 
 use super::change::{Change, Dice, Fill};
@@ -22,14 +22,17 @@ const STORES: u64 = 4_000;
 
 /// Damages stores at random, one file each.
 pub fn run(size: &Size, report: &mut Report) {
-    let small = build(Content::SMALL);
+    let stores = [Encryption::Files, Encryption::None].map(|encryption| build(Content::SMALL, encryption));
+    let small = &stores[0];
     let expected = TENANTS.map(|name| {
         let store = small.machine.open_read_only().expect("whole");
         let shown = shown(&store.tenant(&tenant(name)).expect("there"));
         assert!(shown.told.is_empty(), "{:?}", shown.told);
         (shown.samples, shown.signals)
     });
-    let files: Vec<_> = small.files("").into_iter().filter(|path| !path.ends_with("LOCK")).collect();
+    let files = stores
+        .each_ref()
+        .map(|store| store.files("").into_iter().filter(|path| !path.ends_with("LOCK")).collect::<Vec<_>>());
     let mut tally = Tally::default();
     for number in 0..size.count.unwrap_or(STORES) {
         if size.is_over() {
@@ -37,6 +40,9 @@ pub fn run(size: &Size, report: &mut Report) {
         }
         let seed = size.from.wrapping_add(number);
         let mut dice = Dice::new(seed);
+        // One store in four is not sealed.
+        let which = usize::from(seed.is_multiple_of(4));
+        let (small, files) = (&stores[which], &files[which]);
         let path = &files[dice.below(files.len() as u64) as usize];
         let bytes = small.read(path);
         let length = bytes.len() as u64;
@@ -48,7 +54,7 @@ pub fn run(size: &Size, report: &mut Report) {
             _ => Change::Flip(dice.below(length * 8)),
         };
         let name = format!("seed {seed}: {}: {change}", path.display());
-        tally.case(guarded(&name, || damaged(&small, path, &change.apply(&bytes), &expected)));
+        tally.case(guarded(&name, || damaged(small, path, &change.apply(&bytes), &expected)));
     }
     tally.add_to(report, "stores");
 }
@@ -87,7 +93,10 @@ fn fork(small: &Fixed, path: &Path, bytes: &[u8]) -> Result<Machine, String> {
 fn damaged(small: &Fixed, path: &Path, bytes: &[u8], expected: &[(u64, u64); 2]) -> Result<(), String> {
     let machine = fork(small, path, bytes)?;
     let hurt = TENANTS.iter().position(|_| path.starts_with(Path::new(ROOT).join("t/1")));
-    let of_tenant = |number: usize| path.starts_with(Path::new(ROOT).join(format!("t/{}", number + 1)));
+    let of_tenant = |number: usize| {
+        path.starts_with(Path::new(ROOT).join(format!("t/{}", number + 1)))
+            || path.ends_with(format!("keys/{}.key", number + 1))
+    };
     let shared = !of_tenant(0) && !of_tenant(1);
     let _ = hurt;
     // Beside nobody, for reading.
@@ -109,7 +118,6 @@ fn damaged(small: &Fixed, path: &Path, bytes: &[u8], expected: &[(u64, u64); 2])
     match machine.open() {
         Ok(store) => {
             for (number, name) in TENANTS.iter().enumerate() {
-                let own_key = path.ends_with(format!("keys/{}.key", number + 1));
                 match store.tenant(&tenant(name)) {
                     Ok(tenant) => {
                         let shown = shown(&tenant.reader());
@@ -119,7 +127,7 @@ fn damaged(small: &Fixed, path: &Path, bytes: &[u8], expected: &[(u64, u64); 2])
                             return Err(format!("tenant {name} takes no writes: {written:?}"));
                         }
                     }
-                    Err(_) if of_tenant(number) || own_key => {}
+                    Err(_) if of_tenant(number) => {}
                     Err(error) => return Err(format!("another tenant's file: {error}")),
                 }
             }
@@ -165,7 +173,8 @@ fn repaired(small: &Fixed, path: &Path, bytes: &[u8]) -> Result<(), String> {
     if before.findings.is_empty() {
         return Ok(());
     }
-    let beyond = |text: &str| ["manifest-", "catalog-", ".key"].iter().any(|part| text.contains(part));
+    let beyond =
+        |text: &str| ["manifest-", "catalog-", ".key", "keys-"].iter().any(|part| text.contains(part));
     for finding in &done.after.findings {
         if !beyond(&finding.path.to_string_lossy()) {
             return Err(format!("left after a repair: {finding:?}"));

@@ -4,7 +4,7 @@
 //! of everything at once.
 
 use annals::vfs::{SimCut, SimError, SimFailedSync};
-use annals::{Durability, Options, Plan};
+use annals::{Durability, Encryption, Options, Plan};
 
 use super::draw::Draws;
 
@@ -27,6 +27,8 @@ pub struct Config {
     pub head_age_ms_max: i64,
     /// See [`Options::log_bytes_max`].
     pub log_bytes_max: u64,
+    /// Whether tenants are sealed.
+    pub sealed: bool,
     /// What failed syncs do to what files look like.
     pub failed_sync: SimFailedSync,
     /// What power cuts leave, by index into [`SimCut::all`].
@@ -219,6 +221,7 @@ impl Config {
             weights,
             check_percent: draws.one_of(&[10, 30, 100]),
             twice_percent: draws.one_of(&[0, 5, 20]),
+            sealed: draws.percent(75),
             plans,
         }
     }
@@ -231,6 +234,7 @@ impl Config {
             head_bytes_max: self.head_bytes_max,
             head_age_ms_max: self.head_age_ms_max,
             log_bytes_max: self.log_bytes_max,
+            encryption: if self.sealed { Encryption::Files } else { Encryption::None },
             ..Options::default()
         }
     }

@@ -11,6 +11,7 @@
 //! | I12 recovery twice | `Run::recover_twice`: the same answers, and in the end the same calls |
 //! | I14 full disks | `Run::live`: after space is back writes succeed without an open |
 //! | I17 isolation | `seeds::isolation`: the same answers without the other tenants |
+//! | I19 no nonce twice with one key, crashes or not | `Run::whole`, from what the cipher was asked for |
 //! | I18 no panic, nothing left open | `seeds::run_operations`: a panic is a failure; `Run::whole` counts handles |
 
 use std::collections::BTreeMap;
@@ -64,6 +65,7 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     /// A machine, a store, the first tenants.
     pub(super) fn new(config: &'a Config, notes: bool) -> Result<Run<'a>, Violation> {
+        annals::seal_trace::start();
         let machine = Machine::new(config.options());
         machine.vfs.set_failed_sync(config.failed_sync);
         machine.vfs.set_rules(Arc::new(Order));
@@ -97,6 +99,13 @@ impl<'a> Run<'a> {
         self.live(&Draws::new(self.config.seed ^ 1))?;
         self.judged()?;
         self.store = None;
+        let (sealed, twice) = annals::seal_trace::take();
+        if let Some(what) = twice.first() {
+            return Err(Violation::new("I19", format!("{what} sealed two things")));
+        }
+        if (sealed > 0) != self.config.sealed {
+            return Err(Violation::new("I19", format!("{sealed} parts were sealed")));
+        }
         let open = self.machine.vfs.open_handles();
         if open > 0 {
             return Err(Violation::new("I18", format!("{open} files or locks are open when all has ended")));
