@@ -7,6 +7,7 @@
 //! cargo bench -p annals-benches -- hicard     1,000,000 series: samples/s, peak memory, restart after a kill, bytes/sample
 //! cargo bench -p annals-benches -- store      bytes/sample settled, and scan with sum over decoded chunks
 //! cargo bench -p annals-benches               all of them
+//! cargo bench -p annals-benches -- store --plain      the same of a store that is not sealed
 //! ```
 //!
 //! Figures are CPU seconds of this process where a core is meant, so that a busy machine disturbs them little.

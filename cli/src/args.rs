@@ -134,6 +134,9 @@ pub(crate) struct VerifyArgs {
     /// Take what is damaged out of service, into quarantine; nothing is deleted
     #[arg(long)]
     pub(crate) repair: bool,
+    /// Open nothing that is sealed: compare checksums only, as for a backup on a machine without keys
+    #[arg(long, conflicts_with = "repair")]
+    pub(crate) without_keys: bool,
     /// The form of the list [default: sentences]
     #[arg(long, short, value_enum, value_name = "FORM")]
     pub(crate) output: Option<ListForm>,

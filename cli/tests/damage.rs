@@ -103,6 +103,26 @@ fn repaired(bench: &Bench) -> Ran {
 }
 
 #[test]
+fn a_backup_without_keys_is_checked_and_a_lost_key_is_named() {
+    let bench = store();
+    let keys = bench.store().join("keys");
+    let (key, away) = (keys.join("1.key"), bench.store().join("away"));
+    fs::rename(&key, &away).expect("there");
+    names(&verify(&bench), "1.key", "the whole tenant, until this is repaired");
+    let ran = bench.run(&["verify", "--repair"]);
+    assert_eq!((ran.code, ran.out.contains("1.key")), (3, true), "{}{}", ran.out, ran.err);
+    let ran = bench.run(&["verify", "--without-keys"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("sealed and was not opened"), "{}", ran.out);
+    let hit = block(&bench);
+    overwrite(&hit, 300, b"\0\x5a\0\x5a");
+    let ran = bench.run(&["verify", "--without-keys"]);
+    assert_eq!((ran.code, ran.out.contains(&name(&hit))), (3, true), "{}{}", ran.out, ran.err);
+    fs::rename(&away, &key).expect("put back");
+    repaired(&bench);
+}
+
+#[test]
 fn bytes_written_into_a_block_cost_what_they_hit() {
     let bench = store();
     let hit = block(&bench);

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annals::vfs::{RealVfs, SystemClock, SystemEntropy};
-use annals::{Annals, BatchId, Options, Plan, SampleBatch, SeriesKind, SiteName, Tenant, TenantId, Ticket};
+use annals::{
+    Annals, BatchId, Encryption, Options, Plan, SampleBatch, SeriesKind, SiteName, Tenant, TenantId, Ticket,
+};
 use annals_benches::sets::{Cpu, START, STEP_MS};
 
 /// Batches on their way at the same time, as a gateway would have them.
@@ -15,9 +17,13 @@ pub(crate) fn tenant_id() -> TenantId {
     TenantId::new("bench").expect("valid")
 }
 
+/// Sealed, unless the command line says `--plain`.
 pub(crate) fn open(root: &Path) -> Annals {
     let (clock, entropy) = (Arc::new(SystemClock::default()), Arc::new(SystemEntropy::default()));
-    Annals::open(Arc::new(RealVfs), clock, entropy, root, Options::default()).expect("opened")
+    let plain = std::env::args().any(|argument| argument == "--plain");
+    let encryption = if plain { Encryption::None } else { Encryption::Files };
+    let options = Options { encryption, ..Options::default() };
+    Annals::open(Arc::new(RealVfs), clock, entropy, root, options).expect("opened")
 }
 
 /// A new store with a tenant whose data never expires.

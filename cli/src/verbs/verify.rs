@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annals::vfs::{SystemClock, SystemEntropy};
-use annals::{Finding, Options, Repair, Timestamp, Verification};
+use annals::{Encryption, Finding, Options, Repair, Timestamp, Verification};
 
 use crate::access;
 use crate::args::VerifyArgs;
@@ -39,7 +39,9 @@ pub(crate) fn verify(args: &VerifyArgs, screen: &mut Screen) -> Outcome {
         }
         repair.after
     } else {
-        annals::verify(access::vfs(), &root).map_err(|error| access::open_error(&root, &error))?
+        let encryption = if args.without_keys { Encryption::None } else { Encryption::Files };
+        annals::verify_with(access::vfs(), &root, &encryption)
+            .map_err(|error| access::open_error(&root, &error))?
     };
     match args.output {
         None | Some(ListForm::Table) => show(&found, screen)?,
