@@ -13,7 +13,7 @@
 //! |     16 |     4 | `required` | feature bits without which it cannot be read                             |
 //! |     20 |     4 | `optional` | feature bits that a reader may ignore                                    |
 //! |     24 |     4 | `day`      | UTC day number, signed                                                   |
-//! |     28 |     4 |            | zero                                                                     |
+//! |     28 |     4 | `age`      | `ChunkAge::tag`                                                          |
 //! |     32 |     8 | `sequence` | counts the tenant's blocks                                               |
 //! |     40 |     8 | `after`    | LSN before the first of its data                                         |
 //! |     48 |     8 | `through`  | LSN of the last                                                          |
@@ -48,8 +48,8 @@ use std::sync::Arc;
 
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, DataKeys, Day, KeyId, Lsn, LsnRange, SEAL_BYTES, TenantNumber,
-    TimeRange, Timestamp,
+    BlockContent, BlockId, BlockMeta, ChunkAge, DataKeys, Day, KeyId, Lsn, LsnRange, SEAL_BYTES,
+    TenantNumber, TimeRange, Timestamp,
 };
 use annals_vfs::Sealed;
 use annals_vfs::planted::{Bug, planted};
@@ -227,6 +227,7 @@ pub(crate) struct ContainerWriter {
     identity: BlockIdentity,
     lsns: LsnRange,
     level: u8,
+    age: ChunkAge,
     checker: Checker,
     seal: Option<FileSeal>,
     seal_header: SealHeader,
@@ -236,11 +237,12 @@ pub(crate) struct ContainerWriter {
 }
 
 impl ContainerWriter {
-    pub(crate) fn new(identity: BlockIdentity, lsns: LsnRange, level: u8) -> ContainerWriter {
+    pub(crate) fn new(identity: BlockIdentity, lsns: LsnRange, level: u8, age: ChunkAge) -> ContainerWriter {
         ContainerWriter {
             identity,
             lsns,
             level,
+            age,
             checker: Checker::new(identity),
             seal: None,
             seal_header: SealHeader::PLAIN,
@@ -255,6 +257,10 @@ impl ContainerWriter {
     pub(crate) fn seal_with(&mut self, seal: SealWith<'_>) {
         let (seal, header) = FileSeal::create(seal, self.identity, VERSION);
         (self.seal, self.seal_header) = (Some(seal), header);
+    }
+
+    pub(crate) fn age(&self) -> ChunkAge {
+        self.age
     }
 
     pub(crate) fn identity(&self) -> BlockIdentity {
@@ -335,7 +341,7 @@ impl ContainerWriter {
         header.put_u32(if key == KeyId::NONE { 0 } else { FEATURE_SEALED });
         header.put_u32(0);
         header.put_u32(self.identity.id.day.0 as u32);
-        header.put_u32(0);
+        header.put_u32(u32::from(self.age.tag()));
         header.put_u64(self.identity.id.sequence);
         header.put_u64(self.lsns.after.0);
         header.put_u64(self.lsns.through.0);
@@ -391,6 +397,7 @@ impl ContainerWriter {
             time: totals.time,
             lsns: self.lsns,
             level: self.level,
+            age: self.age,
             series: totals.series,
             rows: totals.rows,
             bytes: self.bytes.len() as u64,
@@ -471,6 +478,7 @@ impl Container {
             time: parsed.totals.time,
             lsns: header.lsns,
             level: header.level,
+            age: header.age,
             series: parsed.totals.series,
             rows: parsed.totals.rows,
             bytes: bytes.len() as u64,
@@ -667,6 +675,7 @@ struct Header {
     version: u16,
     required: u32,
     level: u8,
+    age: ChunkAge,
     identity: BlockIdentity,
     lsns: LsnRange,
     seal: SealHeader,
@@ -695,12 +704,17 @@ fn parse_header(bytes: &[u8; HEADER_FIRST_BYTES]) -> Result<Header, &'static str
     let required = cursor.u32().ok_or(short)?;
     let _optional = cursor.u32().ok_or(short)?;
     let day = Day(cursor.u32().ok_or(short)? as i32);
-    let zero = cursor.u32().ok_or(short)?;
+    let age = cursor.u32().ok_or(short)?;
     let sequence = cursor.u64().ok_or(short)?;
     let lsns = LsnRange { after: Lsn(cursor.u64().ok_or(short)?), through: Lsn(cursor.u64().ok_or(short)?) };
-    if version <= VERSION && (version == 0 || zero != 0 || cursor.u32() != Some(0)) {
+    if version <= VERSION && (version == 0 || cursor.u32() != Some(0)) {
         return Err("a field that must be zero is not");
     }
+    let age = match u8::try_from(age).ok().and_then(ChunkAge::from_tag) {
+        Some(age) => age,
+        None if version > VERSION || required & !FEATURES_KNOWN != 0 => ChunkAge::Merged,
+        None => return Err("an age that no version of the format has"),
+    };
     let content = match BlockContent::from_tag(content) {
         Some(content) => content,
         // Newer engines may have further contents; what they write is not damage.
@@ -708,7 +722,7 @@ fn parse_header(bytes: &[u8; HEADER_FIRST_BYTES]) -> Result<Header, &'static str
         None => return Err("a content that no version of the format has"),
     };
     let identity = BlockIdentity { tenant, id: BlockId { day, content, sequence } };
-    Ok(Header { version, required, level, identity, lsns, seal: SealHeader::PLAIN })
+    Ok(Header { version, required, level, age, identity, lsns, seal: SealHeader::PLAIN })
 }
 
 /// The second half of the header, of a block whose version is known.
@@ -831,7 +845,7 @@ impl Container {
     /// that no check can see, as a hostile writer would make it.
     pub(crate) fn forge(&self, kind: SectionKind, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let identity = BlockIdentity { tenant: self.tenant, id: self.meta.id };
-        let mut writer = ContainerWriter::new(identity, self.meta.lsns, self.meta.level);
+        let mut writer = ContainerWriter::new(identity, self.meta.lsns, self.meta.level, self.meta.age);
         let mut change = Some(change);
         for section in &self.sections {
             let mut bytes = self.section(section.kind).expect("undamaged");
@@ -848,7 +862,7 @@ impl Container {
     #[cfg(test)]
     pub(crate) fn forge_packed(&self, kind: SectionKind, frame: &[u8], plain_bytes: usize) -> Vec<u8> {
         let identity = BlockIdentity { tenant: self.tenant, id: self.meta.id };
-        let mut writer = ContainerWriter::new(identity, self.meta.lsns, self.meta.level);
+        let mut writer = ContainerWriter::new(identity, self.meta.lsns, self.meta.level, self.meta.age);
         for section in &self.sections {
             if section.kind == kind {
                 writer.put_section(kind, PACKING_ZSTD, frame, plain_bytes);

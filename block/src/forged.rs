@@ -5,17 +5,15 @@ use std::sync::Arc;
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::schema::{FieldSchema, FieldType, KindSchema, MetricSchema};
 use annals_model::{
-    BlockContent, BlockId, Day, FieldValue, LabelSet, Lsn, LsnRange, MatchOp, Matcher, Pseudonym, SeriesKind,
-    SignalRow, SiteName, TenantNumber, TimeRange, Timestamp,
+    BlockContent, BlockId, ChunkAge, Day, FieldValue, LabelSet, Lsn, LsnRange, MatchOp, Matcher, Pseudonym,
+    SeriesKind, SignalRow, SiteName, TenantNumber, TimeRange, Timestamp,
 };
 use annals_vfs::Sealed;
 
 use crate::container::{Container, SectionKind};
 use crate::schemas::encode_schemas;
 use crate::testing::Rng;
-use crate::{
-    BlockIdentity, ChunkAge, MetricBlock, MetricBlockWriter, SignalBlock, SignalBlockWriter, WriteError,
-};
+use crate::{BlockIdentity, MetricBlock, MetricBlockWriter, SignalBlock, SignalBlockWriter, WriteError};
 
 const FORGERIES: u64 = 150;
 

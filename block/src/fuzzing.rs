@@ -6,7 +6,7 @@
 mod frame;
 
 use annals_model::bytes::Cursor;
-use annals_model::{BlockContent, Day};
+use annals_model::{BlockContent, ChunkAge, Day};
 use annals_vfs::Sealed;
 
 use self::frame::Frame;
@@ -18,7 +18,7 @@ use crate::codec::values::{self, ValueEncoder};
 use crate::columns::{CHUNK_SAMPLES_MAX, parse_columns};
 use crate::container::{Container, Part, SectionKind};
 use crate::labels::LabelIndex;
-use crate::metric_writer::ChunkAge;
+use crate::metric_writer::effort;
 use crate::rows::RowDecoder;
 use crate::schemas::parse_schemas;
 use crate::series::SeriesTable;
@@ -38,7 +38,7 @@ pub fn decode_values(bytes: &[u8], count: usize) -> Option<Vec<f64>> {
 #[must_use]
 pub fn encode_values(values: &[f64], age: ChunkAge) -> Vec<u8> {
     let mut out = Vec::new();
-    ValueEncoder::new().encode(values, age.effort(), &mut out);
+    ValueEncoder::new().encode(values, effort(age), &mut out);
     out
 }
 
@@ -54,7 +54,7 @@ pub fn decode_numbers(bytes: &[u8], count: usize) -> Option<(Vec<i64>, usize)> {
 #[must_use]
 pub fn encode_numbers(numbers: &[i64], age: ChunkAge) -> Vec<u8> {
     let mut out = Vec::new();
-    IntEncoder::new().encode(numbers, age.effort(), &mut out);
+    IntEncoder::new().encode(numbers, effort(age), &mut out);
     out
 }
 
@@ -235,6 +235,6 @@ impl Default for Encoder {
 impl Encoder {
     /// Appends a chunk of values.
     pub fn encode(&mut self, values: &[f64], age: ChunkAge, out: &mut Vec<u8>) {
-        self.0.encode(values, age.effort(), out);
+        self.0.encode(values, effort(age), out);
     }
 }

@@ -17,8 +17,8 @@
 //! - Nothing here opens files, reads clocks or starts threads. The same input gives the same bytes.
 //!
 //! ```
-//! use annals_block::{BlockIdentity, ChunkAge, MetricBlock, MetricBlockWriter};
-//! use annals_model::{BlockContent, BlockId, Day, LabelSet, Lsn, LsnRange, Matcher, SeriesKind, TenantNumber,
+//! use annals_block::{BlockIdentity, MetricBlock, MetricBlockWriter};
+//! use annals_model::{BlockContent, BlockId, ChunkAge, Day, LabelSet, Lsn, LsnRange, Matcher, SeriesKind, TenantNumber,
 //!     TimeRange};
 //! use annals_vfs::Sealed;
 //!
@@ -72,7 +72,7 @@ mod testing;
 pub use container::{EncodedBlock, MAGIC};
 pub use error::{BlockError, BlockIdentity, CodecUse, Corruption, Damage, SectionInfo, WriteError};
 pub use metric_block::MetricBlock;
-pub use metric_writer::{ChunkAge, MetricBlockWriter};
+pub use metric_writer::MetricBlockWriter;
 pub use sealing::{SALT_BYTES, SealWith};
 pub use signal_block::SignalBlock;
 pub use signal_writer::SignalBlockWriter;

@@ -6,7 +6,7 @@
 //!   finish ──── symbols, pairs, postings, series ─► the block
 //! ```
 
-use annals_model::{Aggregate, BlockContent, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp};
+use annals_model::{Aggregate, BlockContent, ChunkAge, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp};
 use hashbrown::HashMap;
 
 use crate::FixedHash;
@@ -31,34 +31,22 @@ const SERIES_MAX: u32 = 1 << 28;
 
 const _: () = assert!(MERGED_SAMPLES <= CHUNK_SAMPLES_MAX && MERGED_SAMPLES.is_multiple_of(MINI));
 
-/// What a block's chunks are made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChunkAge {
-    /// From the head: chunks of 1024, entropy coded only where that saves a quarter.
-    Fresh,
-    /// From a merge: chunks of 4096 to 8192 where there are as many samples, entropy coded where that pays.
-    Merged,
-    /// From a merge of what is seldom read any more: as small as it gets.
-    Old,
+/// How hard chunks of an age are encoded.
+pub(crate) fn effort(age: ChunkAge) -> Effort {
+    match age {
+        ChunkAge::Fresh => Effort::Hot,
+        ChunkAge::Merged => Effort::Warm,
+        ChunkAge::Old => Effort::Cold,
+    }
 }
 
-impl ChunkAge {
-    pub(crate) fn effort(self) -> Effort {
-        match self {
-            ChunkAge::Fresh => Effort::Hot,
-            ChunkAge::Merged => Effort::Warm,
-            ChunkAge::Old => Effort::Cold,
-        }
-    }
-
-    /// How long the chunks of a series of `samples` are; the last one takes what is left.
-    fn chunk_samples(self, samples: usize) -> usize {
-        match self {
-            ChunkAge::Fresh => FRESH_SAMPLES,
-            ChunkAge::Merged | ChunkAge::Old => {
-                let chunks = samples.div_ceil(MERGED_SAMPLES).max(1);
-                samples.div_ceil(chunks).next_multiple_of(MINI)
-            }
+/// How long the chunks of a series of `samples` are; the last one takes what is left.
+fn chunk_samples(age: ChunkAge, samples: usize) -> usize {
+    match age {
+        ChunkAge::Fresh => FRESH_SAMPLES,
+        ChunkAge::Merged | ChunkAge::Old => {
+            let chunks = samples.div_ceil(MERGED_SAMPLES).max(1);
+            samples.div_ceil(chunks).next_multiple_of(MINI)
         }
     }
 }
@@ -66,7 +54,6 @@ impl ChunkAge {
 /// Writes a block of metric samples, series by series in label order.
 pub struct MetricBlockWriter {
     container: ContainerWriter,
-    age: ChunkAge,
     encoder: ValueEncoder,
     columns: ColumnWriter,
     values: Vec<u8>,
@@ -94,8 +81,7 @@ impl MetricBlockWriter {
     #[must_use]
     pub fn new(identity: BlockIdentity, lsns: LsnRange, level: u8, age: ChunkAge) -> MetricBlockWriter {
         MetricBlockWriter {
-            container: ContainerWriter::new(identity, lsns, level),
-            age,
+            container: ContainerWriter::new(identity, lsns, level, age),
             encoder: ValueEncoder::new(),
             columns: ColumnWriter::new(),
             values: Vec::new(),
@@ -129,8 +115,8 @@ impl MetricBlockWriter {
         values: &[f64],
     ) -> Result<(), WriteError> {
         let ordinal = self.check_series(labels, timestamps, values)?;
-        let chunk_samples = self.age.chunk_samples(timestamps.len());
-        let effort = self.age.effort();
+        let age = self.container.age();
+        let (chunk_samples, effort) = (chunk_samples(age, timestamps.len()), effort(age));
         let mut chunks = Vec::with_capacity(timestamps.len().div_ceil(chunk_samples));
         for (stamps, values) in timestamps.chunks(chunk_samples).zip(values.chunks(chunk_samples)) {
             let column = self.columns.number(stamps, &mut self.encoder.ints, effort);

@@ -1,8 +1,8 @@
 //! Sealed blocks: what comes back, what is refused, and by which error.
 
 use annals_model::{
-    BlockContent, BlockId, COMMITMENT_BYTES, DataKeys, Day, KeyId, LabelSet, Lsn, LsnRange, Matcher,
-    NONCE_BYTES, SEAL_BYTES, Sealer, SeriesKind, TenantNumber, TimeRange, Timestamp,
+    BlockContent, BlockId, COMMITMENT_BYTES, ChunkAge, DataKeys, Day, KeyId, LabelSet, Lsn, LsnRange,
+    Matcher, NONCE_BYTES, SEAL_BYTES, Sealer, SeriesKind, TenantNumber, TimeRange, Timestamp,
 };
 use annals_vfs::Sealed;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -10,7 +10,7 @@ use aws_lc_rs::digest;
 
 use crate::container::{Container, Part, SectionKind};
 use crate::sealing::{FOOTER_TAG, SALT_BYTES, SealWith, WHOLE};
-use crate::{BlockError, BlockIdentity, ChunkAge, MetricBlock, MetricBlockWriter};
+use crate::{BlockError, BlockIdentity, MetricBlock, MetricBlockWriter};
 
 /// One key of a number, which files' keys are digests with.
 struct Keys(u32, u8);

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::schema::KindSchema;
-use annals_model::{BlockContent, DAY_MS, Day, FieldValue, LsnRange, SignalRow, TimeRange, Timestamp};
+use annals_model::{
+    BlockContent, ChunkAge, DAY_MS, Day, FieldValue, LsnRange, SignalRow, TimeRange, Timestamp,
+};
 use hashbrown::HashMap;
 
 use crate::FixedHash;
@@ -59,7 +61,12 @@ impl SignalBlockWriter {
             }
         }
         SignalBlockWriter {
-            container: ContainerWriter::new(identity, lsns, level),
+            container: ContainerWriter::new(
+                identity,
+                lsns,
+                level,
+                if level == 0 { ChunkAge::Fresh } else { ChunkAge::Merged },
+            ),
             kinds,
             numbers,
             symbols: Interner::default(),

@@ -2,10 +2,10 @@
 
 mod common;
 
-use annals_block::{BlockError, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter, WriteError};
+use annals_block::{BlockError, EncodedBlock, MetricBlock, MetricBlockWriter, WriteError};
 use annals_model::{
-    Aggregate, BlockContent, DAY_MS, LabelSet, MatchOp, Matcher, Piece, Pieces, STALE_NAN_BITS, SeriesKind,
-    TimeRange, Timestamp,
+    Aggregate, BlockContent, ChunkAge, DAY_MS, LabelSet, MatchOp, Matcher, Piece, Pieces, STALE_NAN_BITS,
+    SeriesKind, TimeRange, Timestamp,
 };
 use annals_vfs::Sealed;
 use common::{DAY, LSNS, Rng, assert_golden, identity, other_identities};

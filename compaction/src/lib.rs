@@ -12,14 +12,14 @@
 //!
 //! ```
 //! use annals_compaction::{Standing, State, explain};
-//! use annals_model::{BlockContent, BlockId, BlockMeta, Day, Lsn, LsnRange, Plan};
+//! use annals_model::{BlockContent, BlockId, BlockMeta, ChunkAge, Day, Lsn, LsnRange, Plan};
 //!
 //! let day = Day(20_000);
 //! let block = BlockMeta {
 //!     id: BlockId { day, content: BlockContent::RawSignals, sequence: 1 },
 //!     time: day.range(),
 //!     lsns: LsnRange { after: Lsn(0), through: Lsn(9) },
-//!     level: 0, series: 1, rows: 1, bytes: 100, check: 0,
+//!     level: 0, age: ChunkAge::Fresh, series: 1, rows: 1, bytes: 100, check: 0,
 //! };
 //! let starter = Plan::built_in("starter").expect("built in");
 //! let fates = explain(&[block], &starter, day.end(), &Standing::default());
@@ -41,4 +41,5 @@ mod plan_tests;
 pub use fate::{BlockFate, Rule, Standing, State, explain};
 pub use merge::{MergeError, merge_metrics};
 pub use merge_signals::merge_signals;
+pub use plan::chunk_age;
 pub use plan::{Step, plan};

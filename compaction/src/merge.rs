@@ -14,9 +14,11 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use annals_block::{
-    BlockError, BlockIdentity, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter, SealWith, WriteError,
+    BlockError, BlockIdentity, EncodedBlock, MetricBlock, MetricBlockWriter, SealWith, WriteError,
 };
-use annals_model::{BlockId, BlockMeta, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp, merge_values};
+use annals_model::{
+    BlockId, BlockMeta, ChunkAge, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp, merge_values,
+};
 
 /// Why blocks were not merged. The inputs are as they were; no output exists.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,13 +92,14 @@ pub(crate) fn lineage<'a>(
 }
 
 /// Merges metric blocks, given in LSN order, into one; samples at or before `floor` are left out. `None` where
-/// nothing remains. `seal` is for the output; inputs have their keys.
+/// nothing remains. The output's chunks are made for `age`; `seal` is for the output, inputs have their keys.
 ///
 /// Holds one series of all inputs in memory at a time, and the output.
 pub fn merge_metrics(
     inputs: &[impl Borrow<MetricBlock>],
     output: BlockIdentity,
     floor: Timestamp,
+    age: ChunkAge,
     seal: Option<SealWith<'_>>,
 ) -> Result<Option<EncodedBlock>, MergeError> {
     let inputs: Vec<&MetricBlock> = inputs.iter().map(Borrow::borrow).collect();
@@ -105,7 +108,7 @@ pub fn merge_metrics(
     };
     let in_output = |source| MergeError::Write { block: output.id, source };
     let range = TimeRange::new(floor, Timestamp::MAX);
-    let mut writer = MetricBlockWriter::new(output, lsns, level, ChunkAge::Merged);
+    let mut writer = MetricBlockWriter::new(output, lsns, level, age);
     if let Some(seal) = seal {
         writer = writer.seal_with(seal);
     }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use annals_block::{BlockIdentity, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter};
+use annals_block::{BlockIdentity, EncodedBlock, MetricBlock, MetricBlockWriter};
 use annals_model::{
-    BlockContent, BlockId, Day, LabelSet, Lsn, LsnRange, METRIC_NAME, SeriesKind, TenantNumber, TimeRange,
-    Timestamp,
+    BlockContent, BlockId, ChunkAge, Day, LabelSet, Lsn, LsnRange, METRIC_NAME, SeriesKind, TenantNumber,
+    TimeRange, Timestamp,
 };
 use annals_vfs::Sealed;
 use proptest::prelude::*;
@@ -87,7 +87,7 @@ fn content(block: &MetricBlock) -> Content {
 }
 
 fn merge(sequence: u64, blocks: &[MetricBlock]) -> Option<EncodedBlock> {
-    merge_metrics(blocks, identity(sequence), Timestamp::MIN, None).expect("mergeable")
+    merge_metrics(blocks, identity(sequence), Timestamp::MIN, ChunkAge::Merged, None).expect("mergeable")
 }
 
 fn writes() -> impl Strategy<Value = Vec<Vec<Write>>> {
@@ -137,7 +137,7 @@ proptest! {
         let mut expected = oracle(flushes.iter().flatten());
         expected.values_mut().for_each(|samples| samples.retain(|&stamp, _| stamp > floor.0));
         expected.retain(|_, samples| !samples.is_empty());
-        let merged = merge_metrics(&blocks, identity(99), floor, None).expect("mergeable");
+        let merged = merge_metrics(&blocks, identity(99), floor, ChunkAge::Merged, None).expect("mergeable");
         prop_assert_eq!(merged.is_none(), expected.is_empty());
         prop_assert_eq!(merged.map(|merged| content(&open(&merged))).unwrap_or_default(), expected);
     }
@@ -171,7 +171,7 @@ fn no_flipped_bit_of_an_input_vanishes_into_a_merge() {
             refused_open += 1;
             continue;
         };
-        match merge_metrics(&[damaged, open(&b)], identity(3), Timestamp::MIN, None) {
+        match merge_metrics(&[damaged, open(&b)], identity(3), Timestamp::MIN, ChunkAge::Merged, None) {
             Ok(merged) => {
                 // A part that a merge does not read, such as the label index: nothing is lost by it.
                 assert_eq!(content(&open(&merged.expect("some"))), expected, "bit {at}");
@@ -190,14 +190,15 @@ fn no_flipped_bit_of_an_input_vanishes_into_a_merge() {
 #[test]
 fn blocks_of_another_day_or_out_of_order_are_refused() {
     let blocks: Vec<_> = (1..4).map(|at| open(&encode(at, &oracle(&[(0, 1, 1)])).expect("some"))).collect();
-    let refused = merge_metrics(&[&blocks[1], &blocks[0]], identity(9), Timestamp::MIN, None);
+    let refused =
+        merge_metrics(&[&blocks[1], &blocks[0]], identity(9), Timestamp::MIN, ChunkAge::Merged, None);
     assert_eq!(refused.err(), Some(MergeError::NotMergeable { block: blocks[0].meta().id }));
     let mut other_day = identity(9);
     other_day.id.day = Day(DAY.0 + 1);
-    let refused = merge_metrics(&[&blocks[0]], other_day, Timestamp::MIN, None);
+    let refused = merge_metrics(&[&blocks[0]], other_day, Timestamp::MIN, ChunkAge::Merged, None);
     assert_eq!(refused.err(), Some(MergeError::NotMergeable { block: blocks[0].meta().id }));
     let none: [MetricBlock; 0] = [];
-    assert_eq!(merge_metrics(&none, identity(9), Timestamp::MIN, None), Ok(None));
+    assert_eq!(merge_metrics(&none, identity(9), Timestamp::MIN, ChunkAge::Merged, None), Ok(None));
 }
 
 #[test]
@@ -207,7 +208,8 @@ fn a_series_that_changes_its_kind_is_refused_by_place() {
     let mut as_delta = Content::from([((labels(0), SeriesKind::Delta), samples.clone())]);
     as_delta.insert((labels(1), SeriesKind::Counter), samples);
     let blocks = [encode(1, &as_gauge), encode(2, &as_delta)].map(|encoded| open(&encoded.expect("some")));
-    let refused = merge_metrics(&blocks, identity(9), Timestamp::MIN, None).expect_err("kinds conflict");
+    let refused = merge_metrics(&blocks, identity(9), Timestamp::MIN, ChunkAge::Merged, None)
+        .expect_err("kinds conflict");
     // `count_total` sorts before `level`.
     assert_eq!(refused, MergeError::KindConflict { block: blocks[1].meta().id, series: 1 });
 }

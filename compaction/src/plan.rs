@@ -8,6 +8,9 @@
 //!   a day that is over, more than one block: L2  L1 L1  L0                 merge to one
 //! ```
 //!
+//! A day of metrics that has been over for a week is written once more, by the merge of one block with nothing, where
+//! its chunks are not as small as they get and it will stay at least as long again.
+//!
 //! What must hold of a merge: its inputs are neighbours in LSN order, with no other block of that day and content
 //! between them, so that the later write stays the later one. None of them is due, held or set aside. Each sample
 //! is rewritten once per level, and levels grow with the logarithm of a day's blocks. A day that may take old data
@@ -16,7 +19,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use annals_model::{BlockContent, BlockId, BlockMeta, Day, HOUR_MS, Plan, Timestamp};
+use annals_model::{BlockContent, BlockId, BlockMeta, ChunkAge, DAY_MS, Day, HOUR_MS, Plan, Timestamp};
 
 use crate::fate::{Rule, Standing, State, fate};
 
@@ -28,6 +31,8 @@ const INPUTS_MAX: usize = 16;
 const INPUT_BYTES_MAX: u64 = 512 << 20;
 /// How long after its end a day counts as over at the earliest.
 const OVER_MARGIN_MS: i64 = HOUR_MS;
+/// How long after its end a day of metrics is read often: the speed of its chunks counts for more than their size.
+const OLD_AFTER_MS: i64 = 7 * DAY_MS;
 /// In a day that may grow for ever, the largest block is rewritten once the others have this part of its bytes.
 /// Each rewrite then grows it by a quarter or more, so all rewrites together write five times its last size.
 const TAIL_PART: u64 = 4;
@@ -46,7 +51,7 @@ pub enum Step {
         /// Why.
         rule: Rule,
     },
-    /// Put one block in place of several.
+    /// Put one block in place of several, or of one whose chunks can be smaller.
     Merge {
         /// Which blocks, in LSN order: the later write last.
         inputs: Vec<BlockId>,
@@ -78,9 +83,12 @@ pub fn plan(blocks: &[BlockMeta], plan: &Plan, now: Timestamp, standing: &Standi
             (State::Held, _) => {}
             (State::Live, _) => {
                 let growth = Growth::of(day, plan, now);
-                if let Some(inputs) = runs(&group, standing).into_iter().find_map(|run| merge_of(run, growth))
-                {
-                    let inputs = inputs.iter().map(|block| block.id).collect();
+                let merge = runs(&group, standing).into_iter().find_map(|run| merge_of(run, growth));
+                let inputs = match merge {
+                    Some(inputs) => inputs.iter().map(|block| block.id).collect(),
+                    None => Vec::from_iter(to_shrink(&group, due, now, standing)),
+                };
+                if !inputs.is_empty() {
                     merges.push(Step::Merge { inputs, day, content });
                 }
             }
@@ -97,6 +105,30 @@ pub fn plan(blocks: &[BlockMeta], plan: &Plan, now: Timestamp, standing: &Standi
     });
     drops.append(&mut merges);
     drops
+}
+
+/// What the chunks of a day's metrics are made for when it is merged.
+#[must_use]
+pub fn chunk_age(day: Day, now: Timestamp) -> ChunkAge {
+    if now < day.end().saturating_add(OLD_AFTER_MS) { ChunkAge::Merged } else { ChunkAge::Old }
+}
+
+/// A block of a day that is old, whose chunks were made for more reading than they will see.
+fn to_shrink(
+    group: &[&BlockMeta],
+    due: Option<Timestamp>,
+    now: Timestamp,
+    standing: &Standing,
+) -> Option<BlockId> {
+    let found = group.iter().find(|block| {
+        block.id.content == BlockContent::RawMetrics
+            && block.age < ChunkAge::Old
+            && chunk_age(block.id.day, now) == ChunkAge::Old
+            && !standing.set_aside.contains(&block.id)
+    })?;
+    let lived_ms = now.0.saturating_sub(found.id.day.end().0);
+    let stays = due.is_none_or(|due| due.0.saturating_sub(now.0) >= lived_ms);
+    stays.then_some(found.id)
 }
 
 /// What may still come into a day.

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, DAY_MS, Day, HOUR_MS, Keep, Lsn, LsnRange, Plan, Resolution, Tier,
-    Timestamp,
+    BlockContent, BlockId, BlockMeta, ChunkAge, DAY_MS, Day, HOUR_MS, Keep, Lsn, LsnRange, Plan, Resolution,
+    Tier, Timestamp,
 };
 use proptest::prelude::*;
 
-use crate::{Rule, Standing, State, Step, explain, plan};
+use crate::{Rule, Standing, State, Step, chunk_age, explain, plan};
 
 const DAY: Day = Day(20_000);
 
@@ -22,6 +22,7 @@ fn block(content: BlockContent, sequence: u64, level: u8) -> BlockMeta {
         time: DAY.range(),
         lsns: LsnRange { after: Lsn(10 * sequence), through: Lsn(10 * sequence + 10) },
         level,
+        age: if level == 0 { ChunkAge::Fresh } else { ChunkAge::Merged },
         series: 1,
         rows: 10,
         bytes: 1_000,
@@ -221,6 +222,28 @@ fn the_longest_overdue_goes_first_and_drops_come_before_merges() {
     );
 }
 
+#[test]
+fn a_day_of_metrics_is_written_once_more_when_it_is_old_and_will_stay_as_long_again() {
+    let standing = Standing::default();
+    let after = |days: i64| DAY.end().saturating_add(days * DAY_MS);
+    let steps = |blocks: &[BlockMeta], plan_: &str, now| plan(blocks, &built_in(plan_), now, &standing);
+    let single = |age| vec![BlockMeta { age, ..raw(1, 0) }];
+    let again = vec![Step::Merge { inputs: vec![raw(1, 0).id], day: DAY, content: BlockContent::RawMetrics }];
+    for age in [ChunkAge::Fresh, ChunkAge::Merged] {
+        assert_eq!(steps(&single(age), "professional", Timestamp(after(7).0 - 1)), []);
+        assert_eq!(steps(&single(age), "professional", after(7)), again);
+        assert_eq!(steps(&single(age), "professional", after(15)), again);
+        // 30 days are kept: what is 16 days old goes before it has paid.
+        assert_eq!(steps(&single(age), "professional", after(16)), []);
+        assert_eq!(steps(&single(age), "archive", after(400)), again);
+    }
+    assert_eq!(steps(&single(ChunkAge::Old), "professional", after(7)), []);
+    let signals = [BlockMeta { age: ChunkAge::Fresh, ..block(BlockContent::RawSignals, 1, 0) }];
+    assert_eq!(steps(&signals, "archive", after(7)), []);
+    let aside = Standing { set_aside: BTreeSet::from([raw(1, 0).id]), ..Standing::default() };
+    assert_eq!(plan(&single(ChunkAge::Fresh), &built_in("archive"), after(7), &aside), []);
+}
+
 /// A tenant's blocks of some days under flushes and merges, with the bytes written for them.
 #[derive(Debug, Default)]
 struct Tenant {
@@ -253,11 +276,15 @@ impl Tenant {
             }
             Step::Merge { inputs, day, content } => (inputs, *day, *content),
         };
-        assert!((2..=16).contains(&inputs.len()));
+        assert!((1..=16).contains(&inputs.len()));
         let of = |id: &BlockId| *self.blocks.iter().find(|block| block.id == *id).expect("a live block");
         let metas: Vec<BlockMeta> = inputs.iter().map(of).collect();
         assert!(metas.iter().all(|meta| (meta.id.day, meta.id.content) == (day, content)));
         assert!(metas.windows(2).all(|pair| pair[0].lsns.through <= pair[1].lsns.after));
+        let age = chunk_age(day, now);
+        if metas.len() == 1 {
+            assert!(age == ChunkAge::Old && metas[0].age < age && content == BlockContent::RawMetrics);
+        }
         let lsns = LsnRange { after: metas[0].lsns.after, through: metas[metas.len() - 1].lsns.through };
         for other in &self.blocks {
             let between = lsns.after <= other.lsns.after && other.lsns.through <= lsns.through;
@@ -274,7 +301,7 @@ impl Tenant {
         self.merged_bytes += bytes;
         let id = self.next_id(day, content);
         self.blocks.retain(|other| !inputs.contains(&other.id));
-        self.blocks.push(BlockMeta { id, lsns, level, bytes, ..raw(0, 0) });
+        self.blocks.push(BlockMeta { id, lsns, level, age, bytes, ..raw(0, 0) });
     }
 
     /// Plans and does until nothing is left to do; only as many steps per plan as asked.

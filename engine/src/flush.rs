@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use annals_block::{BlockIdentity, ChunkAge, EncodedBlock, MetricBlockWriter, SignalBlockWriter};
+use annals_block::{BlockIdentity, EncodedBlock, MetricBlockWriter, SignalBlockWriter};
 use annals_model::schema::SignalSchema;
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, Day, Lsn, LsnRange, Samples, SignalRow, TenantNumber, Timestamp,
+    BlockContent, BlockId, BlockMeta, ChunkAge, Day, Lsn, LsnRange, Samples, SignalRow, TenantNumber,
+    Timestamp,
 };
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals_block::BlockIdentity;
-use annals_compaction::{Standing, Step, merge_metrics, merge_signals, plan};
+use annals_compaction::{Standing, Step, chunk_age, merge_metrics, merge_signals, plan};
 use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, Lsn, TenantId, Timestamp};
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
@@ -265,6 +265,7 @@ fn merge(
         // The inputs have gone since they were chosen.
         return Ok(Done::Merged { tenant: tenant.id.clone(), inputs: metas, output: None });
     };
+    let age = chunk_age(first.id.day, now);
     let id = BlockId { sequence: change.next_sequence, ..first.id };
     let identity = BlockIdentity { tenant: tenant.number, id };
     let seal = tenant.keys.seal_block(first.id.content, &*shared.entropy).map_err(|source| {
@@ -274,7 +275,7 @@ fn merge(
     let merged = match first.id.content {
         BlockContent::RawMetrics => {
             inputs.iter().map(|b| b.metrics()).collect::<Result<Vec<_>, _>>().map_err(|m| m.why).and_then(
-                |blocks| merge_metrics(&blocks, identity, floors.0, seal).map_err(|e| e.to_string()),
+                |blocks| merge_metrics(&blocks, identity, floors.0, age, seal).map_err(|e| e.to_string()),
             )
         }
         BlockContent::RawSignals => {

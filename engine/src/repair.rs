@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals_block::{
-    BlockError, BlockIdentity, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter, SealWith, SignalBlock,
+    BlockError, BlockIdentity, EncodedBlock, MetricBlock, MetricBlockWriter, SealWith, SignalBlock,
     SignalBlockWriter,
 };
 use annals_model::{
@@ -541,8 +541,7 @@ fn salvage_metrics(
     meta: &BlockMeta,
     seal: Option<SealWith<'_>>,
 ) -> Result<Option<EncodedBlock>, String> {
-    let age = if meta.level == 0 { ChunkAge::Fresh } else { ChunkAge::Merged };
-    let mut writer = MetricBlockWriter::new(identity, meta.lsns, meta.level, age);
+    let mut writer = MetricBlockWriter::new(identity, meta.lsns, meta.level, meta.age);
     if let Some(seal) = seal {
         writer = writer.seal_with(seal);
     }

@@ -87,6 +87,8 @@ pub struct BlockMeta {
     pub lsns: LsnRange,
     /// How many merges made it: 0 from the head.
     pub level: u8,
+    /// What its chunks were made for.
+    pub age: ChunkAge,
     /// Series, or signal kinds.
     pub series: u64,
     /// Samples, or signals.
@@ -95,6 +97,35 @@ pub struct BlockMeta {
     pub bytes: u64,
     /// The check over the whole file.
     pub check: u32,
+}
+
+/// What the chunks of a block are made for: the newer, the faster they decode; the older, the smaller they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChunkAge {
+    /// From the head: chunks of 1024, entropy coded only where that saves a quarter.
+    Fresh,
+    /// From a merge: chunks of 4096 to 8192 where there are as many samples, entropy coded where that pays.
+    Merged,
+    /// From a merge of what is seldom read any more: as small as it gets.
+    Old,
+}
+
+impl ChunkAge {
+    /// The number that stands for it on disk.
+    #[must_use]
+    pub fn tag(self) -> u8 {
+        match self {
+            ChunkAge::Fresh => 0,
+            ChunkAge::Merged => 1,
+            ChunkAge::Old => 2,
+        }
+    }
+
+    /// What a number read from disk stands for.
+    #[must_use]
+    pub fn from_tag(tag: u8) -> Option<ChunkAge> {
+        [ChunkAge::Fresh, ChunkAge::Merged, ChunkAge::Old].into_iter().find(|age| age.tag() == tag)
+    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ mod time;
 mod verdict;
 
 pub use aggregate::Aggregate;
-pub use block::{BlockContent, BlockId, BlockMeta, Lsn, LsnRange};
+pub use block::{BlockContent, BlockId, BlockMeta, ChunkAge, Lsn, LsnRange};
 pub use id::{BatchId, InvalidName, NameFault, SiteName, TenantId, TenantNumber};
 pub use labels::{
     InvalidLabels, LABEL_NAME_BYTES_MAX, LABEL_SET_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LabelSet,

@@ -1,8 +1,8 @@
 //! Values only, chunk by chunk: bytes a value, and millions of values a second encoded and decoded by one thread.
 
+use annals::ChunkAge;
 use annals_benches::cpu_time;
 use annals_benches::series::{SETS, counter_entropy_bytes};
-use annals_block::ChunkAge;
 use annals_block::fuzzing::{Encoder, Reused, decode_values_on, levels};
 use zstd::bulk::{Compressor, Decompressor};
 

@@ -1,10 +1,10 @@
 //! Whole blocks: bytes a sample with timestamps, index and all, by section, at each age.
 
-use annals::{BlockContent, BlockId, Lsn, LsnRange, TenantNumber, TimeRange};
+use annals::{BlockContent, BlockId, ChunkAge, Lsn, LsnRange, TenantNumber, TimeRange};
 use annals_benches::cpu_time;
 use annals_benches::series::{SETS, Series};
 use annals_benches::sets::START;
-use annals_block::{BlockIdentity, ChunkAge, EncodedBlock, MetricBlock, MetricBlockWriter};
+use annals_block::{BlockIdentity, EncodedBlock, MetricBlock, MetricBlockWriter};
 
 pub(crate) fn run() {
     for (name, make) in SETS {
