@@ -1,8 +1,8 @@
 //! Codecs, index sections, groups of rows: the decoders inside a block and a record.
 
 use annals::signals::{builtin, decode_rows, encode_rows};
-use annals::{LabelSet, MatchOp, Matcher};
-use annals_block::{ChunkAge, fuzzing};
+use annals::{ChunkAge, LabelSet, MatchOp, Matcher};
+use annals_block::fuzzing;
 
 use crate::model::Choices;
 use crate::seeds;

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use annals::signals::{Admitter, NameTable, PseudonymKey, builtin, decode_rows, encode_rows};
 use annals::vfs::{Sealed, SimClock, SimEntropy, SimVfs};
 use annals::{
-    Annals, Background, BatchId, BlockContent, BlockId, DAY_MS, LabelSet, Lsn, LsnRange, Matcher, Options,
-    Plan, SampleBatch, SeriesKind, Signal, SiteName, TenantId, TenantNumber, TimeRange, Timestamp,
+    Annals, Background, BatchId, BlockContent, BlockId, ChunkAge, DAY_MS, LabelSet, Lsn, LsnRange, Matcher,
+    Options, Plan, SampleBatch, SeriesKind, Signal, SiteName, TenantId, TenantNumber, TimeRange, Timestamp,
 };
-use annals_block::{
-    BlockIdentity, ChunkAge, MetricBlock, MetricBlockWriter, SignalBlock, SignalBlockWriter, fuzzing,
-};
+use annals_block::{BlockIdentity, MetricBlock, MetricBlockWriter, SignalBlock, SignalBlockWriter, fuzzing};
 
 use crate::model::Choices;
 use crate::seeds::NOW;
@@ -20,7 +18,7 @@ const LSNS: LsnRange = LsnRange { after: Lsn(3), through: Lsn(9) };
 const KINDS: [SeriesKind; 3] = [SeriesKind::Gauge, SeriesKind::Counter, SeriesKind::Delta];
 
 fn age(choices: &mut Choices<'_>) -> ChunkAge {
-    if choices.below(2) == 0 { ChunkAge::Fresh } else { ChunkAge::Merged }
+    [ChunkAge::Fresh, ChunkAge::Merged, ChunkAge::Old][choices.below(3)]
 }
 
 fn identity(content: BlockContent) -> BlockIdentity {
