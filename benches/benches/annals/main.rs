@@ -5,6 +5,7 @@ mod hicard;
 mod host;
 mod ingest;
 mod rivals;
+mod scan;
 mod sizes;
 mod store;
 
@@ -14,9 +15,10 @@ fn main() {
     }
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
-    let subjects: [(&str, fn()); 5] = [
+    let subjects: [(&str, fn()); 6] = [
         ("codecs", codecs::run),
         ("sizes", sizes::run),
+        ("scan", scan::run),
         ("ingest", ingest::run),
         ("hicard", hicard::run),
         ("store", store::run),
