@@ -200,7 +200,7 @@ impl IntEncoder {
     }
 }
 
-fn put_head(run: Run, packing: Packing, out: &mut Vec<u8>) {
+pub(super) fn put_head(run: Run, packing: Packing, out: &mut Vec<u8>) {
     let has_factor = packing != Packing::Zero && run.factor != 1;
     let flag = if has_factor { HAS_FACTOR } else { 0 };
     out.put_u8(run.predictor as u8 | flag | (packing as u8) << 4);

@@ -11,6 +11,8 @@
 //! ```
 
 pub(crate) mod cold;
+#[cfg(test)]
+mod conformance;
 pub(crate) mod decimal;
 pub(crate) mod entropy;
 pub(crate) mod ints;

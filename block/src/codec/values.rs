@@ -280,7 +280,7 @@ fn parse_form(form: u8) -> Option<(Mapping, bool, f64)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::testing::Rng;
     use proptest::prelude::*;
@@ -306,7 +306,7 @@ mod tests {
         bytes
     }
 
-    const ODD: [u64; 16] = [
+    pub(crate) const ODD: [u64; 16] = [
         annals_model::STALE_NAN_BITS,
         0x7ff8_0000_0000_0000,
         0xfff8_dead_beef_0001,
