@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use annals_model::{BlockMeta, Plan, SampleBatch, SignalBatch, TenantId, Timestamp};
+use annals_model::{BlockMeta, Plan, SampleBatch, SignalBatch, TenantId, TenantNumber, Timestamp};
 use annals_signals::reserved_metrics;
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use annals_vfs::sync::thread::{self, JoinHandle};
@@ -14,6 +14,7 @@ use annals_vfs::{Clock, Entropy, LockError, LockGuard, PublishError, Vfs};
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
+use crate::file_keys::key_file_name;
 use crate::health::{self, Trouble};
 use crate::ingest;
 use crate::key_store::KeyName;
@@ -21,7 +22,7 @@ use crate::keys::{self, KeyHolder};
 use crate::layout::Layout;
 use crate::maintenance::{self, Done};
 use crate::manifest::Manifest;
-use crate::options::{Background, Options};
+use crate::options::{Background, Encryption, Options};
 use crate::reader::{ReportReader, TenantReader};
 use crate::recover::{self, Opening, Recovered, RecoveryReport, catalogue_files};
 use crate::remembered::Remembered;
@@ -158,19 +159,24 @@ impl Annals {
         let next = number.0.checked_add(1).ok_or(TenantError::Full)?;
         // A number is used up even where its creation fails: what is left under it is garbage, never data.
         state.catalogue.next = next;
-        layout.create_tenant(vfs, number).map_err(|e| io(&directory, e))?;
+        // On a full disk each try would otherwise leave as much again.
+        let unmade = |error: TenantError| {
+            self.discard_creation(number);
+            error
+        };
+        layout.create_tenant(vfs, number).map_err(|e| unmade(io(&directory, e)))?;
         let name = KeyName { store: shared.root, tenant: number };
         let holder = KeyHolder { name, store: shared.key_store.as_deref() };
-        let refused = |source| TenantError::Keys { tenant: id.clone(), source };
+        let refused = |source| unmade(TenantError::Keys { tenant: id.clone(), source });
         keys::create(vfs, &*shared.entropy, layout, holder, shared.now()).map_err(refused)?;
         let keys = Arc::new(keys::load(vfs, layout, holder).map_err(refused)?);
         let after = shared.commits.committed();
         let remembered = Remembered::default();
-        let sealed = remembered.seal(&keys, &*shared.entropy).map_err(|e| io(&directory, e))?;
+        let sealed = remembered.seal(&keys, &*shared.entropy).map_err(|e| unmade(io(&directory, e)))?;
         let manifest = Manifest::new(id.clone(), plan, shared.now(), after, sealed);
         manifest_files(layout, number)
             .store(vfs, &layout.temporary, shared.root, 1, &manifest.encode())
-            .map_err(|e| io(&directory, e.into_source()))?;
+            .map_err(|e| unmade(io(&directory, e.into_source())))?;
         let mut tenants = state.catalogue.tenants.clone();
         tenants.push((number, id.clone()));
         let catalogue = Catalogue { next, tenants };
@@ -178,7 +184,7 @@ impl Annals {
         let files = catalogue_files(layout);
         match files.store(vfs, &layout.temporary, shared.root, generation, &catalogue.encode()) {
             Ok(()) => {}
-            Err(PublishError::Nothing(source)) => return Err(io(&layout.root, source)),
+            Err(PublishError::Nothing(source)) => return Err(unmade(io(&layout.root, source))),
             Err(PublishError::Indeterminate(source)) => {
                 state.suspended = true;
                 return Err(io(&layout.root, source));
@@ -199,6 +205,21 @@ impl Annals {
         let tenant = Arc::new(TenantShared::open(&opening, number, id.clone(), replayed));
         shared.tenants.write().insert(id.clone(), TenantSlot::Open(tenant.clone()));
         Ok(Tenant { shared: shared.clone(), tenant })
+    }
+
+    /// Removes what the creation of a tenant that no catalogue names has left, as far as that goes.
+    fn discard_creation(&self, number: TenantNumber) {
+        let Shared { vfs, layout, options, .. } = &*self.shared;
+        let directory = layout.tenant(number);
+        for entry in vfs.list(&directory).unwrap_or_default() {
+            let path = directory.join(entry.name);
+            let _ = vfs.unlink(&path).or_else(|_| vfs.remove_dir(&path));
+        }
+        let _ = vfs.remove_dir(&directory);
+        // A host's key store keeps a key of a number that nobody has.
+        if matches!(options.encryption, Encryption::Files) {
+            let _ = vfs.unlink(&layout.keys.join(key_file_name(number)));
+        }
     }
 
     /// The tenant of that id.

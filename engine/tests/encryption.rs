@@ -242,10 +242,13 @@ fn without_keys_a_store_is_checked_and_not_decoded() {
     }
 }
 
+/// Context and secret of each ticket.
+type Tickets = BTreeMap<(KeyName, Vec<u8>), (Vec<u8>, Vec<u8>)>;
+
 /// A key service in memory: a wrapped secret is a ticket for it.
 #[derive(Default)]
 struct Service {
-    tickets: Mutex<BTreeMap<(KeyName, Vec<u8>), (Vec<u8>, Vec<u8>)>>,
+    tickets: Mutex<Tickets>,
     keys: Mutex<BTreeMap<KeyName, bool>>,
     down: AtomicBool,
 }
