@@ -44,6 +44,8 @@
 //! ones for a section as a whole) and the bytes as they are stored, so that intact bytes of another block, section or part
 //! do not pass. Every byte of the file is under a check.
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use annals_model::bytes::{Cursor, PutBytes};
@@ -85,6 +87,8 @@ const SQUEEZED_ONE_IN_MAX: usize = 1 << 15;
 /// store a section that would unfold further as it is; indexes of real series unfold to a few times the file.
 pub(crate) const UNFOLD_FACTOR: usize = 64;
 const UNFOLDED_BYTES_MIN: usize = 1 << 20;
+/// A file is checked in pieces of this size.
+const HASHED_BYTES: usize = 1 << 20;
 const PACKING_PLAIN: u8 = 0;
 const PACKING_ZSTD: u8 = 1;
 
@@ -187,11 +191,17 @@ impl Checker {
     }
 
     fn tagged(&self, tag: u8, ordinal: u64, bytes: &[u8]) -> u32 {
+        let mut hasher = self.of(tag, ordinal);
+        hasher.update(bytes);
+        hasher.finalize()
+    }
+
+    /// Before the first byte of a place.
+    fn of(&self, tag: u8, ordinal: u64) -> Hasher {
         let [a, b, c, d, e, f, g, h] = ordinal.to_le_bytes();
         let mut hasher = self.0.clone();
         hasher.update(&[tag, a, b, c, d, e, f, g, h]);
-        hasher.update(bytes);
-        hasher.finalize()
+        hasher
     }
 }
 
@@ -203,6 +213,13 @@ struct Section {
     offset: usize,
     stored_bytes: usize,
     plain_bytes: usize,
+}
+
+impl Section {
+    /// Where it is. `open` has checked that it is inside of the file.
+    fn stored_range(&self) -> Range<usize> {
+        self.offset..self.offset + self.stored_bytes
+    }
 }
 
 /// What a writer knows of a block once all is added.
@@ -445,8 +462,8 @@ impl Container {
         let name: Arc<str> = name.into();
         let corrupt = |section, what| corrupt(&name, section, None, what);
         let short = || corrupt("header", "the file is shorter than a header");
-        // A copy, so that what is checked is what is parsed.
-        let head = bytes.get(..HEADER_BYTES.min(bytes.len())).unwrap_or_default().to_vec();
+        let mut head = Vec::new();
+        bytes.copy(0..HEADER_BYTES.min(bytes.len()), &mut head).map_err(|error| io_error(&name, &error))?;
         let first = Cursor::new(&head).array().ok_or_else(short)?;
         let mut header = parse_header(&first).map_err(|what| corrupt("header", what))?;
         if header.version > VERSION {
@@ -466,8 +483,8 @@ impl Container {
         let head = Cursor::new(&head).array().ok_or_else(short)?;
         header.seal = parse_seal_header(&head, header.is_sealed()).map_err(|what| corrupt("header", what))?;
         let checker = Checker::new(identity);
-        let footer =
-            footer_of(&bytes).ok_or_else(|| corrupt("footer", "the file does not end in a footer"))?;
+        let footer = footer_of(&bytes).map_err(|error| io_error(&name, &error))?;
+        let footer = footer.ok_or_else(|| corrupt("footer", "the file does not end in a footer"))?;
         let footer_offset = bytes.len() - footer.len();
         let parsed = parse_footer(&footer, footer_offset, &checker, header.is_sealed())
             .map_err(|what| corrupt("footer", what))?;
@@ -561,11 +578,12 @@ impl Container {
         corrupt(&self.name, kind.name(), ordinal, what)
     }
 
-    /// The section, checked and decompressed, as a copy of the mapped bytes.
+    /// The section, checked and decompressed.
     pub(crate) fn section(&self, kind: SectionKind) -> Result<Vec<u8>, BlockError> {
         let corrupt = |what| self.corrupt(kind, None, what);
         let section = self.find(kind)?;
-        let mut stored = self.stored(section).to_vec();
+        let mut stored = Vec::new();
+        self.copy(section.stored_range(), &mut stored)?;
         if self.checker.part(kind, WHOLE, &stored) != section.check && !planted(Bug::PartNotChecked) {
             return Err(corrupt("check mismatch: damaged, or of another block"));
         }
@@ -585,12 +603,12 @@ impl Container {
     /// Copies one part of a data section into `copy` and checks the copy.
     pub(crate) fn copy_part(&self, part: Part, copy: &mut Vec<u8>) -> Result<(), BlockError> {
         let section = self.find(part.kind)?;
-        let stored = usize::try_from(part.offset)
-            .ok()
-            .and_then(|offset| self.stored(section).get(offset..)?.get(..part.bytes))
-            .ok_or_else(|| self.corrupt(part.kind, Some(part.ordinal), "it lies outside its section"))?;
-        copy.clear();
-        copy.extend_from_slice(stored);
+        let stored = usize::try_from(part.offset).ok().and_then(|offset| {
+            let end = offset.checked_add(part.bytes).filter(|&end| end <= section.stored_bytes)?;
+            Some(section.offset + offset..section.offset + end)
+        });
+        let outside = || self.corrupt(part.kind, Some(part.ordinal), "it lies outside its section");
+        self.copy(stored.ok_or_else(outside)?, copy)?;
         if self.checker.part(part.kind, part.ordinal, copy) != part.check && !planted(Bug::PartNotChecked) {
             let what = "check mismatch: damaged, or of another block";
             return Err(self.corrupt(part.kind, Some(part.ordinal), what));
@@ -620,14 +638,34 @@ impl Container {
     pub(crate) fn verify(&self) -> Vec<BlockError> {
         let mut errors = Vec::new();
         for section in &self.sections {
-            if self.checker.part(section.kind, WHOLE, self.stored(section)) != section.check {
-                errors.push(self.corrupt(section.kind, None, "check mismatch over the whole section"));
+            match self.hash(self.checker.of(section.kind as u8, WHOLE), section.stored_range()) {
+                Ok(check) if check == section.check => {}
+                Ok(_) => {
+                    errors.push(self.corrupt(section.kind, None, "check mismatch over the whole section"));
+                }
+                Err(error) => errors.push(error),
             }
         }
-        if crc32fast::hash(&self.bytes) != self.meta.check {
-            errors.push(corrupt(&self.name, "file", None, "check mismatch over the whole file"));
+        match self.hash(Hasher::new(), 0..self.bytes.len()) {
+            Ok(check) if check == self.meta.check => {}
+            Ok(_) => errors.push(corrupt(&self.name, "file", None, "check mismatch over the whole file")),
+            Err(error) => errors.push(error),
         }
         errors
+    }
+
+    /// The check over a part of the file, read piece by piece.
+    fn hash(&self, mut hasher: Hasher, range: Range<usize>) -> Result<u32, BlockError> {
+        let mut piece = Vec::new();
+        for start in range.clone().step_by(HASHED_BYTES) {
+            self.copy(start..range.end.min(start + HASHED_BYTES), &mut piece)?;
+            hasher.update(&piece);
+        }
+        Ok(hasher.finalize())
+    }
+
+    fn copy(&self, range: Range<usize>, into: &mut Vec<u8>) -> Result<(), BlockError> {
+        self.bytes.copy(range, into).map_err(|error| io_error(&self.name, &error))
     }
 
     pub(crate) fn sections(&self) -> Vec<SectionInfo> {
@@ -650,11 +688,6 @@ impl Container {
         let found = self.sections.iter().find(|section| section.kind == kind);
         found.ok_or_else(|| self.corrupt(kind, None, "the block has no such section"))
     }
-
-    /// A section's bytes in the mapping. `open` has checked that they are inside.
-    fn stored(&self, section: &Section) -> &[u8] {
-        self.bytes.get(section.offset..section.offset + section.stored_bytes).unwrap_or_default()
-    }
 }
 
 /// Where one part of a data section is, and the check that it must pass.
@@ -665,6 +698,10 @@ pub(crate) struct Part {
     pub(crate) offset: u64,
     pub(crate) bytes: usize,
     pub(crate) check: u32,
+}
+
+fn io_error(name: &Arc<str>, error: &io::Error) -> BlockError {
+    BlockError::Io { name: Arc::clone(name), what: error.to_string() }
 }
 
 fn corrupt(name: &Arc<str>, section: &'static str, ordinal: Option<u64>, what: &'static str) -> BlockError {
@@ -758,11 +795,17 @@ struct Footer {
 }
 
 /// A copy of the footer, where the file's end says that there is one of sensible size.
-fn footer_of(bytes: &[u8]) -> Option<Vec<u8>> {
-    let body = bytes.get(HEADER_BYTES..)?;
-    let mut trailer = Cursor::new(body.get(body.len().checked_sub(TRAILER_BYTES)?..)?);
-    let footer_bytes = usize::try_from(trailer.u32()?).ok()?.checked_add(TRAILER_BYTES)?;
-    Some(body.get(body.len().checked_sub(footer_bytes)?..)?.to_vec())
+fn footer_of(bytes: &Sealed) -> io::Result<Option<Vec<u8>>> {
+    let mut footer = Vec::new();
+    let Some(trailer) = bytes.len().checked_sub(TRAILER_BYTES).filter(|&start| start >= HEADER_BYTES) else {
+        return Ok(None);
+    };
+    bytes.copy(trailer..bytes.len(), &mut footer)?;
+    let footer_bytes = Cursor::new(&footer).u32().and_then(|bytes| usize::try_from(bytes).ok());
+    let start = footer_bytes.and_then(|footer_bytes| trailer.checked_sub(footer_bytes));
+    let Some(start) = start.filter(|&start| start >= HEADER_BYTES) else { return Ok(None) };
+    bytes.copy(start..bytes.len(), &mut footer)?;
+    Ok(Some(footer))
 }
 
 fn parse_footer(

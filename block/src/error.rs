@@ -17,6 +17,14 @@ pub struct BlockIdentity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockError {
+    /// The disk refused: a later try may succeed.
+    #[error("{name}: cannot read: {what}; try again")]
+    Io {
+        /// The file.
+        name: Arc<str>,
+        /// What the system says.
+        what: String,
+    },
     /// No version of this engine wrote these bytes: quarantine the block, serve the others.
     #[error("{name}: {at}; run `annals verify`, then restore the block from a backup")]
     Corrupt {

@@ -75,7 +75,8 @@ pub(crate) fn check_block(
     keys: Option<&TenantKeys>,
 ) -> Checked {
     let unusable = |kind, what: String| Checked::Unusable(Unusable { kind, what });
-    let bytes = match vfs.map_sealed(path) {
+    // Not mapped: where a disk fails, that is a finding.
+    let bytes = match vfs.open(path).and_then(Sealed::positioned) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return unusable(FindingKind::Missing, "the file is not there".to_owned());

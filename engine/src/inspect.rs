@@ -85,7 +85,10 @@ pub fn inspect(vfs: &dyn Vfs, path: &Path) -> Result<Inspection, InspectError> {
     if path.extension().is_some_and(|extension| extension == "seg") {
         return inspect_segment(vfs, path);
     }
-    let bytes = vfs.map_sealed(path).map_err(io)?;
+    if !magic.get(..length).is_some_and(|start| start == annals_block::MAGIC) {
+        return Err(InspectError::Unknown { path: path.to_owned() });
+    }
+    let bytes = vfs.open(path).and_then(Sealed::positioned).map_err(io)?;
     inspect_block(bytes, path)
 }
 
@@ -106,9 +109,6 @@ fn inspect_block(bytes: Sealed, path: &Path) -> Result<Inspection, InspectError>
     };
     let identity = match MetricBlock::open(bytes.clone(), nobody, &name) {
         Err(BlockError::WrongIdentity { found, .. }) => found,
-        Err(BlockError::Corrupt { .. }) if !bytes.starts_with(annals_block::MAGIC) => {
-            return Err(InspectError::Unknown { path: path.to_owned() });
-        }
         Err(error) => return Err(InspectError::Block(error.to_string())),
         Ok(block) => BlockIdentity { tenant: nobody.tenant, id: block.meta().id },
     };

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use annals_model::{BlockContent, TenantNumber};
-use annals_vfs::{DirEntryKind, Vfs};
+use annals_vfs::{DirEntryKind, Sealed, Vfs};
 
 use crate::check_block::AnyBlock;
 use crate::layout::{Layout, block_file_name};
@@ -66,7 +66,7 @@ impl Orphans {
     /// The bug of that name.
     pub(crate) fn adopt(&mut self, vfs: &dyn Vfs, manifest: &mut Manifest, number: TenantNumber) {
         for path in std::mem::take(&mut self.files) {
-            let Ok(bytes) = vfs.map_sealed(&path) else { continue };
+            let Ok(bytes) = vfs.open(&path).and_then(Sealed::positioned) else { continue };
             let Some(identity) = identity_of(vfs, &path) else { continue };
             let block = AnyBlock::open(bytes, identity, "");
             manifest

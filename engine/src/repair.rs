@@ -32,7 +32,7 @@ use annals_block::{
 use annals_model::{
     BlockContent, BlockId, BlockMeta, Day, Lsn, TenantId, TenantNumber, TimeRange, Timestamp,
 };
-use annals_vfs::{Clock, Entropy, LockError, Vfs};
+use annals_vfs::{Clock, Entropy, LockError, Sealed, Vfs};
 
 use crate::catalog::Catalogue;
 use crate::check_block::{AnyBlock, Checked, check_block};
@@ -516,7 +516,7 @@ pub(crate) fn identity_of(vfs: &dyn Vfs, path: &Path) -> Option<BlockIdentity> {
         tenant: TenantNumber(u32::MAX),
         id: BlockId { day: Day(i32::MAX), content: BlockContent::RawMetrics, sequence: u64::MAX },
     };
-    match MetricBlock::open(vfs.map_sealed(path).ok()?, nobody, "") {
+    match MetricBlock::open(vfs.open(path).and_then(Sealed::positioned).ok()?, nobody, "") {
         Err(BlockError::WrongIdentity { found, .. }) => Some(found),
         _ => None,
     }

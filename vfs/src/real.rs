@@ -354,9 +354,17 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("x");
         RealVfs.create(&path).and_then(|file| file.write_at(b"bytes", 0)).expect("written");
-        let sealed = RealVfs.map_sealed(&path).expect("mapped");
+        let mapped = RealVfs.map_sealed(&path).expect("mapped");
+        let positioned = RealVfs.open(&path).and_then(Sealed::positioned).expect("opened");
         RealVfs.unlink(&path).expect("unlinked");
-        assert_eq!(&*sealed, b"bytes");
+        for sealed in [mapped, positioned] {
+            assert_eq!(sealed.to_vec().expect("readable"), b"bytes");
+            let mut part = vec![9];
+            sealed.copy(1..3, &mut part).expect("inside");
+            assert_eq!(part, b"yt");
+            assert!(sealed.copy(3..6, &mut part).is_err() && part.is_empty());
+            assert!(sealed.copy(4..usize::MAX, &mut part).is_err());
+        }
         assert_eq!(RealVfs.create(&path).and_then(|file| file.len()).expect("created"), 0);
         assert!(RealVfs.map_sealed(&path).expect("an empty file maps").is_empty());
     }

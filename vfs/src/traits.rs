@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,27 +107,78 @@ pub enum DirEntryKind {
     Other,
 }
 
-/// The bytes of a published file, mapped or held. Cheap to clone; they live until the last clone goes.
+/// The bytes of a published file, which never change: mapped, held, or read from the file each time. Cheap to clone.
+///
+/// Whoever reads gets a copy, so that what is checked is what is used.
 #[derive(Clone)]
-pub struct Sealed(Arc<dyn Deref<Target = [u8]> + Send + Sync>);
+pub struct Sealed(Bytes);
+
+#[derive(Clone)]
+enum Bytes {
+    Held(Arc<dyn Deref<Target = [u8]> + Send + Sync>),
+    File(Arc<dyn File>, usize),
+}
 
 impl Sealed {
     /// Wraps what derefs to the bytes: a mapping, a vector.
     pub fn new(bytes: impl Deref<Target = [u8]> + Send + Sync + 'static) -> Sealed {
-        Sealed(Arc::new(bytes))
+        Sealed(Bytes::Held(Arc::new(bytes)))
     }
 
     /// Wraps what others hold on to as well.
     pub(crate) fn shared(bytes: Arc<impl Deref<Target = [u8]> + Send + Sync + 'static>) -> Sealed {
-        Sealed(bytes)
+        Sealed(Bytes::Held(bytes))
     }
-}
 
-impl Deref for Sealed {
-    type Target = [u8];
+    /// Reads from an open file: a disk that fails is an error then, where a mapping would end the process.
+    pub fn positioned(file: Box<dyn File>) -> io::Result<Sealed> {
+        let too_large = |_| io::Error::new(io::ErrorKind::FileTooLarge, "larger than memory can be");
+        let bytes = usize::try_from(file.len()?).map_err(too_large)?;
+        Ok(Sealed(Bytes::File(file.into(), bytes)))
+    }
 
-    fn deref(&self) -> &[u8] {
-        &self.0
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Bytes::Held(bytes) => bytes.len(),
+            Bytes::File(_, bytes) => *bytes,
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Replaces `into` by a copy of the bytes in a range. An error where the range goes past the end, or the file has
+    /// become shorter, or the disk fails; `into` is empty then. Takes no memory for what is not there.
+    pub fn copy(&self, range: Range<usize>, into: &mut Vec<u8>) -> io::Result<()> {
+        let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends before that");
+        into.clear();
+        match &self.0 {
+            Bytes::Held(bytes) => into.extend_from_slice(bytes.get(range).ok_or_else(ended)?),
+            Bytes::File(file, bytes) => {
+                let count =
+                    range.end.checked_sub(range.start).filter(|_| range.end <= *bytes).ok_or_else(ended)?;
+                into.resize(count, 0);
+                let read = file.read_at(into, range.start as u64);
+                if !matches!(read, Ok(read) if read == count) {
+                    into.clear();
+                    read?;
+                    return Err(ended());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A copy of all of it.
+    pub fn to_vec(&self) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        self.copy(0..self.len(), &mut all)?;
+        Ok(all)
     }
 }
 
