@@ -3,6 +3,7 @@
 mod codecs;
 mod hicard;
 mod host;
+mod index;
 mod ingest;
 mod rivals;
 mod scan;
@@ -15,10 +16,11 @@ fn main() {
     }
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
-    let subjects: [(&str, fn()); 6] = [
+    let subjects: [(&str, fn()); 7] = [
         ("codecs", codecs::run),
         ("sizes", sizes::run),
         ("scan", scan::run),
+        ("index", index::run),
         ("ingest", ingest::run),
         ("hicard", hicard::run),
         ("store", store::run),
