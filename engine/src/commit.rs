@@ -19,7 +19,8 @@ use annals_vfs::sync::{Condvar, Mutex};
 use annals_wal::{CommitError, EnqueueError, Wal};
 
 use crate::error::WriteError;
-use crate::record::{BATCH, MetricRows};
+use crate::ingest::NumberedSamples;
+use crate::record::BATCH;
 use crate::remembered::RememberedBatch;
 use crate::tenant::TenantShared;
 use crate::ticket::{Acknowledgement, Durability, TicketState};
@@ -32,7 +33,7 @@ pub(crate) struct PendingBatch {
     pub(crate) tenant: Arc<TenantShared>,
     pub(crate) batch: RememberedBatch,
     pub(crate) epoch: u64,
-    pub(crate) metrics: MetricRows,
+    pub(crate) metrics: NumberedSamples,
     pub(crate) rows: Vec<SignalRow>,
     /// Without its log number, which it gets when it is queued.
     pub(crate) acknowledgement: Acknowledgement,

@@ -4,22 +4,20 @@
 //! freeze the heads - build one block per day and content - publish the files - commit the manifest, which names the
 //! blocks and says that records up to the cut are in them - release the heads - truncate the log.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals_block::{BlockIdentity, EncodedBlock, MetricBlockWriter, SignalBlockWriter};
 use annals_model::schema::SignalSchema;
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, ChunkAge, Day, Lsn, LsnRange, Samples, SignalRow, TenantNumber,
-    Timestamp,
+    BlockContent, BlockId, BlockMeta, ChunkAge, Day, Lsn, LsnRange, SignalRow, TenantNumber, Timestamp,
 };
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 use annals_vfs::{Draft, Entropy, PublishError, Vfs, publish};
 
 use crate::error::{MaintenanceError, WriteError};
-use crate::head::{self, Head};
+use crate::head::{Head, InOrder};
 use crate::keys::{BlockSeal, TenantKeys};
 use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
@@ -29,7 +27,6 @@ use crate::remembered::Remembered;
 use crate::shared::{Shared, TenantSlot};
 use crate::tenant::{Ingest, ManifestChange, TenantShared};
 use crate::ticket::Durability;
-use crate::view;
 
 /// What heads are made into.
 pub(crate) struct BuildRequest<'a> {
@@ -232,42 +229,16 @@ pub(crate) fn build_blocks(
 ) -> Result<Vec<EncodedBlock>, String> {
     let mut blocks = Vec::new();
     let mut sequence = request.first_sequence;
-    let groups = head::by_labels(heads);
-    let days: BTreeSet<Day> = groups
-        .iter()
-        .flatten()
-        .flat_map(|series| days_of(&series.timestamps))
-        .filter(|day| day.end() > request.metrics_floor)
-        .collect();
-    let mut merged = Samples::default();
-    for day in days {
+    let series = InOrder::of(heads);
+    for day in series.days().into_iter().filter(|day| day.end() > request.metrics_floor) {
         let identity = identity(request, BlockContent::RawMetrics, day, sequence);
         let mut writer = MetricBlockWriter::new(identity, request.lsns, 0, ChunkAge::Fresh);
         if let Some(seal) = request.seal(BlockContent::RawMetrics)? {
             writer = writer.seal_with(seal.with());
         }
-        let range = day.range();
-        for group in &groups {
-            let Some(first) = group.first() else { continue };
-            let (timestamps, values) = match group.as_slice() {
-                [only] => only.slice(range),
-                parts => {
-                    merged.clear();
-                    for part in parts {
-                        let (timestamps, values) = part.slice(range);
-                        merged.timestamps.extend_from_slice(timestamps);
-                        merged.values.extend_from_slice(values);
-                    }
-                    view::merge(first.kind, &mut merged);
-                    (merged.timestamps.as_slice(), merged.values.as_slice())
-                }
-            };
-            if !timestamps.is_empty() {
-                writer
-                    .add_series(&first.labels, first.kind, timestamps, values)
-                    .map_err(|e| e.to_string())?;
-            }
-        }
+        series.read(day.range(), |labels, kind, samples| {
+            writer.add_series(labels, kind, &samples.timestamps, &samples.values).map_err(|e| e.to_string())
+        })?;
         if let Some(block) = writer.finish().map_err(|e| e.to_string())? {
             sequence += 1;
             blocks.push(block);
@@ -312,19 +283,6 @@ fn identity(request: &BuildRequest<'_>, content: BlockContent, day: Day, sequenc
     BlockIdentity { tenant: request.tenant, id: BlockId { day, content, sequence } }
 }
 
-/// The days of ascending stamps, found by jumping from day to day.
-fn days_of(timestamps: &[i64]) -> Vec<Day> {
-    let mut days = Vec::new();
-    let mut rest = timestamps;
-    while let Some(&first) = rest.first() {
-        let day = Timestamp(first).day();
-        days.push(day);
-        let count = rest.partition_point(|&t| t <= day.end().0).max(1);
-        rest = rest.get(count..).unwrap_or_default();
-    }
-    days
-}
-
 fn sorted_kinds(ingest: &Ingest) -> Vec<(String, annals_model::SeriesKind)> {
     let mut kinds: Vec<_> = ingest.kinds.iter().map(|(name, kind)| (name.to_string(), *kind)).collect();
     kinds.sort_unstable();
@@ -342,17 +300,4 @@ fn sorted_names(ingest: &Ingest) -> Vec<(String, String, String)> {
 /// Whether the heads together are over their budget.
 pub(crate) fn over_budget(shared: &Shared) -> bool {
     shared.head_bytes.load(Ordering::Relaxed) > shared.options.head_bytes_max
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use annals_model::DAY_MS;
-
-    #[test]
-    fn days_are_found_across_gaps_and_at_midnight() {
-        let stamps = [1, DAY_MS, DAY_MS + 1, 5 * DAY_MS, 5 * DAY_MS + 1];
-        assert_eq!(days_of(&stamps), [Day(0), Day(1), Day(4), Day(5)]);
-        assert_eq!(days_of(&[]), []);
-    }
 }

@@ -1,44 +1,43 @@
 //! The head: a tenant's newest data, in memory until a flush makes blocks of it.
 //!
+//! ```text
+//!   SeriesTable (shared with admission)  labels of series ◄── number ──► Runs  samples of series
+//! ```
+//!
 //! A tenant has one head per epoch (see [`crate::record`]). Records are applied in log order after they are durable,
 //! so what a head holds at one stamp is already merged by the law of the series' kind.
 
 use std::sync::Arc;
 
 use annals_model::{
-    LabelSet, Lsn, METRIC_NAME, MatchOp, Matcher, SeriesKind, SignalRow, TimeRange, Timestamp, merge_values,
+    Budget, Day, LabelSet, Lsn, Matcher, Samples, SeriesKind, SignalRow, SourceError, TimeRange, Timestamp,
 };
-use hashbrown::HashMap;
 
 use crate::record::MetricRows;
+use crate::runs::Runs;
+use crate::series_table::{SERIES_MAX, SeriesTable, SharedTable};
+use crate::view;
 
-/// The highest series number that is believed. A host's limit on series is far below it.
-const SERIES_NUMBER_MAX: u32 = 16_000_000;
-/// What a series costs beside its samples and labels: columns' headers, its place in the index.
-const SERIES_BYTES: usize = 160;
 /// What a stored signal costs, about.
 const ROW_BYTES: usize = 224;
-const SAMPLE_BYTES: usize = 16;
 
 /// A tenant's data of one epoch.
-#[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) epoch: u64,
     /// The first record applied: it and those after it are needed until this head is in blocks.
     pub(crate) first: Lsn,
     /// When that record was written.
     pub(crate) since: Timestamp,
-    series: Vec<Option<HeadSeries>>,
-    by_metric: HashMap<Box<str>, Vec<u32>, foldhash::fast::FixedState>,
+    table: SharedTable,
+    runs: Runs,
     rows: Vec<SignalRow>,
     /// Samples whose series' definition was lost to damage of the log.
     pub(crate) orphans: u64,
-    samples: u64,
-    bytes: usize,
+    /// What was said of its size so far: what is told when it goes is the same as what was told while it grew.
+    charged: usize,
 }
 
-/// One series' samples, ascending and one per stamp.
-#[derive(Debug)]
+/// A series' samples in a range.
 pub(crate) struct HeadSeries {
     pub(crate) labels: LabelSet,
     pub(crate) kind: SeriesKind,
@@ -47,113 +46,100 @@ pub(crate) struct HeadSeries {
 }
 
 impl Head {
-    pub(crate) fn new(epoch: u64, first: Lsn, since: Timestamp) -> Head {
-        Head {
-            epoch,
-            first,
-            since,
-            series: Vec::new(),
-            by_metric: HashMap::default(),
-            rows: Vec::new(),
-            orphans: 0,
-            samples: 0,
-            bytes: 0,
-        }
+    pub(crate) fn new(epoch: u64, first: Lsn, since: Timestamp, table: SharedTable) -> Head {
+        Head { epoch, first, since, table, runs: Runs::default(), rows: Vec::new(), orphans: 0, charged: 0 }
     }
 
-    /// Applies one record; returns how many bytes the head has grown by.
-    pub(crate) fn apply(&mut self, metrics: &MetricRows, rows: Vec<SignalRow>) -> usize {
-        let before = self.bytes;
-        for ((labels, kind), number) in metrics.definitions.iter().zip(metrics.first_number..) {
-            self.define(number, labels, *kind);
-        }
-        for &(number, time, value) in &metrics.samples {
-            match self.series.get_mut(number as usize) {
-                Some(Some(series)) => {
-                    let added = series.add(time, value);
-                    self.samples += u64::from(added);
-                    self.bytes += usize::from(added) * SAMPLE_BYTES;
-                }
-                _ => self.orphans += 1,
+    /// Applies a record that was read from the log; returns how many bytes the head has grown by.
+    pub(crate) fn apply_record(&mut self, metrics: &MetricRows, rows: Vec<SignalRow>) -> usize {
+        let series = {
+            let mut table = self.table.write();
+            for ((labels, kind), number) in metrics.definitions.iter().zip(metrics.first_number..) {
+                table.define(number, labels, *kind);
+            }
+            table.len()
+        };
+        self.apply(series, &metrics.samples, rows)
+    }
+
+    /// Applies a record's samples, whose series are among the first `series` of the table; returns how many bytes the head
+    /// has grown by.
+    pub(crate) fn apply(
+        &mut self,
+        series: usize,
+        samples: &[(u32, i64, f64)],
+        rows: Vec<SignalRow>,
+    ) -> usize {
+        if self.runs.len() < series.min(SERIES_MAX) {
+            let table = self.table.read();
+            for number in self.runs.len()..series.min(SERIES_MAX) {
+                // Where the definition is lost, samples are refused below.
+                self.runs.push_series(table.kind(number as u32));
             }
         }
-        self.bytes += rows.len() * ROW_BYTES;
+        for &(number, time, value) in samples {
+            self.orphans += u64::from(!self.runs.add(number, time, value));
+        }
         self.rows.extend(rows);
-        self.bytes - before
-    }
-
-    fn define(&mut self, number: u32, labels: &LabelSet, kind: SeriesKind) {
-        if number > SERIES_NUMBER_MAX {
-            return;
-        }
-        let index = number as usize;
-        if self.series.len() <= index {
-            self.series.resize_with(index + 1, || None);
-        }
-        if let Some(slot @ None) = self.series.get_mut(index) {
-            let empty =
-                HeadSeries { labels: labels.clone(), kind, timestamps: Vec::new(), values: Vec::new() };
-            *slot = Some(empty);
-            self.by_metric.entry(labels.metric_name().into()).or_default().push(number);
-            self.bytes += SERIES_BYTES + labels.as_bytes().len();
-        }
+        let before = self.charged;
+        self.charged = before.max(self.allocated());
+        self.charged - before
     }
 
     /// Forgets samples and signals but not which number stands for which series. For a replay that has made blocks
-    /// of what it read so far.
+    /// of what it read so far. Returns how many bytes it has shrunk by.
     pub(crate) fn clear_data(&mut self) -> usize {
-        let before = self.bytes;
-        self.bytes = 0;
-        for series in self.series.iter_mut().flatten() {
-            series.timestamps = Vec::new();
-            series.values = Vec::new();
-            self.bytes += SERIES_BYTES + series.labels.as_bytes().len();
-        }
+        self.runs.clear();
         self.rows = Vec::new();
-        self.samples = 0;
-        before - self.bytes
+        let before = self.charged;
+        self.charged = before.min(self.allocated());
+        before - self.charged
     }
 
+    fn allocated(&self) -> usize {
+        self.runs.bytes() + self.table.read().bytes() + self.rows.len() * ROW_BYTES
+    }
+
+    /// What it takes, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.charged
     }
 
     pub(crate) fn samples(&self) -> u64 {
-        self.samples
+        self.runs.samples()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.samples == 0 && self.rows.is_empty()
+        self.runs.samples() == 0 && self.rows.is_empty()
     }
 
-    /// All series that have samples.
-    pub(crate) fn series(&self) -> impl Iterator<Item = &HeadSeries> {
-        self.series.iter().flatten().filter(|series| !series.timestamps.is_empty())
+    /// Stamps of the first and the last sample.
+    pub(crate) fn ends(&self) -> Option<(Timestamp, Timestamp)> {
+        self.runs.ends()
     }
 
-    /// The series that satisfy all matchers and have samples in the range.
-    pub(crate) fn find<'a>(
-        &'a self,
-        matchers: &'a [Matcher],
+    /// Copies the series that satisfy all matchers and have samples in the range.
+    pub(crate) fn copy(
+        &self,
+        matchers: &[Matcher],
         range: TimeRange,
-    ) -> impl Iterator<Item = &'a HeadSeries> + 'a {
-        let name = matchers
-            .iter()
-            .find(|m| m.name() == METRIC_NAME && m.op() == MatchOp::Equal && !m.value().is_empty());
-        let candidates: Box<dyn Iterator<Item = &HeadSeries> + 'a> = match name {
-            Some(name) => Box::new(
-                self.by_metric
-                    .get(name.value())
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|&number| self.series.get(number as usize)?.as_ref()),
-            ),
-            None => Box::new(self.series.iter().flatten()),
-        };
-        candidates.filter(move |series| {
-            let (from, to) = series.bounds(range);
-            from < to && matchers.iter().all(|m| m.matches(series.labels.get(m.name())))
-        })
+        budget: &Budget,
+    ) -> Result<Vec<HeadSeries>, SourceError> {
+        let table = self.table.read();
+        let mut copied = Vec::new();
+        for number in table.matching(matchers, self.runs.len()) {
+            let Some(kind) = table.kind(number).filter(|_| self.runs.may_overlap(number, range)) else {
+                continue;
+            };
+            let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+            self.runs.read(number, range, &mut timestamps, &mut values);
+            if timestamps.is_empty() {
+                continue;
+            }
+            budget.charge_memory(timestamps.len() as u64 * 16)?;
+            copied.push(HeadSeries { labels: table.labels(number), kind, timestamps, values });
+        }
+        Ok(copied)
     }
 
     pub(crate) fn rows(&self) -> &[SignalRow] {
@@ -161,111 +147,117 @@ impl Head {
     }
 }
 
-impl HeadSeries {
-    /// Adds a sample; false where it merged with one of the same stamp.
-    fn add(&mut self, time: i64, value: f64) -> bool {
-        let at = match self.timestamps.last() {
-            Some(&last) if last >= time => self.timestamps.partition_point(|&t| t < time),
-            _ => {
-                self.timestamps.push(time);
-                self.values.push(value);
-                return true;
-            }
-        };
-        match (self.timestamps.get(at), self.values.get_mut(at)) {
-            (Some(&there), Some(held)) if there == time => {
-                *held = merge_values(self.kind, *held, value);
-                false
-            }
-            _ => {
-                self.timestamps.insert(at, time);
-                self.values.insert(at, value);
-                true
-            }
-        }
-    }
-
-    /// The indices of the samples in a range.
-    pub(crate) fn bounds(&self, range: TimeRange) -> (usize, usize) {
-        let from = self.timestamps.partition_point(|&t| t <= range.start.0);
-        let to = self.timestamps.partition_point(|&t| t <= range.end.0);
-        (from, to)
-    }
-
-    /// The samples in a range.
-    pub(crate) fn slice(&self, range: TimeRange) -> (&[i64], &[f64]) {
-        let (from, to) = self.bounds(range);
-        let timestamps = self.timestamps.get(from..to).unwrap_or_default();
-        (timestamps, self.values.get(from..to).unwrap_or_default())
+impl std::fmt::Debug for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Head(epoch {}, {} samples)", self.epoch, self.samples())
     }
 }
 
-/// Several heads' series of one label set, for a flush.
-pub(crate) type SeriesParts<'a> = Vec<&'a HeadSeries>;
+/// The series of several heads in label order, for a flush. A series that more than one head has comes once.
+pub(crate) struct InOrder<'a> {
+    heads: &'a [Arc<Head>],
+    /// (head, series), in label order, then in that of the heads, which is the log's.
+    series: Vec<(u32, u32)>,
+}
 
-/// The series of several heads by labels, each with its parts in log order.
-pub(crate) fn by_labels(heads: &[Arc<Head>]) -> Vec<SeriesParts<'_>> {
-    let mut all: Vec<&HeadSeries> = heads.iter().flat_map(|head| head.series()).collect();
-    // Stable: parts of one series stay in the heads' order, which is the log's.
-    all.sort_by(|a, b| a.labels.cmp(&b.labels));
-    let mut groups: Vec<SeriesParts<'_>> = Vec::new();
-    for series in all {
-        match groups.last_mut() {
-            Some(group) if group.first().is_some_and(|first| first.labels == series.labels) => {
-                group.push(series);
-            }
-            _ => groups.push(vec![series]),
+impl InOrder<'_> {
+    pub(crate) fn of(heads: &[Arc<Head>]) -> InOrder<'_> {
+        let everything = |head: &Head| 0..head.runs.len() as u32;
+        let mut series = Vec::new();
+        for (at, head) in (0u32..).zip(heads) {
+            let with_samples =
+                everything(head).filter(|&number| head.runs.may_overlap(number, TimeRange::ALL));
+            let ordered = head.table.read().in_label_order(with_samples);
+            series.extend(ordered.into_iter().map(|number| (at, number)));
         }
+        if heads.len() > 1 {
+            let tables: Vec<_> = heads.iter().map(|head| head.table.read()).collect();
+            let table = |at: u32| tables.get(at as usize);
+            // Stable, and fast where there are long runs in order.
+            series.sort_by(|&(a, one), &(b, other)| match (table(a), table(b)) {
+                (Some(table), Some(others)) => table.compare(one, others, other),
+                _ => std::cmp::Ordering::Equal,
+            });
+        }
+        InOrder { heads, series }
     }
-    groups
+
+    /// The days that have samples, ascending.
+    pub(crate) fn days(&self) -> Vec<Day> {
+        let mut days: Vec<Day> = self.heads.iter().flat_map(|head| head.runs.days()).collect();
+        days.sort_unstable();
+        days.dedup();
+        days
+    }
+
+    /// Hands out each series that has samples in the range.
+    pub(crate) fn read<E>(
+        &self,
+        range: TimeRange,
+        mut each: impl FnMut(&LabelSet, SeriesKind, &Samples) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let tables: Vec<_> = self.heads.iter().map(|head| head.table.read()).collect();
+        let table = |at: u32| tables.get(at as usize).map(|table| &**table);
+        let same = |a: &(u32, u32), b: &(u32, u32)| {
+            let (one, other): (Option<&SeriesTable>, _) = (table(a.0), table(b.0));
+            // Within one head a series has one number.
+            a.0 != b.0 && one.zip(other).is_some_and(|(one, other)| one.compare(a.1, other, b.1).is_eq())
+        };
+        let mut samples = Samples::default();
+        for parts in self.series.chunk_by(same) {
+            let Some(&(first, number)) = parts.first() else { continue };
+            let Some((table, kind)) = table(first).and_then(|table| Some((table, table.kind(number)?)))
+            else {
+                continue;
+            };
+            samples.clear();
+            for &(at, number) in parts {
+                if let Some(head) = self.heads.get(at as usize) {
+                    head.runs.read(number, range, &mut samples.timestamps, &mut samples.values);
+                }
+            }
+            if samples.timestamps.is_empty() {
+                continue;
+            }
+            if parts.len() > 1 {
+                view::merge(kind, &mut samples);
+            }
+            each(&table.labels(number), kind, &samples)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
+    use annals_model::QueryLimits;
 
     fn labels(job: &str) -> LabelSet {
         LabelSet::from_pairs([("__name__", "m"), ("job", job)]).expect("valid")
     }
 
-    proptest! {
-        #[test]
-        fn samples_in_any_order_end_up_merged_and_ascending(
-            samples in prop::collection::vec((0i64..20, -5i32..5), 1..60),
-            delta in any::<bool>(),
-        ) {
-            let kind = if delta { SeriesKind::Delta } else { SeriesKind::Gauge };
-            let mut head = Head::new(0, Lsn(1), Timestamp(0));
-            let mut expected = BTreeMap::new();
-            head.apply(&MetricRows {
-                first_number: 0,
-                definitions: vec![(labels("a"), kind)],
-                samples: samples.iter().map(|&(t, v)| (0, t, f64::from(v))).collect(),
-            }, Vec::new());
-            for (t, v) in samples {
-                let held = expected.entry(t).or_insert(0.0);
-                *held = if delta { *held + f64::from(v) } else { f64::from(v) };
-            }
-            let series = head.series().next().expect("one series");
-            prop_assert_eq!(&series.timestamps, &expected.keys().copied().collect::<Vec<_>>());
-            prop_assert_eq!(&series.values, &expected.values().copied().collect::<Vec<_>>());
-            prop_assert_eq!(head.samples(), expected.len() as u64);
-        }
+    fn head() -> Head {
+        Head::new(0, Lsn(1), Timestamp(0), SeriesTable::shared())
     }
 
     #[test]
     fn samples_of_a_series_whose_definition_is_lost_are_counted() {
-        let mut head = Head::new(0, Lsn(1), Timestamp(0));
-        head.apply(&MetricRows { first_number: 0, definitions: vec![], samples: vec![(7, 1, 1.0)] }, vec![]);
-        assert_eq!((head.orphans, head.samples()), (1, 0));
+        let mut head = head();
+        head.apply_record(
+            &MetricRows { first_number: 0, definitions: vec![], samples: vec![(7, 1, 1.0)] },
+            vec![],
+        );
+        let definitions = vec![(labels("a"), SeriesKind::Gauge)];
+        let samples = vec![(8, 1, 1.0), (9, 1, 1.0), (9, 2, 1.0)];
+        head.apply_record(&MetricRows { first_number: 9, definitions, samples }, vec![]);
+        assert_eq!((head.orphans, head.samples()), (2, 2));
     }
 
     #[test]
     fn found_series_satisfy_matchers_and_range() {
-        let mut head = Head::new(0, Lsn(1), Timestamp(0));
-        head.apply(
+        let mut head = head();
+        head.apply_record(
             &MetricRows {
                 first_number: 0,
                 definitions: vec![(labels("a"), SeriesKind::Gauge), (labels("b"), SeriesKind::Gauge)],
@@ -273,11 +265,52 @@ mod tests {
             },
             vec![],
         );
-        let name = [Matcher::equal("__name__", "m")];
-        let range = |a, b| TimeRange::new(Timestamp(a), Timestamp(b));
-        assert_eq!(head.find(&name, range(0, 20)).count(), 2);
-        assert_eq!(head.find(&name, range(10, 20)).count(), 1);
-        assert_eq!(head.find(&[Matcher::equal("job", "a")], range(0, 9)).count(), 0);
-        assert_eq!(head.find(&[Matcher::equal("__name__", "x")], range(0, 90)).count(), 0);
+        let count = |matcher: Matcher, a, b| {
+            let range = TimeRange::new(Timestamp(a), Timestamp(b));
+            head.copy(&[matcher], range, &Budget::new(QueryLimits::default())).expect("within limits").len()
+        };
+        let name = || Matcher::equal("__name__", "m");
+        assert_eq!(count(name(), 0, 20), 2);
+        assert_eq!(count(name(), 10, 20), 1);
+        assert_eq!(count(Matcher::equal("job", "a"), 0, 9), 0);
+        assert_eq!(count(Matcher::equal("__name__", "x"), 0, 90), 0);
+    }
+
+    #[test]
+    fn a_series_of_two_heads_is_flushed_as_one_in_label_order() {
+        let definitions = |jobs: &[&str]| jobs.iter().map(|job| (labels(job), SeriesKind::Delta)).collect();
+        let (mut one, mut other) = (head(), head());
+        one.apply_record(
+            &MetricRows {
+                first_number: 0,
+                definitions: definitions(&["c", "b", "a"]),
+                samples: vec![(0, 10, 1.0), (1, 10, 2.0), (0, 20, 3.0)],
+            },
+            vec![],
+        );
+        other.apply_record(
+            &MetricRows {
+                first_number: 0,
+                definitions: definitions(&["a", "d", "c"]),
+                samples: vec![(2, 10, 4.0), (1, 10, 5.0), (0, 10, 6.0)],
+            },
+            vec![],
+        );
+        let heads = [Arc::new(one), Arc::new(other)];
+        let mut read = Vec::new();
+        let order = InOrder::of(&heads);
+        let each = |labels: &LabelSet, _, samples: &Samples| {
+            read.push((labels.get("job").to_owned(), samples.timestamps.clone(), samples.values.clone()));
+            Ok::<(), ()>(())
+        };
+        order.read(TimeRange::ALL, each).expect("taken");
+        let expected = [
+            ("a", vec![10], vec![6.0]),
+            ("b", vec![10], vec![2.0]),
+            ("c", vec![10, 20], vec![5.0, 3.0]),
+            ("d", vec![10], vec![5.0]),
+        ];
+        assert_eq!(read, expected.map(|(job, times, values)| (job.to_owned(), times, values)));
+        assert_eq!(order.days(), [Day(0)]);
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use annals_model::{
-    BatchId, METRIC_NAME, Plan, Refusal, RefusalReason, SampleBatch, SeriesKind, Signal, SignalBatch,
-    SignalRow, SignalValue, SiteName, Timestamp,
+    BatchId, LabelSet, METRIC_NAME, Plan, Refusal, RefusalReason, SampleBatch, SeriesKind, Signal,
+    SignalBatch, SignalRow, SignalValue, SiteName, Timestamp,
 };
 use annals_signals::{Admitter, NewNames, encode_rows};
 use annals_vfs::sync::atomic::Ordering;
@@ -12,14 +12,18 @@ use annals_vfs::sync::atomic::Ordering;
 use crate::batches::Seen;
 use crate::commit::{NotQueued, PendingBatch};
 use crate::error::WriteError;
-use crate::record::{BatchHeader, BatchName, MetricRows, encode};
+use crate::record::{BatchHeader, BatchName, encode, encode_metrics};
+use crate::refs::{RefBatch, SeriesRef};
 use crate::remembered::RememberedBatch;
+use crate::series_table::{Known, SeriesTable, SharedTable};
 use crate::shared::Shared;
 use crate::tenant::{Ingest, TenantShared};
 use crate::ticket::{Acknowledgement, Ticket, TicketState};
 
 /// How often a batch is encoded again because the log failed in between; then the failure is the answer.
 const STALE_RETRIES_MAX: usize = 8;
+/// Samples or series that a digest is fed at once.
+const FED_AT_ONCE: usize = 1024;
 
 /// What time bounds hold at one instant.
 struct Admission {
@@ -33,9 +37,20 @@ struct Admission {
     latest: Timestamp,
 }
 
+/// A batch's samples, by the numbers of their series.
+pub(crate) struct NumberedSamples {
+    pub(crate) table: SharedTable,
+    /// How many series the table has, with those of this batch.
+    pub(crate) series: usize,
+    /// Series number, time, value.
+    pub(crate) samples: Vec<(u32, i64, f64)>,
+}
+
 /// What admission made of a batch.
+#[derive(Default)]
 struct Admitted {
-    metrics: MetricRows,
+    /// Series number, time, value.
+    samples: Vec<(u32, i64, f64)>,
     rows: Vec<SignalRow>,
     new_names: NewNames,
     /// Metric names whose kind this batch fixes.
@@ -56,17 +71,16 @@ impl Admission {
         }
     }
 
-    fn check_time(&self, time: Timestamp) -> Result<(), Refusal> {
-        let reason = if time > self.latest {
-            RefusalReason::Future
+    fn check_time(&self, time: Timestamp) -> Result<(), RefusalReason> {
+        if time > self.latest {
+            Err(RefusalReason::Future)
         } else if time <= self.expired_through {
-            RefusalReason::Expired
+            Err(RefusalReason::Expired)
         } else if time <= self.sealed_through {
-            RefusalReason::Late
+            Err(RefusalReason::Late)
         } else {
-            return Ok(());
-        };
-        Err(Refusal::of(reason))
+            Ok(())
+        }
     }
 }
 
@@ -79,7 +93,22 @@ pub(crate) fn write_samples(
     let digest = tenant.keys.digest(|feed| digest_samples(batch, feed));
     let site = &batch.site;
     write(shared, tenant, site, batch.id, digest, batch.samples.len(), |ingest, admission| {
-        admit_samples(shared, ingest, admission, batch)
+        let series = BatchSeries::ByLabels(&batch.series);
+        Ok(admit_samples(shared, tenant, ingest, admission, &series, &batch.samples))
+    })
+}
+
+/// Admits and queues a batch of samples of series that the host has references to.
+pub(crate) fn write_refs(
+    shared: &Arc<Shared>,
+    tenant: &Arc<TenantShared>,
+    batch: &RefBatch<'_>,
+) -> Result<Ticket, WriteError> {
+    let digest = tenant.keys.digest(|feed| digest_refs(batch, feed));
+    let site = &batch.site;
+    write(shared, tenant, site, batch.id, digest, batch.samples.len(), |ingest, admission| {
+        let series = BatchSeries::ByReference(batch.series);
+        Ok(admit_samples(shared, tenant, ingest, admission, &series, batch.samples))
     })
 }
 
@@ -103,7 +132,7 @@ fn write(
     id: BatchId,
     digest: [u8; 16],
     records: usize,
-    admit: impl Fn(&mut Ingest, &Admission) -> Admitted,
+    admit: impl Fn(&mut Ingest, &Admission) -> Result<Admitted, WriteError>,
 ) -> Result<Ticket, WriteError> {
     shared.check_writable()?;
     let limit = tenant.data.read().manifest.plan.limits.batch_records_max;
@@ -134,11 +163,12 @@ fn write(
         if ingest.generation != generation {
             ingest.begin_epoch(generation);
         }
-        let series_before = ingest.table.len();
-        let Admitted { metrics, rows, new_names, new_kinds, refused } = admit(&mut ingest, &admission);
-        if metrics.samples.is_empty() && rows.is_empty() {
+        let before = ingest.table.read().mark();
+        let admitted = admit(&mut ingest, &admission).inspect_err(|_| ingest.table.write().truncate(before));
+        let Admitted { samples, rows, new_names, new_kinds, refused } = admitted?;
+        if samples.is_empty() && rows.is_empty() {
             // Nothing to count, so nothing to remember: a retry is refused for the same reasons.
-            ingest.table.truncate(series_before);
+            ingest.table.write().truncate(before);
             return Ok(Ticket::resolved(Acknowledgement { refused, ..acknowledgement }));
         }
         let batch = RememberedBatch { site: site.clone(), id, digest, written: admission.now };
@@ -153,6 +183,10 @@ fn write(
         if !rows.is_empty() {
             encode_rows(&shared.options.schema, &rows, &mut signals);
         }
+        let (metrics, series) = {
+            let table = ingest.table.read();
+            (encode_metrics(&table, before.series, &samples), table.len())
+        };
         let counter = shared.log_counter.fetch_add(1, Ordering::Relaxed);
         let payload = encode(&header, &name, &metrics, signals, &tenant.records, counter);
         let ticket = TicketState::pending();
@@ -160,7 +194,7 @@ fn write(
             tenant: tenant.clone(),
             batch,
             epoch: ingest.epoch,
-            metrics,
+            metrics: NumberedSamples { table: ingest.table.clone(), series, samples },
             rows,
             acknowledgement: Acknowledgement { refused, ..acknowledgement.clone() },
             ticket: ticket.clone(),
@@ -174,7 +208,7 @@ fn write(
                 return Ok(Ticket::new(ticket, shared.drive()));
             }
             Err(reason) => {
-                ingest.table.truncate(series_before);
+                ingest.table.write().truncate(before);
                 tenant.batches.lock().forget(site, id);
                 match reason {
                     NotQueued::Stale => {}
@@ -186,77 +220,126 @@ fn write(
     Err(WriteError::Failed("the log fails again and again".to_owned()))
 }
 
-/// What became of a batch's series, decided when its first sample is looked at.
-#[derive(Clone)]
+/// The series that a batch's samples refer to by index.
+enum BatchSeries<'a> {
+    ByLabels(&'a [(LabelSet, SeriesKind)]),
+    ByReference(&'a [SeriesRef]),
+}
+
+impl BatchSeries<'_> {
+    fn get(&self, index: usize) -> Option<(&LabelSet, SeriesKind)> {
+        match self {
+            BatchSeries::ByLabels(series) => series.get(index).map(|(labels, kind)| (labels, *kind)),
+            BatchSeries::ByReference(series) => {
+                series.get(index).map(|series| (series.labels(), series.kind()))
+            }
+        }
+    }
+
+    /// What is known of each series before any sample is looked at.
+    fn states(&self, tenant: &TenantShared, table: &SeriesTable) -> Vec<SeriesState> {
+        let state = |known: Option<Known>, kind: SeriesKind| match known {
+            // Admitted with these labels and this kind since the table was begun.
+            Some(known) if known.kind == kind && !known.derived => SeriesState::Number(known.number, kind),
+            _ => SeriesState::Unseen,
+        };
+        match self {
+            BatchSeries::ByLabels(series) => {
+                series.iter().map(|(labels, kind)| state(table.find(labels), *kind)).collect()
+            }
+            BatchSeries::ByReference(series) => series
+                .iter()
+                .map(|series| {
+                    if series.is_of(tenant) {
+                        state(series.find(table), series.kind())
+                    } else {
+                        SeriesState::Refused(RefusalReason::UnknownSeries)
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    /// Lets references remember their numbers.
+    fn remember(&self, table: &SeriesTable, states: &[SeriesState]) {
+        let BatchSeries::ByReference(series) = self else { return };
+        for (series, state) in series.iter().zip(states) {
+            if let SeriesState::Number(number, _) = state {
+                series.remember(table.id(), *number);
+            }
+        }
+    }
+}
+
+/// What became of a batch's series.
+#[derive(Clone, Copy)]
 enum SeriesState {
+    /// To be decided when its first sample is looked at.
     Unseen,
     Number(u32, SeriesKind),
-    Refused(Refusal),
+    Refused(RefusalReason),
 }
 
 fn admit_samples(
     shared: &Shared,
+    tenant: &TenantShared,
     ingest: &mut Ingest,
     admission: &Admission,
-    batch: &SampleBatch,
+    series: &BatchSeries<'_>,
+    samples: &[(u32, Timestamp, f64)],
 ) -> Admitted {
-    let first = ingest.table.len();
-    let mut states = vec![SeriesState::Unseen; batch.series.len()];
-    let mut new_kinds: Vec<(Box<str>, SeriesKind)> = Vec::new();
-    let mut samples = Vec::with_capacity(batch.samples.len());
-    let mut refused = Vec::new();
-    for (index, &(series, time, value)) in batch.samples.iter().enumerate() {
-        let Some(state) = states.get_mut(series as usize) else {
-            refused.push((index, Refusal::of(RefusalReason::UnknownSeries)));
+    let table = ingest.table.clone();
+    let mut states = series.states(tenant, &table.read());
+    if !admission.plan.rights.open_metrics {
+        states.fill(SeriesState::Refused(RefusalReason::NotEntitled));
+    }
+    let mut admitted = Admitted { samples: Vec::with_capacity(samples.len()), ..Admitted::default() };
+    // Taken for the first new series only: queries look at the table too.
+    let mut writing = None;
+    for (index, &(series_index, time, value)) in samples.iter().enumerate() {
+        let mut refuse = |reason| admitted.refused.push((index, Refusal::of(reason)));
+        let Some(state) = states.get_mut(series_index as usize) else {
+            refuse(RefusalReason::UnknownSeries);
             continue;
         };
-        if let Err(refusal) = admission.check_time(time) {
-            refused.push((index, refusal));
+        if let Err(reason) = admission.check_time(time) {
+            refuse(reason);
             continue;
         }
-        if let (SeriesState::Unseen, Some((labels, kind))) = (&*state, batch.series.get(series as usize)) {
-            *state =
-                match admit_series(shared, ingest, admission, labels.metric_name(), *kind, &mut new_kinds) {
-                    Err(reason) => SeriesState::Refused(Refusal::of(reason)),
-                    Ok(()) if ingest.table.len() < admission.plan.limits.series_max => {
-                        SeriesState::Number(ingest.table.number(labels, *kind), *kind)
+        if let (SeriesState::Unseen, Some((labels, kind))) = (*state, series.get(series_index as usize)) {
+            let table = writing.get_or_insert_with(|| table.write());
+            let number = admit_series(shared, ingest, labels.metric_name(), kind, &mut admitted.new_kinds)
+                .and_then(|()| match table.find(labels) {
+                    Some(known) => Ok(known.number),
+                    None if table.len() >= admission.plan.limits.series_max => {
+                        Err(RefusalReason::SeriesLimit)
                     }
-                    Ok(()) => match ingest.table.find(labels) {
-                        Some(number) => SeriesState::Number(number, *kind),
-                        None => SeriesState::Refused(Refusal::of(RefusalReason::SeriesLimit)),
-                    },
-                };
+                    None => table.number(labels, kind, false).ok_or(RefusalReason::SeriesLimit),
+                });
+            *state = number.map_or_else(SeriesState::Refused, |number| SeriesState::Number(number, kind));
         }
-        match state {
+        match *state {
+            // A sum would keep it for ever.
             SeriesState::Number(_, SeriesKind::Delta) if !value.is_finite() => {
-                // A sum would keep it for ever.
-                refused.push((index, Refusal::of(RefusalReason::OutOfBounds)));
+                refuse(RefusalReason::OutOfBounds)
             }
-            SeriesState::Number(number, _) => samples.push((*number, time.0, value)),
-            SeriesState::Refused(refusal) => refused.push((index, refusal.clone())),
-            SeriesState::Unseen => refused.push((index, Refusal::of(RefusalReason::UnknownSeries))),
+            SeriesState::Number(number, _) => admitted.samples.push((number, time.0, value)),
+            SeriesState::Refused(reason) => refuse(reason),
+            SeriesState::Unseen => refuse(RefusalReason::UnknownSeries),
         }
     }
-    Admitted {
-        metrics: MetricRows { first_number: first as u32, definitions: ingest.table.since(first), samples },
-        rows: Vec::new(),
-        new_names: NewNames::default(),
-        new_kinds,
-        refused,
-    }
+    drop(writing);
+    series.remember(&table.read(), &states);
+    admitted
 }
 
 fn admit_series(
     shared: &Shared,
     ingest: &Ingest,
-    admission: &Admission,
     metric: &str,
     kind: SeriesKind,
     new_kinds: &mut Vec<(Box<str>, SeriesKind)>,
 ) -> Result<(), RefusalReason> {
-    if !admission.plan.rights.open_metrics {
-        return Err(RefusalReason::NotEntitled);
-    }
     if metric.is_empty() {
         return Err(RefusalReason::InvalidLabels);
     }
@@ -280,15 +363,15 @@ fn admit_signals(
     ingest: &mut Ingest,
     admission: &Admission,
     batch: &SignalBatch,
-) -> Admitted {
-    let first = ingest.table.len();
+) -> Result<Admitted, WriteError> {
     let mut rows = Vec::with_capacity(batch.signals.len());
     let mut refused = Vec::new();
     let new_names = {
         let mut admitter =
             Admitter::new(&shared.options.schema, &tenant.keys.pseudonyms, &ingest.names, &batch.site);
         for (index, signal) in batch.signals.iter().enumerate() {
-            match admission.check_time(signal.time).and_then(|()| admitter.admit(signal)) {
+            match admission.check_time(signal.time).map_err(Refusal::of).and_then(|()| admitter.admit(signal))
+            {
                 Ok(row) => rows.push(row),
                 Err(refusal) => refused.push((index, refusal)),
             }
@@ -296,17 +379,16 @@ fn admit_signals(
         admitter.finish()
     };
     let cells = ingest.deriver.derive(&batch.site, &rows);
+    let mut table = ingest.table.write();
     let samples = cells
         .iter()
-        .map(|cell| (ingest.table.number(&cell.labels, SeriesKind::Delta), cell.time.0, cell.value))
-        .collect();
-    Admitted {
-        metrics: MetricRows { first_number: first as u32, definitions: ingest.table.since(first), samples },
-        rows,
-        new_names,
-        new_kinds: Vec::new(),
-        refused,
-    }
+        .map(|cell| Some((table.number(&cell.labels, SeriesKind::Delta, true)?, cell.time.0, cell.value)))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| {
+            WriteError::NotWritten(format!("there are {} series since the last flush", table.len()))
+        })?;
+    drop(table);
+    Ok(Admitted { samples, rows, new_names, refused, ..Admitted::default() })
 }
 
 /// Feeds everything that makes a batch of samples what it is, unambiguously.
@@ -318,10 +400,27 @@ fn digest_samples(batch: &SampleBatch, feed: &mut dyn FnMut(&[u8])) {
         feed(labels.as_bytes());
     }
     feed(METRIC_NAME.as_bytes());
-    let mut buffer = Vec::with_capacity(20 * batch.samples.len().min(4096));
-    for chunk in batch.samples.chunks(4096) {
+    digest_values(&batch.samples, feed);
+}
+
+/// The same for a batch by reference: a keyed digest stands for each series.
+fn digest_refs(batch: &RefBatch<'_>, feed: &mut dyn FnMut(&[u8])) {
+    feed(b"references");
+    feed(&(batch.series.len() as u64).to_le_bytes());
+    let mut buffer = Vec::with_capacity(16 * batch.series.len().min(FED_AT_ONCE));
+    for series in batch.series.chunks(FED_AT_ONCE) {
         buffer.clear();
-        for (series, time, value) in chunk {
+        series.iter().for_each(|series| buffer.extend_from_slice(series.digest()));
+        feed(&buffer);
+    }
+    digest_values(batch.samples, feed);
+}
+
+fn digest_values(samples: &[(u32, Timestamp, f64)], feed: &mut dyn FnMut(&[u8])) {
+    let mut buffer = Vec::with_capacity(20 * samples.len().min(FED_AT_ONCE));
+    for samples in samples.chunks(FED_AT_ONCE) {
+        buffer.clear();
+        for (series, time, value) in samples {
             buffer.extend_from_slice(&series.to_le_bytes());
             buffer.extend_from_slice(&time.0.to_le_bytes());
             buffer.extend_from_slice(&value.to_bits().to_le_bytes());

@@ -35,6 +35,8 @@ use annals_model::{BatchId, KeyId, LabelSet, NONCE_BYTES, SeriesKind, SiteName, 
 use crate::keys::{Class, TenantKeys};
 use crate::seal::Numbered;
 
+use crate::series_table::SeriesTable;
+
 /// The log's record kind for batches.
 pub(crate) const BATCH: u8 = 1;
 
@@ -131,22 +133,25 @@ pub(crate) struct BatchRecord<'a> {
     signals: &'a [u8],
 }
 
-/// `counter` was never used before with the sealer's salt.
+/// Encodes a record. `metrics` is what [`encode_metrics`] made; `counter` was never used before with the sealer's salt.
 pub(crate) fn encode(
     header: &BatchHeader,
     batch: &BatchName,
-    metrics: &MetricRows,
+    metrics: &[u8],
     mut signals: Vec<u8>,
     sealer: &RecordSealer,
     counter: u64,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(192 + metrics.samples.len() * 12 + signals.len());
+    let mut out = Vec::with_capacity(256 + metrics.len() + signals.len());
     out.put_u32(header.tenant.0);
     out.put_varint(header.epoch);
     out.put_varint(header.manifest);
     out.put_i64(header.written.0);
-    let mut blob = Vec::with_capacity(metrics.samples.len() * 11 + metrics.definitions.len() * 96 + 128);
-    encode_metrics(batch, metrics, &mut blob);
+    let mut blob = Vec::with_capacity(metrics.len() + 128);
+    blob.put_text(batch.site.as_str());
+    blob.put(&batch.id.0);
+    blob.put(&batch.digest);
+    blob.put(metrics);
     match &sealer.sealers {
         None => {
             out.put_varint(0);
@@ -174,30 +179,34 @@ fn nonce(counter: u64) -> [u8; NONCE_BYTES] {
     [0, 0, 0, 0, a, b, c, d, e, f, g, h]
 }
 
-fn encode_metrics(batch: &BatchName, metrics: &MetricRows, out: &mut Vec<u8>) {
-    out.put_text(batch.site.as_str());
-    out.put(&batch.id.0);
-    out.put(&batch.digest);
-    out.put_varint(u64::from(metrics.first_number));
-    out.put_varint(metrics.definitions.len() as u64);
-    for (labels, kind) in &metrics.definitions {
-        out.put_u8(kind.tag());
-        out.put_blob(labels.as_bytes());
+/// Encodes samples, and the series of the table from `first` on, which they are the first to use.
+pub(crate) fn encode_metrics(table: &SeriesTable, first: usize, samples: &[(u32, i64, f64)]) -> Vec<u8> {
+    let definitions = first as u32..table.len() as u32;
+    let mut out = Vec::with_capacity(samples.len() * 12 + definitions.len() * 96 + 16);
+    out.put_varint(first as u64);
+    out.put_varint(definitions.len() as u64);
+    for number in definitions {
+        // What is defined now has a kind.
+        out.put_u8(table.kind(number).map_or(0, SeriesKind::tag));
+        let pairs = table.label_bytes(number);
+        out.put_varint(pairs.clone().map(<[u8]>::len).sum::<usize>() as u64);
+        pairs.for_each(|pair| out.put(pair));
     }
-    out.put_varint(metrics.samples.len() as u64);
+    out.put_varint(samples.len() as u64);
     let mut before = 0i64;
-    for &(number, _, _) in &metrics.samples {
+    for &(number, _, _) in samples {
         out.put_varint_signed(i64::from(number) - before);
         before = i64::from(number);
     }
     let mut before = 0i64;
-    for &(_, time, _) in &metrics.samples {
+    for &(_, time, _) in samples {
         out.put_varint_signed(time.wrapping_sub(before));
         before = time;
     }
-    for &(_, _, value) in &metrics.samples {
+    for &(_, _, value) in samples {
         out.put_u64(value.to_bits());
     }
+    out
 }
 
 /// Decodes a record's header; `None` where these bytes are not one.
@@ -325,20 +334,21 @@ mod tests {
         (keys, sealer)
     }
 
-    fn rows(samples: &[(u32, i64, f64)]) -> MetricRows {
+    /// Samples, and one series, which has number 9.
+    fn metrics(samples: &[(u32, i64, f64)]) -> Vec<u8> {
         let labels = LabelSet::from_pairs([("__name__", "up"), ("job", "x")]).expect("valid");
-        let definitions = vec![(labels, SeriesKind::Delta)];
-        MetricRows { first_number: 9, definitions, samples: samples.to_vec() }
+        let mut table = SeriesTable::new();
+        table.define(9, &labels, SeriesKind::Delta);
+        encode_metrics(&table, 9, samples)
     }
 
     #[test]
     fn the_bytes_are_held() {
         let labels = LabelSet::from_pairs([("__name__", "up")]).expect("valid");
-        let metrics = MetricRows {
-            first_number: 1,
-            definitions: vec![(labels, SeriesKind::Counter)],
-            samples: vec![(1, 1_000, 0.5), (0, 999, -0.0)],
-        };
+        let mut table = SeriesTable::new();
+        table.define(0, &LabelSet::empty(), SeriesKind::Gauge);
+        table.number(&labels, SeriesKind::Counter, false);
+        let metrics = encode_metrics(&table, 1, &[(1, 1_000, 0.5), (0, 999, -0.0)]);
         let expected = [
             &b"\x03\0\0\0\x04\x08\x05\0\0\0\0\0\0\0\0\0\x4b\x03a.b"[..],
             &[6; 16],
@@ -356,7 +366,7 @@ mod tests {
     fn every_flipped_bit_of_a_sealed_record_is_noticed() {
         let keys = TenantKeys::of_tests(true);
         let sealer = RecordSealer::new(&keys, [4; LOG_SALT_BYTES]);
-        let whole = encode(&header(), &name(), &rows(&[(9, 1, 2.0)]), b"rows".to_vec(), &sealer, 77);
+        let whole = encode(&header(), &name(), &metrics(&[(9, 1, 2.0)]), b"rows".to_vec(), &sealer, 77);
         let open = |bytes: &[u8]| {
             decode(bytes).map_or(Err(RecordFault::Corrupt), |record| {
                 record.open(&keys, &mut RecordOpener::default()).map(|opened| (record.header, opened))
@@ -378,8 +388,8 @@ mod tests {
         let keys = TenantKeys::of_tests(true);
         let (plain_keys, plain_sealer) = plain();
         let sealer = RecordSealer::new(&keys, [4; LOG_SALT_BYTES]);
-        let sealed = encode(&header(), &name(), &rows(&[]), Vec::new(), &sealer, 1);
-        let clear = encode(&header(), &name(), &rows(&[]), Vec::new(), &plain_sealer, 1);
+        let sealed = encode(&header(), &name(), &metrics(&[]), Vec::new(), &sealer, 1);
+        let clear = encode(&header(), &name(), &metrics(&[]), Vec::new(), &plain_sealer, 1);
         let open = |bytes: &[u8], keys: &TenantKeys| {
             decode(bytes).expect("whole").open(keys, &mut RecordOpener::default()).map(|_| ())
         };
@@ -399,8 +409,11 @@ mod tests {
         ) {
             let keys = TenantKeys::of_tests(sealed);
             let sealer = RecordSealer::new(&keys, [1; LOG_SALT_BYTES]);
-            let samples: Vec<_> = samples.iter().map(|&(n, t, v)| (n, t, f64::from_bits(v))).collect();
-            let metrics = rows(&samples);
+            let labels = LabelSet::from_pairs([("__name__", "up"), ("job", "x")]).expect("valid");
+            let mut table = SeriesTable::new();
+            table.define(9, &labels, SeriesKind::Delta);
+            let numbered: Vec<_> = samples.iter().map(|&(n, t, v)| (n, t, f64::from_bits(v))).collect();
+            let metrics = encode_metrics(&table, 9, &numbered);
             let bytes = encode(&header(), &name(), &metrics, signals.clone(), &sealer, 5);
             let record = decode(&bytes).expect("whole");
             prop_assert_eq!(&record.header, &header());
@@ -408,11 +421,9 @@ mod tests {
             prop_assert_eq!((&opened.batch, &opened.signals), (&name(), &signals));
             let back = opened.metrics;
             prop_assert_eq!(back.first_number, 9);
-            prop_assert_eq!(back.definitions, metrics.definitions);
-            let bits = |samples: &[(u32, i64, f64)]| -> Vec<_> {
-                samples.iter().map(|&(n, t, v)| (n, t, v.to_bits())).collect()
-            };
-            prop_assert_eq!(bits(&back.samples), bits(&samples));
+            prop_assert_eq!(back.definitions, vec![(labels, SeriesKind::Delta)]);
+            let bits: Vec<_> = back.samples.iter().map(|&(n, t, v)| (n, t, v.to_bits())).collect();
+            prop_assert_eq!(bits, samples);
         }
 
         #[test]
@@ -423,7 +434,10 @@ mod tests {
         ) {
             let keys = TenantKeys::of_tests(sealed);
             let sealer = RecordSealer::new(&keys, [1; LOG_SALT_BYTES]);
-            let metrics = rows(&[(0, 1, 1.0), (0, 2, 2.0)]);
+            let labels = LabelSet::from_pairs([("__name__", "up")]).expect("valid");
+            let mut table = SeriesTable::new();
+            table.define(0, &labels, SeriesKind::Gauge);
+            let metrics = encode_metrics(&table, 0, &[(0, 1, 1.0), (0, 2, 2.0)]);
             let mut bytes = encode(&header(), &name(), &metrics, b"rows".to_vec(), &sealer, 5);
             for (at, mask) in flips {
                 let at = at % bytes.len();

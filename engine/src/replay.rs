@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use annals_model::schema::SignalSchema;
-use annals_model::{Lsn, LsnRange, SeriesKind, TenantNumber};
+use annals_model::{Lsn, LsnRange, SeriesKind, TenantNumber, Timestamp};
 use annals_signals::{NameTable, RowsError, decode_rows};
 use annals_vfs::planted::{Bug, planted};
 use hashbrown::HashMap;
@@ -17,9 +17,9 @@ use crate::batches::{BatchIds, Seen};
 use crate::head::Head;
 use crate::keys::TenantKeys;
 use crate::manifest::Manifest;
-use crate::record::{self, BATCH, BatchName, MetricRows, OpenRecord, RecordFault, RecordOpener};
-use crate::remembered::Remembered;
-use crate::remembered::RememberedBatch;
+use crate::record::{self, BATCH, BatchName, OpenRecord, RecordFault, RecordOpener};
+use crate::remembered::{Remembered, RememberedBatch};
+use crate::series_table::{SeriesTable, SharedTable};
 
 /// What is replayed of each tenant.
 pub(crate) struct Replay<'a> {
@@ -204,24 +204,24 @@ impl<'a> Replay<'a> {
         if metrics.definitions.is_empty() && metrics.samples.is_empty() && rows.is_empty() {
             return;
         }
-        self.head_bytes += apply(&mut tenant.heads, header.epoch, lsn, header.written, &metrics, rows);
+        let head = head_of(&mut tenant.heads, header.epoch, lsn, header.written, SeriesTable::shared);
+        self.head_bytes += head.map_or(0, |head| head.apply_record(&metrics, rows));
     }
 }
 
-/// Applies a record to the head of its epoch.
-pub(crate) fn apply(
+/// The head of an epoch; a new one with the given table where there is none yet.
+pub(crate) fn head_of(
     heads: &mut Vec<Head>,
     epoch: u64,
     lsn: Lsn,
-    written: annals_model::Timestamp,
-    metrics: &MetricRows,
-    rows: Vec<annals_model::SignalRow>,
-) -> usize {
+    written: Timestamp,
+    table: impl FnOnce() -> SharedTable,
+) -> Option<&mut Head> {
     let at = heads.partition_point(|head| head.epoch < epoch);
     if heads.get(at).is_none_or(|head| head.epoch != epoch) {
-        heads.insert(at, Head::new(epoch, lsn, written));
+        heads.insert(at, Head::new(epoch, lsn, written, table()));
     }
-    heads.get_mut(at).map_or(0, |head| head.apply(metrics, rows))
+    heads.get_mut(at)
 }
 
 /// The records that a flush in the middle of a replay covers.

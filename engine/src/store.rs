@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use annals_model::{BlockMeta, Plan, SampleBatch, SignalBatch, TenantId, TenantNumber, Timestamp};
+use annals_model::{
+    BlockMeta, LabelSet, Plan, SampleBatch, SeriesKind, SignalBatch, TenantId, TenantNumber, Timestamp,
+};
 use annals_signals::reserved_metrics;
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use annals_vfs::sync::thread::{self, JoinHandle};
@@ -25,6 +27,7 @@ use crate::manifest::Manifest;
 use crate::options::{Background, Encryption, Options};
 use crate::reader::{ReportReader, TenantReader};
 use crate::recover::{self, Opening, Recovered, RecoveryReport, catalogue_files};
+use crate::refs::{RefBatch, SeriesRef};
 use crate::remembered::Remembered;
 use crate::replay::ReplayTenant;
 use crate::reserve::Reserve;
@@ -302,6 +305,17 @@ impl Tenant {
     /// Admits and queues a batch of samples. The ticket says what became of it.
     pub fn write_samples(&self, batch: &SampleBatch) -> Result<Ticket, WriteError> {
         ingest::write_samples(&self.shared, &self.tenant, batch)
+    }
+
+    /// A reference to one of the tenant's series, for [`Tenant::write_refs`].
+    #[must_use]
+    pub fn series_ref(&self, labels: &LabelSet, kind: SeriesKind) -> SeriesRef {
+        SeriesRef::new(&self.tenant, labels, kind)
+    }
+
+    /// Admits and queues a batch of samples of series that the host has references to. The ticket says what became of it.
+    pub fn write_refs(&self, batch: &RefBatch<'_>) -> Result<Ticket, WriteError> {
+        ingest::write_refs(&self.shared, &self.tenant, batch)
     }
 
     /// Admits and queues a batch of signals, with the metrics derived from them. The ticket says what became of it.

@@ -100,9 +100,9 @@ impl TenantSummary {
         for head in heads {
             summary.head_samples += head.samples();
             summary.head_signals += head.rows().len() as u64;
-            for series in head.series() {
-                let ends = series.timestamps.first().into_iter().chain(series.timestamps.last());
-                ends.filter(|&&time| time > floor.0).for_each(|&time| summary.cover(Timestamp(time)));
+            if let Some((first, last)) = head.ends().filter(|&(_, last)| last > floor) {
+                summary.cover(first.max(floor.saturating_add(1)));
+                summary.cover(last);
             }
         }
         summary

@@ -4,7 +4,7 @@
 //!
 //! 1. `manifest_change` - one change of the manifest at a time (flush, merge, drop).
 //! 2. `ingest` - admission and encoding of a batch; held while it is queued, so that records are in log order.
-//! 3. `batches` - remembered ids. 4. `data` - what readers see; held for moments only.
+//! 3. `batches` - remembered ids. 4. `data` - what readers see; held for moments only. 5. the series table of an epoch.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,14 +21,15 @@ use hashbrown::HashMap;
 use crate::batches::BatchIds;
 use crate::error::MaintenanceError;
 use crate::head::Head;
+use crate::ingest::NumberedSamples;
 use crate::keys::TenantKeys;
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
-use crate::record::{MetricRows, RecordSealer};
+use crate::record::RecordSealer;
 use crate::recover::Opening;
 use crate::replay::{self, ReplayTenant};
-use crate::series_table::SeriesTable;
+use crate::series_table::{SeriesTable, SharedTable};
 use crate::shared::Shared;
 use crate::twin::{Role, TwinFiles};
 use crate::view::View;
@@ -65,7 +66,7 @@ pub(crate) struct Ingest {
     /// The commit generation that the epoch's definitions belong to.
     pub(crate) generation: u64,
     pub(crate) epoch: u64,
-    pub(crate) table: SeriesTable,
+    pub(crate) table: SharedTable,
     /// The kind of each metric, fixed by its first write.
     pub(crate) kinds: HashMap<Box<str>, SeriesKind, foldhash::fast::FixedState>,
     pub(crate) names: NameTable,
@@ -94,14 +95,14 @@ impl Ingest {
         kinds: HashMap<Box<str>, SeriesKind, foldhash::fast::FixedState>,
         deriver: Deriver,
     ) -> Ingest {
-        Ingest { generation, epoch, table: SeriesTable::default(), kinds, names, deriver }
+        Ingest { generation, epoch, table: SeriesTable::shared(), kinds, names, deriver }
     }
 
     /// Starts a numbering of series that no earlier record has a part in.
     pub(crate) fn begin_epoch(&mut self, generation: u64) {
         self.generation = generation;
         self.epoch += 1;
-        self.table = SeriesTable::default();
+        self.table = SeriesTable::shared();
     }
 }
 
@@ -211,10 +212,11 @@ impl Data {
         epoch: u64,
         lsn: Lsn,
         written: Timestamp,
-        metrics: &MetricRows,
+        metrics: &NumberedSamples,
         rows: Vec<SignalRow>,
     ) -> usize {
-        replay::apply(&mut self.live, epoch, lsn, written, metrics, rows)
+        let head = replay::head_of(&mut self.live, epoch, lsn, written, || metrics.table.clone());
+        head.map_or(0, |head| head.apply(metrics.series, &metrics.samples, rows))
     }
 
     /// All heads, in log order.

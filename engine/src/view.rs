@@ -13,7 +13,7 @@ use annals_model::{
 use annals_vfs::planted::{Bug, planted};
 use hashbrown::HashMap;
 
-use crate::head::Head;
+use crate::head::{Head, HeadSeries};
 use crate::open_block::OpenBlock;
 
 /// A tenant's data at one moment.
@@ -149,7 +149,7 @@ impl Selecting {
                 why: format!("{} samples of series whose definition in the log is damaged", copied.orphans),
             });
         }
-        for (labels, kind, timestamps, values) in copied.series {
+        for HeadSeries { labels, kind, timestamps, values } in copied.series {
             self.found(labels, kind, budget)?.in_heads.push((timestamps, values));
         }
         Ok(())
@@ -180,7 +180,7 @@ impl Selecting {
 
 /// Series copied out of a head.
 pub(crate) struct Copied {
-    series: Vec<(LabelSet, SeriesKind, Vec<i64>, Vec<f64>)>,
+    series: Vec<HeadSeries>,
     orphans: u64,
 }
 
@@ -191,13 +191,7 @@ pub(crate) fn copy_matching(
     range: TimeRange,
     budget: &Budget,
 ) -> Result<Copied, SourceError> {
-    let mut series = Vec::new();
-    for found in head.find(matchers, range) {
-        let (timestamps, values) = found.slice(range);
-        budget.charge_memory(timestamps.len() as u64 * 16)?;
-        series.push((found.labels.clone(), found.kind, timestamps.to_vec(), values.to_vec()));
-    }
-    Ok(Copied { series, orphans: head.orphans })
+    Ok(Copied { series: head.copy(matchers, range, budget)?, orphans: head.orphans })
 }
 
 impl SelectedSeries for Selected {

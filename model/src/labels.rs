@@ -172,6 +172,19 @@ impl LabelSet {
         &self.bytes
     }
 
+    /// The bytes of each pair, in name order: what [`LabelSet::as_bytes`] is made of.
+    pub fn encoded_pairs(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        let mut rest = &*self.bytes;
+        std::iter::from_fn(move || {
+            let name_len = usize::from(*rest.first()?);
+            let value_len = rest.get(1 + name_len..)?.first_chunk::<2>()?;
+            let (pair, after) =
+                rest.split_at_checked(3 + name_len + usize::from(u16::from_le_bytes(*value_len)))?;
+            rest = after;
+            Some(pair)
+        })
+    }
+
     /// Takes a set from [`LabelSet::as_bytes`] that may have been damaged since; `None` where it is not one.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<LabelSet> {
@@ -200,14 +213,26 @@ impl<'a> Iterator for Pairs<'a> {
     type Item = (&'a str, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (name_len, rest) = self.rest.split_first()?;
-        let (name, rest) = rest.split_at_checked(usize::from(*name_len))?;
-        let (value_len, rest) = rest.split_first_chunk::<2>()?;
-        let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*value_len)))?;
+        let (pair, rest) = split_pair(self.rest)?;
         self.rest = rest;
-        // The constructors took both from `str`.
-        Some((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?))
+        Some(pair)
     }
+}
+
+/// The pair of one [`LabelSet::encoded_pairs`]; `None` where it is none.
+#[must_use]
+pub fn decode_pair(bytes: &[u8]) -> Option<(&str, &str)> {
+    split_pair(bytes).filter(|(_, rest)| rest.is_empty()).map(|(pair, _)| pair)
+}
+
+/// The first pair, and the bytes after it.
+fn split_pair(bytes: &[u8]) -> Option<((&str, &str), &[u8])> {
+    let (name_len, rest) = bytes.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*name_len))?;
+    let (value_len, rest) = rest.split_first_chunk::<2>()?;
+    let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*value_len)))?;
+    // The constructors took both from `str`.
+    Some(((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?), rest))
 }
 
 impl Ord for LabelSet {

@@ -42,7 +42,7 @@ pub use block::{BlockContent, BlockId, BlockMeta, ChunkAge, Lsn, LsnRange};
 pub use id::{BatchId, InvalidName, NameFault, SiteName, TenantId, TenantNumber};
 pub use labels::{
     InvalidLabels, LABEL_NAME_BYTES_MAX, LABEL_SET_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LabelSet,
-    METRIC_NAME,
+    METRIC_NAME, decode_pair,
 };
 pub use matcher::{Candidates, InvalidMatcher, MatchOp, Matcher, REGEX_BYTES_MAX};
 pub use plan::{Keep, Limits, Plan, Resolution, Rights, Tier};

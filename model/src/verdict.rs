@@ -87,7 +87,7 @@ pub enum RefusalReason {
     KindConflict,
     /// One more series than the tenant may have.
     SeriesLimit,
-    /// A sample that refers to a series that the batch does not have.
+    /// A sample of a series that the batch does not have, or by a reference of another tenant.
     UnknownSeries,
 }
 
