@@ -26,30 +26,59 @@ use crate::symbols::Symbols;
 /// Up to this many runs are cheaper as such than any bitmap.
 const RUNS_MAX: usize = 4;
 
-/// The series of a pair while a block is written: runs of (first, last).
+/// The series of a pair while a block is written: runs of (first, last). Most pairs of a large block have one series.
 #[derive(Debug, Default)]
-pub(crate) struct PairRuns(Vec<(u32, u32)>);
+pub(crate) enum PairRuns {
+    #[default]
+    None,
+    One((u32, u32)),
+    /// Behind a box, so that a run takes 16 bytes.
+    Many(Box<Vec<(u32, u32)>>),
+}
 
 impl PairRuns {
     /// Adds a series after all that were added before.
     pub(crate) fn push(&mut self, series: u32) {
-        match self.0.last_mut() {
-            Some((_, last)) if *last + 1 == series => *last = series,
-            _ => self.0.push((series, series)),
+        let last = match self {
+            PairRuns::None => None,
+            PairRuns::One(run) => Some(run),
+            PairRuns::Many(runs) => runs.last_mut(),
+        };
+        if let Some((_, last)) = last
+            && *last + 1 == series
+        {
+            *last = series;
+            return;
+        }
+        *self = match std::mem::take(self) {
+            PairRuns::None => PairRuns::One((series, series)),
+            PairRuns::One(run) => PairRuns::Many(Box::new(vec![run, (series, series)])),
+            PairRuns::Many(mut runs) => {
+                runs.push((series, series));
+                PairRuns::Many(runs)
+            }
+        };
+    }
+
+    fn runs(&self) -> &[(u32, u32)] {
+        match self {
+            PairRuns::None => &[],
+            PairRuns::One(run) => std::slice::from_ref(run),
+            PairRuns::Many(runs) => runs,
         }
     }
 
     fn put(&self, out: &mut Vec<u8>) {
         let mut runs = Vec::new();
         let mut next = 0;
-        for &(first, last) in &self.0 {
+        for &(first, last) in self.runs() {
             runs.put_varint(u64::from(first - next));
             runs.put_varint(u64::from(last - first));
             next = last + 1;
         }
-        if self.0.len() > RUNS_MAX {
+        if self.runs().len() > RUNS_MAX {
             let mut bitmap = RoaringBitmap::new();
-            self.0.iter().for_each(|&(first, last)| {
+            self.runs().iter().for_each(|&(first, last)| {
                 bitmap.insert_range(first..=last);
             });
             bitmap.optimize();
@@ -59,7 +88,7 @@ impl PairRuns {
                 return out.put(&bytes);
             }
         }
-        out.put_varint((self.0.len() as u64) << 1 | 1);
+        out.put_varint((self.runs().len() as u64) << 1 | 1);
         out.put(&runs);
     }
 }

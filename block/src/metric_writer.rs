@@ -6,7 +6,9 @@
 //!   finish ──── symbols, pairs, postings, series ─► the block
 //! ```
 
-use annals_model::{Aggregate, BlockContent, ChunkAge, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp};
+use annals_model::{
+    Aggregate, BlockContent, ChunkAge, LABELS_MAX, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp,
+};
 use hashbrown::HashMap;
 
 use crate::FixedHash;
@@ -63,18 +65,23 @@ pub struct MetricBlockWriter {
     pairs: HashMap<(u32, u32), u32, FixedHash>,
     runs: Vec<PairRuns>,
     series: Vec<Series>,
+    /// The pairs of all series, by provisional number, one series after the other.
+    members: Vec<u32>,
+    /// Column and bytes of the chunks of all series, likewise.
+    chunks: Vec<(u32, u32)>,
     last_labels: Option<LabelSet>,
     time: Option<(i64, i64)>,
     rows: u64,
 }
 
-/// A series that was added: its pairs have provisional numbers.
+/// A series that was added. There may be millions, so that none has an allocation of its own.
 struct Series {
     kind: SeriesKind,
-    pairs: Box<[u32]>,
-    /// Column and bytes of each chunk.
-    chunks: Box<[(u32, u32)]>,
+    pairs: u8,
+    chunks: u32,
 }
+
+const _: () = assert!(LABELS_MAX <= u8::MAX as usize);
 
 impl MetricBlockWriter {
     /// A block without series.
@@ -91,6 +98,8 @@ impl MetricBlockWriter {
             pairs: HashMap::default(),
             runs: Vec::new(),
             series: Vec::new(),
+            members: Vec::new(),
+            chunks: Vec::new(),
             last_labels: None,
             time: None,
             rows: 0,
@@ -117,7 +126,7 @@ impl MetricBlockWriter {
         let ordinal = self.check_series(labels, timestamps, values)?;
         let age = self.container.age();
         let (chunk_samples, effort) = (chunk_samples(age, timestamps.len()), effort(age));
-        let mut chunks = Vec::with_capacity(timestamps.len().div_ceil(chunk_samples));
+        let chunks_before = self.chunks.len();
         for (stamps, values) in timestamps.chunks(chunk_samples).zip(values.chunks(chunk_samples)) {
             let column = self.columns.number(stamps, &mut self.encoder.ints, effort);
             let start = self.values.len();
@@ -128,9 +137,9 @@ impl MetricBlockWriter {
             let aggregate = Aggregate::of(kind, stamps, values);
             self.aggregates.push(aggregate.as_ref(), &mut self.encoder, &mut self.container);
             // At most 2^16 values of 8 bytes.
-            chunks.push((column, (self.values.len() - start) as u32));
+            self.chunks.push((column, (self.values.len() - start) as u32));
         }
-        let mut pairs = Vec::new();
+        let members_before = self.members.len();
         for (name, value) in labels.iter() {
             let pair = (self.symbols.number(name), self.symbols.number(value));
             let next = self.pairs.len() as u32;
@@ -141,9 +150,11 @@ impl MetricBlockWriter {
             if let Some(runs) = self.runs.get_mut(number as usize) {
                 runs.push(ordinal);
             }
-            pairs.push(number);
+            self.members.push(number);
         }
-        self.series.push(Series { kind, pairs: pairs.into(), chunks: chunks.into() });
+        // A day has fewer than 2^32 stamps, and a label set at most LABELS_MAX pairs.
+        let chunks = (self.chunks.len() - chunks_before) as u32;
+        self.series.push(Series { kind, pairs: (self.members.len() - members_before) as u8, chunks });
         self.last_labels = Some(labels.clone());
         let (first, last) = (timestamps.first().copied(), timestamps.last().copied());
         if let (Some(first), Some(last)) = (first, last) {
@@ -160,7 +171,7 @@ impl MetricBlockWriter {
         let EncodedSymbols { bytes: symbols, ranks, text_bytes } = self.symbols.finish();
         let rank = |number: u32| ranks.get(number as usize).copied().unwrap_or(0);
         let mut pairs: Vec<(u32, u32, u32)> =
-            self.pairs.iter().map(|(&(name, value), &number)| (rank(name), rank(value), number)).collect();
+            self.pairs.into_iter().map(|((name, value), number)| (rank(name), rank(value), number)).collect();
         pairs.sort_unstable();
         let mut pair_ranks = vec![0u32; pairs.len()];
         for (rank, &(.., number)) in (0u32..).zip(&pairs) {
@@ -173,14 +184,22 @@ impl MetricBlockWriter {
             .filter_map(|&(name, value, number)| Some((name, value, self.runs.get(number as usize)?)))
             .collect();
         let labels = encode_labels(&postings);
+        // What is no longer needed goes before the sections are put together: of a million series it is most of it.
+        drop(postings);
+        drop((pairs, self.runs, ranks));
         let mut table = Vec::new();
         annals_model::bytes::PutBytes::put_varint(&mut table, self.series.len() as u64);
         let mut numbers = Vec::new();
+        let (mut members, mut chunks) = (self.members.as_slice(), self.chunks.as_slice());
         for series in &self.series {
             numbers.clear();
-            numbers.extend(series.pairs.iter().filter_map(|&number| pair_ranks.get(number as usize)));
-            put_series(series.kind, &numbers, &series.chunks, &mut table);
+            let (pairs, others) = members.split_at_checked(usize::from(series.pairs)).unwrap_or_default();
+            numbers.extend(pairs.iter().filter_map(|&number| pair_ranks.get(number as usize)));
+            let (own, rest) = chunks.split_at_checked(series.chunks as usize).unwrap_or_default();
+            put_series(series.kind, &numbers, own, &mut table);
+            (members, chunks) = (others, rest);
         }
+        drop((self.members, self.chunks, pair_ranks));
         let fits = |bytes: &[u8]| u32::try_from(bytes.len()).is_ok();
         if !fits(&table) || !fits(&labels) {
             return Err(WriteError::TooMany { what: "bytes of labels", max: u64::from(u32::MAX) });

@@ -10,8 +10,10 @@
 //! before, it shares less than it could. So the texts of a table are never much longer than the table, and a reader need
 //! not believe one that says otherwise.
 
+use std::hash::BuildHasher;
+
 use annals_model::bytes::{Cursor, PutBytes};
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use crate::FixedHash;
 use crate::container::UNFOLD_FACTOR;
@@ -24,36 +26,47 @@ const SYMBOLS_BYTES_MAX: usize = 1 << 30;
 const ENTRY_BYTES_MIN: usize = 2;
 
 /// Collects strings and gives them provisional numbers, in order of arrival.
+///
+/// A block may have millions: their texts lie one after the other, not in an allocation each.
 #[derive(Default)]
 pub(crate) struct Interner {
-    numbers: HashMap<Box<str>, u32, FixedHash>,
+    text: String,
+    /// Where each ends in `text`.
+    ends: Vec<usize>,
+    numbers: HashTable<u32>,
 }
 
 impl Interner {
     /// The provisional number of a string.
     pub(crate) fn number(&mut self, text: &str) -> u32 {
-        if let Some(&number) = self.numbers.get(text) {
+        let hash = |text: &str| FixedHash::default().hash_one(text);
+        let (held, ends) = (&self.text, &self.ends);
+        if let Some(&number) = self.numbers.find(hash(text), |&number| get(held, ends, number) == text) {
             return number;
         }
         // Strings come with series or rows, of which there are fewer than 2^32 / 64.
-        let number = self.numbers.len() as u32;
-        self.numbers.insert(text.into(), number);
+        let number = self.ends.len() as u32;
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+        let (held, ends) = (&self.text, &self.ends);
+        self.numbers.insert_unique(hash(text), number, |&number| hash(get(held, ends, number)));
         number
     }
 
     /// The encoded table, and the final number of each provisional one.
     pub(crate) fn finish(self) -> EncodedSymbols {
-        let mut sorted: Vec<(Box<str>, u32)> = self.numbers.into_iter().collect();
-        sorted.sort_unstable();
+        let Interner { text: held, ends, numbers } = self;
+        let mut sorted: Vec<u32> = numbers.into_iter().collect();
+        sorted.sort_unstable_by_key(|&number| get(&held, &ends, number));
         let mut ranks = vec![0; sorted.len()];
         let (mut bytes, mut text_bytes) = (Vec::new(), 0);
         bytes.put_varint(sorted.len() as u64);
         let mut before: &[u8] = &[];
-        for (rank, (text, number)) in (0u32..).zip(&sorted) {
-            if let Some(slot) = ranks.get_mut(*number as usize) {
+        for (rank, &number) in (0u32..).zip(&sorted) {
+            if let Some(slot) = ranks.get_mut(number as usize) {
                 *slot = rank;
             }
-            let text = text.as_bytes();
+            let text = get(&held, &ends, number).as_bytes();
             let common = before.iter().zip(text).take_while(|(a, b)| a == b).count();
             let rest_min = text.len().div_ceil(UNFOLD_FACTOR).saturating_sub(ENTRY_BYTES_MIN);
             let shared = common.min(text.len() - rest_min);
@@ -64,6 +77,12 @@ impl Interner {
         }
         EncodedSymbols { bytes, ranks, text_bytes }
     }
+}
+
+/// The string of that number.
+fn get<'a>(text: &'a str, ends: &[usize], number: u32) -> &'a str {
+    let start = number.checked_sub(1).and_then(|before| ends.get(before as usize)).copied().unwrap_or(0);
+    ends.get(number as usize).and_then(|&end| text.get(start..end)).unwrap_or_default()
 }
 
 /// A table as it is written.
