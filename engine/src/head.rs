@@ -13,13 +13,14 @@ use annals_model::{
     Budget, Day, LabelSet, Lsn, Matcher, Samples, SeriesKind, SignalRow, SourceError, TimeRange, Timestamp,
 };
 
+use crate::ingest::NumberedSamples;
 use crate::record::MetricRows;
-use crate::runs::Runs;
-use crate::series_table::{SERIES_MAX, SeriesTable, SharedTable};
+use crate::runs::{Runs, reserve};
+use crate::series_table::{SeriesTable, SharedTable};
 use crate::view;
 
-/// What a stored signal costs, about.
-const ROW_BYTES: usize = 224;
+/// What the fields of a stored signal cost, about.
+const ROW_FIELDS_BYTES: usize = 128;
 
 /// A tenant's data of one epoch.
 pub(crate) struct Head {
@@ -29,6 +30,8 @@ pub(crate) struct Head {
     /// When that record was written.
     pub(crate) since: Timestamp,
     table: SharedTable,
+    /// Of the table, when the last record was made.
+    table_bytes: usize,
     runs: Runs,
     rows: Vec<SignalRow>,
     /// Samples whose series' definition was lost to damage of the log.
@@ -45,41 +48,61 @@ pub(crate) struct HeadSeries {
     pub(crate) values: Vec<f64>,
 }
 
+/// Series that a search found among the first ones of a table.
+pub(crate) struct Candidates {
+    table: SharedTable,
+    /// How many were searched.
+    series: usize,
+    numbers: Vec<u32>,
+}
+
 impl Head {
     pub(crate) fn new(epoch: u64, first: Lsn, since: Timestamp, table: SharedTable) -> Head {
-        Head { epoch, first, since, table, runs: Runs::default(), rows: Vec::new(), orphans: 0, charged: 0 }
+        Head {
+            epoch,
+            first,
+            since,
+            table,
+            table_bytes: 0,
+            runs: Runs::default(),
+            rows: Vec::new(),
+            orphans: 0,
+            charged: 0,
+        }
     }
 
     /// Applies a record that was read from the log; returns how many bytes the head has grown by.
     pub(crate) fn apply_record(&mut self, metrics: &MetricRows, rows: Vec<SignalRow>) -> usize {
-        let series = {
-            let mut table = self.table.write();
-            for ((labels, kind), number) in metrics.definitions.iter().zip(metrics.first_number..) {
-                table.define(number, labels, *kind);
-            }
-            table.len()
-        };
-        self.apply(series, &metrics.samples, rows)
+        let mut table = self.table.write();
+        for ((labels, kind), number) in metrics.definitions.iter().zip(metrics.first_number..) {
+            table.define(number, labels, *kind);
+        }
+        for number in self.runs.len()..table.len() {
+            self.runs.push_series(table.kind(number as u32));
+        }
+        self.table_bytes = table.bytes();
+        drop(table);
+        self.take(&metrics.samples, rows)
     }
 
-    /// Applies a record's samples, whose series are among the first `series` of the table; returns how many bytes the head
-    /// has grown by.
-    pub(crate) fn apply(
-        &mut self,
-        series: usize,
-        samples: &[(u32, i64, f64)],
-        rows: Vec<SignalRow>,
-    ) -> usize {
-        if self.runs.len() < series.min(SERIES_MAX) {
-            let table = self.table.read();
-            for number in self.runs.len()..series.min(SERIES_MAX) {
-                // Where the definition is lost, samples are refused below.
-                self.runs.push_series(table.kind(number as u32));
-            }
+    /// Applies a batch; returns how many bytes the head has grown by. Does not touch the table, on which a query may be at
+    /// work.
+    pub(crate) fn apply(&mut self, batch: &NumberedSamples, rows: Vec<SignalRow>) -> usize {
+        while self.runs.len() < batch.first {
+            self.runs.push_series(None);
         }
+        for &kind in batch.kinds.iter().skip(self.runs.len() - batch.first) {
+            self.runs.push_series(Some(kind));
+        }
+        self.table_bytes = batch.table_bytes;
+        self.take(&batch.samples, rows)
+    }
+
+    fn take(&mut self, samples: &[(u32, i64, f64)], rows: Vec<SignalRow>) -> usize {
         for &(number, time, value) in samples {
             self.orphans += u64::from(!self.runs.add(number, time, value));
         }
+        reserve(&mut self.rows, rows.len());
         self.rows.extend(rows);
         let before = self.charged;
         self.charged = before.max(self.allocated());
@@ -97,7 +120,8 @@ impl Head {
     }
 
     fn allocated(&self) -> usize {
-        self.runs.bytes() + self.table.read().bytes() + self.rows.len() * ROW_BYTES
+        let rows = self.rows.capacity() * size_of::<SignalRow>() + self.rows.len() * ROW_FIELDS_BYTES;
+        self.runs.bytes() + self.table_bytes + rows
     }
 
     /// What it takes, in bytes.
@@ -118,19 +142,36 @@ impl Head {
         self.runs.ends()
     }
 
-    /// Copies the series that satisfy all matchers and have samples in the range.
+    /// The series that satisfy all matchers, found on the table alone: the head goes on taking records meanwhile.
+    pub(crate) fn search(table: &SharedTable, series: usize, matchers: &[Matcher]) -> Candidates {
+        let numbers = table.read().matching(matchers, 0..series);
+        Candidates { table: table.clone(), series, numbers }
+    }
+
+    /// What a search needs: the table, and how many of its series are known here.
+    pub(crate) fn searchable(&self) -> (SharedTable, usize) {
+        (self.table.clone(), self.runs.len())
+    }
+
+    /// Copies the series that satisfy all matchers and have samples in the range. Where a search found some before, only
+    /// those that came since are searched.
     pub(crate) fn copy(
         &self,
         matchers: &[Matcher],
         range: TimeRange,
+        candidates: &[Candidates],
         budget: &Budget,
     ) -> Result<Vec<HeadSeries>, SourceError> {
+        let found = candidates.iter().find(|found| Arc::ptr_eq(&found.table, &self.table));
+        let (numbers, searched) = found.map_or((&[][..], 0), |found| (&found.numbers, found.series));
         let table = self.table.read();
+        let newer = table.matching(matchers, searched..self.runs.len());
         let mut copied = Vec::new();
-        for number in table.matching(matchers, self.runs.len()) {
-            let Some(kind) = table.kind(number).filter(|_| self.runs.may_overlap(number, range)) else {
+        for &number in numbers.iter().chain(&newer) {
+            if !self.runs.may_overlap(number, range) {
                 continue;
-            };
+            }
+            let Some(kind) = table.kind(number) else { continue };
             let (mut timestamps, mut values) = (Vec::new(), Vec::new());
             self.runs.read(number, range, &mut timestamps, &mut values);
             if timestamps.is_empty() {
@@ -267,10 +308,22 @@ mod tests {
         );
         let count = |matcher: Matcher, a, b| {
             let range = TimeRange::new(Timestamp(a), Timestamp(b));
-            head.copy(&[matcher], range, &Budget::new(QueryLimits::default())).expect("within limits").len()
+            head.copy(&[matcher], range, &[], &Budget::new(QueryLimits::default()))
+                .expect("within limits")
+                .len()
         };
         let name = || Matcher::equal("__name__", "m");
         assert_eq!(count(name(), 0, 20), 2);
+        // What came after a search is found too, and nothing twice.
+        let (table, _) = head.searchable();
+        for series in 0..=2 {
+            let found = Head::search(&table, series, &[name()]);
+            let budget = Budget::new(QueryLimits::default());
+            assert_eq!(
+                head.copy(&[name()], TimeRange::ALL, &[found], &budget).expect("within limits").len(),
+                2
+            );
+        }
         assert_eq!(count(name(), 10, 20), 1);
         assert_eq!(count(Matcher::equal("job", "a"), 0, 9), 0);
         assert_eq!(count(Matcher::equal("__name__", "x"), 0, 90), 0);

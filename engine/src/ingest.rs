@@ -40,8 +40,12 @@ struct Admission {
 /// A batch's samples, by the numbers of their series.
 pub(crate) struct NumberedSamples {
     pub(crate) table: SharedTable,
-    /// How many series the table has, with those of this batch.
-    pub(crate) series: usize,
+    /// What the table takes, in bytes.
+    pub(crate) table_bytes: usize,
+    /// The first series that this batch defines.
+    pub(crate) first: usize,
+    /// The kinds of those that it defines.
+    pub(crate) kinds: Vec<SeriesKind>,
     /// Series number, time, value.
     pub(crate) samples: Vec<(u32, i64, f64)>,
 }
@@ -183,18 +187,21 @@ fn write(
         if !rows.is_empty() {
             encode_rows(&shared.options.schema, &rows, &mut signals);
         }
-        let (metrics, series) = {
-            let table = ingest.table.read();
-            (encode_metrics(&table, before.series, &samples), table.len())
+        let (encoded, metrics) = {
+            let (table, first) = (ingest.table.read(), before.series);
+            let encoded = encode_metrics(&table, first, &samples);
+            let kinds = (first..table.len()).filter_map(|number| table.kind(number as u32)).collect();
+            let (table_bytes, table) = (table.bytes(), ingest.table.clone());
+            (encoded, NumberedSamples { table, table_bytes, first, kinds, samples })
         };
         let counter = shared.log_counter.fetch_add(1, Ordering::Relaxed);
-        let payload = encode(&header, &name, &metrics, signals, &tenant.records, counter);
+        let payload = encode(&header, &name, &encoded, signals, &tenant.records, counter);
         let ticket = TicketState::pending();
         let pending = PendingBatch {
             tenant: tenant.clone(),
             batch,
             epoch: ingest.epoch,
-            metrics: NumberedSamples { table: ingest.table.clone(), series, samples },
+            metrics,
             rows,
             acknowledgement: Acknowledgement { refused, ..acknowledgement.clone() },
             ticket: ticket.clone(),

@@ -14,6 +14,7 @@ use annals_query::report::{self, Report, ReportError, ReportRequest};
 use annals_vfs::Clock;
 use annals_vfs::planted::{Bug, planted};
 
+use crate::head::{Candidates, Head};
 use crate::tenant::TenantShared;
 use crate::view::{Copied, View, copy_matching};
 
@@ -147,6 +148,10 @@ impl SeriesSource for TenantReader {
         let (view, live) = match &self.source {
             Source::Snapshot(view) => ((**view).clone(), Vec::new()),
             Source::Live(tenant) => {
+                // Which series match is found before the head is kept from taking records.
+                let tables: Vec<_> = tenant.data.read().live.iter().map(Head::searchable).collect();
+                let search = |(table, series): &(_, usize)| Head::search(table, *series, matchers);
+                let candidates: Vec<Candidates> = tables.iter().map(search).collect();
                 // Both under one look: a flush in between would show data twice or not at all.
                 let data = tenant.data.read();
                 let view = data.view(now);
@@ -154,7 +159,7 @@ impl SeriesSource for TenantReader {
                 let live = data
                     .live
                     .iter()
-                    .map(|head| copy_matching(head, matchers, visible, budget))
+                    .map(|head| copy_matching(head, matchers, visible, &candidates, budget))
                     .collect::<Result<Vec<Copied>, _>>()?;
                 (view, live)
             }

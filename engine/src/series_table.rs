@@ -4,6 +4,7 @@
 //! knows belongs to a record that is on its way, and may be taken back.
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -181,10 +182,14 @@ impl SeriesTable {
         self.members_of(number as usize).iter().map(|&pair| self.pairs.bytes_of(pair))
     }
 
-    /// The series below `count` that satisfy all matchers, ascending.
-    pub(crate) fn matching(&self, matchers: &[Matcher], count: usize) -> Vec<u32> {
-        let count = u32::try_from(count.min(self.series.len())).unwrap_or(u32::MAX);
-        let (found, done) = self.pairs.find_series(matchers, count);
+    /// The series among some that satisfy all matchers, ascending.
+    pub(crate) fn matching(&self, matchers: &[Matcher], among: Range<usize>) -> Vec<u32> {
+        let end = among.end.min(self.series.len());
+        if among.start >= end {
+            return Vec::new();
+        }
+        // Fewer than SERIES_MAX.
+        let (found, done) = self.pairs.find_series(matchers, among.start as u32..end as u32);
         let rest: Vec<&Matcher> =
             matchers.iter().zip(done).filter_map(|(matcher, done)| (!done).then_some(matcher)).collect();
         found
@@ -316,9 +321,9 @@ mod tests {
         assert_eq!(number(&mut table, 77), Some(40));
         assert_eq!(table.labels(40), labels(77));
         assert_eq!(number(&mut table, 3), Some(3));
-        assert_eq!(table.matching(&[Matcher::equal("__name__", "m2")], 100).len(), 14);
-        assert!(table.matching(&[Matcher::equal("i", "60")], 100).is_empty());
-        assert_eq!(table.matching(&[Matcher::equal("i", "77")], 100), [40]);
+        assert_eq!(table.matching(&[Matcher::equal("__name__", "m2")], 0..100).len(), 14);
+        assert!(table.matching(&[Matcher::equal("i", "60")], 0..100).is_empty());
+        assert_eq!(table.matching(&[Matcher::equal("i", "77")], 0..100), [40]);
     }
 
     #[test]
@@ -368,11 +373,11 @@ mod tests {
                 .iter()
                 .filter_map(|(name, op, value)| Matcher::new(name, ops[*op], value).ok())
                 .collect();
-            for count in [sets.len(), sets.len() / 2] {
-                let expected: Vec<u32> = (0..count as u32)
+            for among in [0..sets.len(), 0..sets.len() / 2, sets.len() / 2..sets.len()] {
+                let expected: Vec<u32> = (among.start as u32..among.end as u32)
                     .filter(|&number| matchers.iter().all(|m| m.matches(sets[number as usize].get(m.name()))))
                     .collect();
-                prop_assert_eq!(table.matching(&matchers, count), expected);
+                prop_assert_eq!(table.matching(&matchers, among), expected);
             }
         }
     }

@@ -216,7 +216,7 @@ impl Data {
         rows: Vec<SignalRow>,
     ) -> usize {
         let head = replay::head_of(&mut self.live, epoch, lsn, written, || metrics.table.clone());
-        head.map_or(0, |head| head.apply(metrics.series, &metrics.samples, rows))
+        head.map_or(0, |head| head.apply(metrics, rows))
     }
 
     /// All heads, in log order.

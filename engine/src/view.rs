@@ -13,7 +13,7 @@ use annals_model::{
 use annals_vfs::planted::{Bug, planted};
 use hashbrown::HashMap;
 
-use crate::head::{Head, HeadSeries};
+use crate::head::{Candidates, Head, HeadSeries};
 use crate::open_block::OpenBlock;
 
 /// A tenant's data at one moment.
@@ -137,7 +137,7 @@ impl Selecting {
     }
 
     fn add_head(&mut self, head: &Head, matchers: &[Matcher], budget: &Budget) -> Result<(), SourceError> {
-        let copied = copy_matching(head, matchers, self.range, budget)?;
+        let copied = copy_matching(head, matchers, self.range, &[], budget)?;
         self.add_copied(copied, budget)
     }
 
@@ -184,14 +184,15 @@ pub(crate) struct Copied {
     orphans: u64,
 }
 
-/// Copies the matching series of a head, so that the head can go on taking records.
+/// Copies the matching series of a head, so that the head can go on taking records. `candidates` is what was found before.
 pub(crate) fn copy_matching(
     head: &Head,
     matchers: &[Matcher],
     range: TimeRange,
+    candidates: &[Candidates],
     budget: &Budget,
 ) -> Result<Copied, SourceError> {
-    Ok(Copied { series: head.copy(matchers, range, budget)?, orphans: head.orphans })
+    Ok(Copied { series: head.copy(matchers, range, candidates, budget)?, orphans: head.orphans })
 }
 
 impl SelectedSeries for Selected {

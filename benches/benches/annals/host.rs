@@ -34,10 +34,6 @@ pub(crate) fn create(root: &Path) -> (Annals, Tenant) {
     (store, tenant)
 }
 
-pub(crate) fn batches(steps: i64) -> Vec<SampleBatch> {
-    next_batches(&mut Cpu::new(), 0, steps)
-}
-
 pub(crate) fn next_batches(cpu: &mut Cpu, first: i64, steps: i64) -> Vec<SampleBatch> {
     let series: Vec<_> = cpu.labels.iter().map(|labels| (labels.clone(), SeriesKind::Gauge)).collect();
     let site = SiteName::new("bench").expect("valid");

@@ -2,24 +2,87 @@
 
 use std::time::Instant;
 
-use annals_benches::cpu_time;
+use annals::{BatchId, RefBatch, SampleBatch, SeriesKind, SeriesRef, SiteName, Tenant, Ticket, Timestamp};
+use annals_benches::cpu_time::Stopwatch;
+use annals_benches::sets::{Cpu, START, STEP_MS};
 
-use crate::host::{batches, create, write};
+use crate::host::{IN_FLIGHT, create};
 
-/// The set `cpu` through the public API, synced, 4,000 samples a batch.
+const STEPS: i64 = 1_500;
+
+/// The set `cpu` through the public API, synced, 4,000 samples a batch: once by labels, once by reference.
 pub(crate) fn run() {
+    let cpu = Cpu::new();
+    let series: Vec<_> = cpu.labels.iter().map(|labels| (labels.clone(), SeriesKind::Gauge)).collect();
+    let mut batch = SampleBatch { series, ..SampleBatch::new(batch_id(0), site()) };
+    measure(
+        "labels",
+        |_| (),
+        |tenant, (), step, samples| {
+            batch.id = batch_id(step);
+            batch.samples.clear();
+            batch.samples.extend_from_slice(samples);
+            tenant.write_samples(&batch).expect("queued")
+        },
+    );
+    let references = |tenant: &Tenant| -> Vec<SeriesRef> {
+        cpu.labels.iter().map(|labels| tenant.series_ref(labels, SeriesKind::Gauge)).collect()
+    };
+    measure("reference", references, |tenant, series, step, samples| {
+        let batch = RefBatch { id: batch_id(step), site: site(), series, samples };
+        tenant.write_refs(&batch).expect("queued")
+    });
+}
+
+fn measure<T>(
+    by: &str,
+    prepare: impl Fn(&Tenant) -> T,
+    mut write: impl FnMut(&Tenant, &T, i64, &[(u32, Timestamp, f64)]) -> Ticket,
+) {
     let root = tempfile::tempdir().expect("a directory");
     let (store, tenant) = create(root.path());
-    let steps = 1_500;
-    let batches = batches(steps);
-    let samples = steps as f64 * 4_000.0;
-    let (wall, cpu) = (Instant::now(), cpu_time::seconds());
-    write(&tenant, batches);
-    let seconds = wall.elapsed().as_secs_f64();
-    print!("ingest: set=cpu batch=4000 synced samples/s={:.0}", samples / seconds);
-    if let (Some(before), Some(after)) = (cpu, cpu_time::seconds()) {
-        print!(" samples/s/core={:.0}", samples / (after - before));
+    let prepared = prepare(&tenant);
+    let mut set = Cpu::new();
+    let (mut values, mut samples) = (Vec::new(), Vec::new());
+    let mut tickets = std::collections::VecDeque::new();
+    let settle = |ticket: Ticket| {
+        let acknowledgement = ticket.wait().expect("written");
+        assert!(acknowledgement.refused.is_empty(), "{:?}", acknowledgement.refused.first());
+    };
+    let (mut cpu, wall) = (Stopwatch::start(), Instant::now());
+    for step in 0..STEPS {
+        cpu.uncounted(|| {
+            set.step(&mut values);
+            let time = START.saturating_add(step * STEP_MS);
+            samples.clear();
+            samples.extend((0u32..).zip(&values).map(|(index, &value)| (index, time, value)));
+        });
+        if tickets.len() >= IN_FLIGHT
+            && let Some(oldest) = tickets.pop_front()
+        {
+            settle(oldest);
+        }
+        tickets.push_back(write(&tenant, &prepared, step, &samples));
     }
+    tickets.into_iter().for_each(settle);
+    let count = STEPS as f64 * samples.len() as f64;
+    let batch = samples.len();
+    print!(
+        "ingest: set=cpu by={by} batch={batch} synced samples/s={:.0}",
+        count / wall.elapsed().as_secs_f64()
+    );
+    cpu.seconds().into_iter().for_each(|seconds| print!(" samples/s/core={:.0}", count / seconds));
     println!();
+    assert_eq!(tenant.summary().head_samples + tenant.summary().samples, count as u64);
     store.close().expect("closed");
+}
+
+fn batch_id(step: i64) -> BatchId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&step.to_le_bytes());
+    BatchId(id)
+}
+
+fn site() -> SiteName {
+    SiteName::new("bench").expect("valid")
 }
