@@ -172,6 +172,7 @@ impl MetricBlockWriter {
         let rank = |number: u32| ranks.get(number as usize).copied().unwrap_or(0);
         let mut pairs: Vec<(u32, u32, u32)> =
             self.pairs.into_iter().map(|((name, value), number)| (rank(name), rank(value), number)).collect();
+        drop(ranks);
         pairs.sort_unstable();
         let mut pair_ranks = vec![0u32; pairs.len()];
         for (rank, &(.., number)) in (0u32..).zip(&pairs) {
@@ -179,14 +180,6 @@ impl MetricBlockWriter {
                 *slot = rank;
             }
         }
-        let postings: Vec<(u32, u32, &PairRuns)> = pairs
-            .iter()
-            .filter_map(|&(name, value, number)| Some((name, value, self.runs.get(number as usize)?)))
-            .collect();
-        let labels = encode_labels(&postings);
-        // What is no longer needed goes before the sections are put together: of a million series it is most of it.
-        drop(postings);
-        drop((pairs, self.runs, ranks));
         let mut table = Vec::new();
         annals_model::bytes::PutBytes::put_varint(&mut table, self.series.len() as u64);
         let mut numbers = Vec::new();
@@ -199,7 +192,15 @@ impl MetricBlockWriter {
             put_series(series.kind, &numbers, own, &mut table);
             (members, chunks) = (others, rest);
         }
+        // What is no longer needed goes before more is made: of a million series it is most of the memory.
         drop((self.members, self.chunks, pair_ranks));
+        let postings: Vec<(u32, u32, &PairRuns)> = pairs
+            .iter()
+            .filter_map(|&(name, value, number)| Some((name, value, self.runs.get(number as usize)?)))
+            .collect();
+        let labels = encode_labels(&postings);
+        drop(postings);
+        drop((pairs, self.runs));
         let fits = |bytes: &[u8]| u32::try_from(bytes.len()).is_ok();
         if !fits(&table) || !fits(&labels) {
             return Err(WriteError::TooMany { what: "bytes of labels", max: u64::from(u32::MAX) });
@@ -210,7 +211,9 @@ impl MetricBlockWriter {
         let mut squeezer = encoder.ints.squeezer;
         container.put_data(SectionKind::Stamps, &stamps);
         container.put_data(SectionKind::Values, &self.values);
+        drop(self.values);
         container.put_data(SectionKind::Aggregates, &aggregates);
+        drop(aggregates);
         container.put_index(SectionKind::Columns, &columns, &mut squeezer);
         container.put_folded(SectionKind::Symbols, &symbols, text_bytes, &mut squeezer);
         container.put_index(SectionKind::Labels, &labels, &mut squeezer);

@@ -82,7 +82,8 @@ impl Interner {
 /// The string of that number.
 fn get<'a>(text: &'a str, ends: &[usize], number: u32) -> &'a str {
     let start = number.checked_sub(1).and_then(|before| ends.get(before as usize)).copied().unwrap_or(0);
-    ends.get(number as usize).and_then(|&end| text.get(start..end)).unwrap_or_default()
+    let end = ends.get(number as usize).copied().unwrap_or(start);
+    text.get(start..end).unwrap_or_default()
 }
 
 /// A table as it is written.

@@ -328,7 +328,7 @@ fn admit_samples(
         match *state {
             // A sum would keep it for ever.
             SeriesState::Number(_, SeriesKind::Delta) if !value.is_finite() => {
-                refuse(RefusalReason::OutOfBounds)
+                refuse(RefusalReason::OutOfBounds);
             }
             SeriesState::Number(number, _) => admitted.samples.push((number, time.0, value)),
             SeriesState::Refused(reason) => refuse(reason),

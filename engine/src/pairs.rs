@@ -305,7 +305,10 @@ mod tests {
             .sum();
         let rest = pairs.allocated() - pairs.sets.len() * SET_BYTES - pairs.in_sets * SET_SERIES_BYTES;
         let (told, actual) = (pairs.allocated() as f64, (rest as u64 + in_sets) as f64);
-        assert!((0.8..1.2).contains(&(told / actual)), "{told} told, {actual} allocated, {in_sets} of it in sets");
+        assert!(
+            (0.8..1.2).contains(&(told / actual)),
+            "{told} told, {actual} allocated, {in_sets} of it in sets"
+        );
         assert!(pairs.sets.len() > 10_000);
     }
 }

@@ -24,7 +24,8 @@ use annals_model::{Day, SeriesKind, TimeRange, Timestamp, merge_values};
 use hashbrown::HashMap;
 
 /// Bytes of a segment by its place in the chain; the last size goes on.
-const SEGMENT_BYTES: [usize; 6] = [32, 64, 128, 256, 512, 1024];
+const SEGMENT_BYTES: [usize; 6] = [32, 64, 128, 256, 512, SEGMENT_BYTES_MAX];
+const SEGMENT_BYTES_MAX: usize = 1024;
 /// Segments are numbered by where they start in the arena, in units of this many bytes: 128 GiB in all.
 const UNIT_BYTES: usize = 32;
 const SEGMENT_HEADER_BYTES: usize = 12;
@@ -389,7 +390,7 @@ struct Segment<'a> {
 
 /// Bytes of the segment at a place in a chain.
 fn segment_bytes(place: usize) -> usize {
-    SEGMENT_BYTES.get(place).copied().unwrap_or(SEGMENT_BYTES[SEGMENT_BYTES.len() - 1])
+    SEGMENT_BYTES.get(place).copied().unwrap_or(SEGMENT_BYTES_MAX)
 }
 
 /// Makes room for more without doubling: what is reserved and not used is a ninth at most.
