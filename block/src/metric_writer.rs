@@ -168,10 +168,13 @@ impl MetricBlockWriter {
     /// The block; none where no series was added.
     pub fn finish(self) -> Result<Option<EncodedBlock>, WriteError> {
         let Some((first, last)) = self.time else { return Ok(None) };
+        let mut pairs: Vec<(u32, u32, u32)> =
+            self.pairs.into_iter().map(|((name, value), number)| (name, value, number)).collect();
         let EncodedSymbols { bytes: symbols, ranks, text_bytes } = self.symbols.finish();
         let rank = |number: u32| ranks.get(number as usize).copied().unwrap_or(0);
-        let mut pairs: Vec<(u32, u32, u32)> =
-            self.pairs.into_iter().map(|((name, value), number)| (rank(name), rank(value), number)).collect();
+        for (name, value, _) in &mut pairs {
+            (*name, *value) = (rank(*name), rank(*value));
+        }
         drop(ranks);
         pairs.sort_unstable();
         let mut pair_ranks = vec![0u32; pairs.len()];

@@ -87,6 +87,7 @@ pub(crate) fn flush(
         shared.shrink(bytes);
         return Ok(None);
     }
+    heads.iter().for_each(|head| head.end_admission());
     let encoded = build_blocks(
         &heads,
         &BuildRequest {

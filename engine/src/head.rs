@@ -119,6 +119,11 @@ impl Head {
         before - self.charged
     }
 
+    /// No more records come: the head is about to become blocks, which takes memory too.
+    pub(crate) fn end_admission(&self) {
+        self.table.write().end_admission();
+    }
+
     fn allocated(&self) -> usize {
         let rows = self.rows.capacity() * size_of::<SignalRow>() + self.rows.len() * ROW_FIELDS_BYTES;
         self.runs.bytes() + self.table_bytes + rows

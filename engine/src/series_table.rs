@@ -165,6 +165,11 @@ impl SeriesTable {
         self.pairs.truncate(to.pairs);
     }
 
+    /// Gives back what only finding a series by its labels needs: the table's epoch is over.
+    pub(crate) fn end_admission(&mut self) {
+        self.numbers = HashTable::new();
+    }
+
     /// A series' kind; `None` where its definition is lost.
     pub(crate) fn kind(&self, number: u32) -> Option<SeriesKind> {
         self.series.get(number as usize)?.kind
