@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use annals_model::bytes::Cursor;
-use annals_model::{BlockContent, BlockId, Day, TenantNumber};
+use annals_model::{BlockContent, BlockId, ChunkAge, Day, TenantNumber};
 use crc32fast::Hasher;
 
 use crate::{BlockIdentity, MAGIC};
@@ -40,7 +40,10 @@ impl Frame {
         if BlockContent::from_tag(*bytes.get(10)?).is_none() {
             *bytes.get_mut(10)? = BlockContent::RawMetrics.tag();
         }
-        for zeros in [16..20, 28..32, 56..60, HEADER_FIRST_BYTES..HEADER_BYTES] {
+        if ChunkAge::from_tag(*bytes.get(28)?).is_none() {
+            *bytes.get_mut(28)? = ChunkAge::Fresh.tag();
+        }
+        for zeros in [16..20, 29..32, 56..60, HEADER_FIRST_BYTES..HEADER_BYTES] {
             bytes.get_mut(zeros)?.fill(0);
         }
         let identity = identity(bytes)?;

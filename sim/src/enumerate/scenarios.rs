@@ -27,6 +27,11 @@ pub(super) struct Scenario {
 const USUAL: Scenario =
     Scenario { name: "", head_bytes_max: 1 << 20, before: &[], steps: &[], damaged: false };
 
+/// The next call of that kind fails.
+const fn once(op: SimOp) -> SimFault {
+    SimFault { calls: SimCalls::Of(op), after: 0, error: SimError::Io, forever: false, done: false }
+}
+
 const ALL_TENANTS: &[Step] = &[Open, Create(0), Create(1), Create(2), Close];
 const FOUR_BLOCKS: &[Step] = &[
     Open,
@@ -350,27 +355,29 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..USUAL
     },
     Scenario {
+        name: "a draft that could not be removed",
+        before: ALL_TENANTS,
+        steps: &[
+            Open,
+            Samples(0, 2),
+            Fault(once(SimOp::WriteAt)),
+            Fault(once(SimOp::Unlink)),
+            Flush(0),
+            Flush(0),
+            Samples(0, 2),
+        ],
+        ..USUAL
+    },
+    Scenario {
         name: "a sync that fails",
         before: ALL_TENANTS,
         steps: &[
             Open,
             Samples(0, 2),
-            Fault(SimFault {
-                calls: SimCalls::Of(SimOp::Sync),
-                after: 0,
-                error: SimError::Io,
-                forever: false,
-                done: false,
-            }),
+            Fault(once(SimOp::Sync)),
             Samples(1, 2),
             Signals(0, 2),
-            Fault(SimFault {
-                calls: SimCalls::Of(SimOp::WriteAt),
-                after: 0,
-                error: SimError::Io,
-                forever: false,
-                done: false,
-            }),
+            Fault(once(SimOp::WriteAt)),
             Samples(0, 2),
             Samples(1, 2),
             Maintain,
