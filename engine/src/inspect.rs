@@ -85,7 +85,7 @@ pub fn inspect(vfs: &dyn Vfs, path: &Path) -> Result<Inspection, InspectError> {
     if path.extension().is_some_and(|extension| extension == "seg") {
         return inspect_segment(vfs, path);
     }
-    if !magic.get(..length).is_some_and(|start| start == annals_block::MAGIC) {
+    if magic.get(..length).is_none_or(|start| start != annals_block::MAGIC) {
         return Err(InspectError::Unknown { path: path.to_owned() });
     }
     let bytes = vfs.open(path).and_then(Sealed::positioned).map_err(io)?;
