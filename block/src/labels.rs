@@ -175,6 +175,12 @@ impl LabelIndex {
         Ok(LabelIndex { names, values, postings, symbols, bytes, series_count })
     }
 
+    /// How much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let pairs = size_of_val(self.values.as_slice()) + size_of_val(self.postings.as_slice());
+        self.bytes.len() + self.symbols.bytes() + pairs
+    }
+
     /// Name and value of a pair.
     pub(crate) fn pair(&self, pair: u32) -> Option<(&str, &str)> {
         let after = self.names.partition_point(|name| name.first_pair <= pair);

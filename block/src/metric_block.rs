@@ -283,6 +283,14 @@ impl MetricBlock {
         self.container.sections()
     }
 
+    /// What is kept in memory of its index, in bytes: nothing before it was first used.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        let labels = self.labels.get().map_or(0, |index| index.bytes());
+        let series = self.series.get().map_or(0, |table| table.bytes());
+        labels + series + self.pages.get().map_or(0, |pages| size_of_val(pages.as_slice()))
+    }
+
     /// How many distinct columns of timestamps there are.
     pub fn column_count(&self) -> Result<u64, BlockError> {
         Ok(self.series_table()?.columns().len() as u64)

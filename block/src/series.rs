@@ -113,6 +113,12 @@ impl SeriesTable {
         Ok(SeriesTable { bytes, checks, columns, entries })
     }
 
+    /// How much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let entries = size_of_val(self.entries.as_slice());
+        self.bytes.len() + self.checks.len() + size_of_val(self.columns.as_slice()) + entries
+    }
+
     /// How many chunks there are.
     pub(crate) fn chunk_count(&self) -> usize {
         self.checks.len() / 4

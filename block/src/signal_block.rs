@@ -53,6 +53,15 @@ impl SignalBlock {
         self.container.meta()
     }
 
+    /// What is kept in memory of its index, in bytes: nothing before it was first used.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        self.index.get().map_or(0, |index| {
+            let symbols = index.symbols.iter().map(|symbol| symbol.len() + 32).sum::<usize>();
+            symbols + size_of_val(index.groups.as_slice())
+        })
+    }
+
     /// The schemas of the kinds that rows may be of.
     pub fn kinds(&self) -> Result<&[Arc<KindSchema>], BlockError> {
         self.index().map(|index| index.kinds.as_slice())

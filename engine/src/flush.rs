@@ -134,10 +134,8 @@ pub(crate) fn flush(
         remembered,
         ..manifest.expire(now)
     };
-    let opened: Vec<Arc<OpenBlock>> = metas
-        .iter()
-        .map(|&meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, &tenant.keys, meta))
-        .collect();
+    let opened: Vec<Arc<OpenBlock>> =
+        metas.iter().map(|&meta| OpenBlock::new(&shared.shelf, tenant.number, &tenant.keys, meta)).collect();
     let mut released = 0;
     let committed = tenant.commit_manifest(shared, &mut change, manifest, "publish the manifest", |data| {
         data.blocks.extend(opened);

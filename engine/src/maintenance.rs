@@ -312,8 +312,7 @@ fn merge(
             let _ = shared.vfs.unlink(&input.path);
         }
     }
-    let opened = output_meta
-        .map(|meta| OpenBlock::new(shared.vfs.clone(), &shared.layout, tenant.number, &tenant.keys, meta));
+    let opened = output_meta.map(|meta| OpenBlock::new(&shared.shelf, tenant.number, &tenant.keys, meta));
     let mut removed = Vec::new();
     let committed = tenant.commit_manifest(shared, &mut change, manifest, "publish the merge", |data| {
         removed = data.remove_blocks(ids);

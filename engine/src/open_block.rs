@@ -1,14 +1,16 @@
 //! A block that a manifest names, opened when it is first asked for.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
-use annals_block::{BlockIdentity, MetricBlock, SignalBlock};
+use annals_block::{BlockError, BlockIdentity, MetricBlock, SignalBlock};
 use annals_model::{BlockContent, BlockMeta, DataKeys, Missing, TenantNumber};
-use annals_vfs::{Sealed, Vfs};
+use annals_vfs::Sealed;
+use annals_vfs::sync::Mutex;
+use annals_vfs::sync::atomic::{AtomicU64, Ordering};
 
 use crate::keys::TenantKeys;
-use crate::layout::Layout;
+use crate::shelf::Shelf;
 
 /// A live block. Its file stays until the last of these goes.
 pub(crate) struct OpenBlock {
@@ -17,37 +19,48 @@ pub(crate) struct OpenBlock {
     tenant: TenantNumber,
     /// Of its tenant and content; none where the tenant is not sealed.
     keys: Option<Arc<dyn DataKeys>>,
-    vfs: Arc<dyn Vfs>,
+    shelf: Arc<Shelf>,
     bytes: OnceLock<Sealed>,
-    reader: OnceLock<Result<Reader, String>>,
+    /// What it was found to be, while it is open.
+    reader: Mutex<Option<Result<Reader, String>>>,
+    last_use: AtomicU64,
+    this: Weak<OpenBlock>,
 }
 
+#[derive(Clone)]
 enum Reader {
-    Metrics(MetricBlock),
-    Signals(SignalBlock),
+    Metrics(Arc<MetricBlock>),
+    Signals(Arc<SignalBlock>),
 }
 
 impl OpenBlock {
     pub(crate) fn new(
-        vfs: Arc<dyn Vfs>,
-        layout: &Layout,
+        shelf: &Arc<Shelf>,
         tenant: TenantNumber,
         keys: &TenantKeys,
         meta: BlockMeta,
     ) -> Arc<OpenBlock> {
-        let path = layout.block(tenant, meta.id);
-        let keys = keys.of_blocks(meta.id.content);
-        Arc::new(OpenBlock { meta, path, tenant, keys, vfs, bytes: OnceLock::new(), reader: OnceLock::new() })
+        Arc::new_cyclic(|this| OpenBlock {
+            meta,
+            path: shelf.layout.block(tenant, meta.id),
+            tenant,
+            keys: keys.of_blocks(meta.id.content),
+            shelf: shelf.clone(),
+            bytes: OnceLock::new(),
+            reader: Mutex::new(None),
+            last_use: AtomicU64::new(0),
+            this: this.clone(),
+        })
     }
 
-    /// Maps the file, so that it stays readable when a writer removes it. Not remembered where it fails: a process may
-    /// be out of handles for a moment.
+    /// Maps or opens the file, so that it stays readable when a writer removes it. Not remembered where it fails: a process
+    /// may be out of handles for a moment.
     pub(crate) fn map(&self) -> Result<Sealed, String> {
         if let Some(bytes) = self.bytes.get() {
             return Ok(bytes.clone());
         }
         let failed = |what: String| format!("{}: {what}", self.path.display());
-        let bytes = self.vfs.map_sealed(&self.path).map_err(|error| failed(error.to_string()))?;
+        let bytes = self.shelf.bytes_of(&self.path).map_err(|error| failed(error.to_string()))?;
         if bytes.len() as u64 != self.meta.bytes {
             return Err(failed(format!(
                 "it has {} bytes, the manifest says {}",
@@ -62,40 +75,66 @@ impl OpenBlock {
         BlockIdentity { tenant: self.tenant, id: self.meta.id }
     }
 
-    fn reader(&self) -> Result<&Reader, String> {
-        if let Some(reader) = self.reader.get() {
-            return reader.as_ref().map_err(Clone::clone);
-        }
-        let bytes = self.map()?;
-        let reader = self.reader.get_or_init(|| {
-            let name = self.path.display().to_string();
-            let (reader, meta) = match self.meta.id.content {
-                BlockContent::RawMetrics => {
-                    let block = MetricBlock::open(bytes, self.identity(), &name)
-                        .and_then(|block| block.unlock(self.keys.as_deref()))
-                        .map_err(|e| e.to_string())?;
-                    let meta = *block.meta();
-                    (Reader::Metrics(block), meta)
-                }
-                BlockContent::RawSignals => {
-                    let block = SignalBlock::open(bytes, self.identity(), &name)
-                        .and_then(|block| block.unlock(self.keys.as_deref()))
-                        .map_err(|e| e.to_string())?;
-                    let meta = *block.meta();
-                    (Reader::Signals(block), meta)
-                }
-            };
-            if meta == self.meta {
-                Ok(reader)
-            } else {
-                Err(format!("{name}: it is whole, and not the block that the manifest names"))
-            }
-        });
-        reader.as_ref().map_err(Clone::clone)
+    /// When it was last asked for, as the shelf counts.
+    pub(crate) fn last_use(&self) -> u64 {
+        self.last_use.load(Ordering::Relaxed)
     }
 
-    /// The block's metrics.
-    pub(crate) fn metrics(&self) -> Result<&MetricBlock, Missing> {
+    /// What is kept of its index; `None` where it is not open.
+    pub(crate) fn index_bytes(&self) -> Option<usize> {
+        match &*self.reader.lock() {
+            Some(Ok(Reader::Metrics(block))) => Some(block.index_bytes()),
+            Some(Ok(Reader::Signals(block))) => Some(block.index_bytes()),
+            Some(Err(_)) | None => None,
+        }
+    }
+
+    /// Forgets what was read of its index; the file stays at hand.
+    pub(crate) fn close(&self) {
+        *self.reader.lock() = None;
+    }
+
+    fn reader(&self) -> Result<Reader, String> {
+        self.last_use.store(self.shelf.next_use(), Ordering::Relaxed);
+        let mut held = self.reader.lock();
+        if let Some(reader) = &*held {
+            return reader.clone();
+        }
+        let bytes = self.map()?;
+        let opened = match self.open(bytes) {
+            // A disk that fails now may not fail later.
+            Err(error @ BlockError::Io { .. }) => return Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+            Ok((_, meta)) if meta != self.meta => {
+                let name = self.path.display();
+                Err(format!("{name}: it is whole, and not the block that the manifest names"))
+            }
+            Ok((reader, _)) => Ok(reader),
+        };
+        *held = Some(opened.clone());
+        drop(held);
+        self.shelf.add(&self.this);
+        opened
+    }
+
+    fn open(&self, bytes: Sealed) -> Result<(Reader, BlockMeta), BlockError> {
+        let (name, identity, keys) = (self.path.display().to_string(), self.identity(), self.keys.as_deref());
+        match self.meta.id.content {
+            BlockContent::RawMetrics => {
+                let block = MetricBlock::open(bytes, identity, &name)?.unlock(keys)?;
+                let meta = *block.meta();
+                Ok((Reader::Metrics(Arc::new(block)), meta))
+            }
+            BlockContent::RawSignals => {
+                let block = SignalBlock::open(bytes, identity, &name)?.unlock(keys)?;
+                let meta = *block.meta();
+                Ok((Reader::Signals(Arc::new(block)), meta))
+            }
+        }
+    }
+
+    /// The block's metrics, open for as long as the caller holds them.
+    pub(crate) fn metrics(&self) -> Result<Arc<MetricBlock>, Missing> {
         match self.reader() {
             Ok(Reader::Metrics(block)) => Ok(block),
             Ok(Reader::Signals(_)) => Err(self.missing("it holds signals".to_owned())),
@@ -103,8 +142,8 @@ impl OpenBlock {
         }
     }
 
-    /// The block's signals.
-    pub(crate) fn signals(&self) -> Result<&SignalBlock, Missing> {
+    /// The block's signals, open for as long as the caller holds them.
+    pub(crate) fn signals(&self) -> Result<Arc<SignalBlock>, Missing> {
         match self.reader() {
             Ok(Reader::Signals(block)) => Ok(block),
             Ok(Reader::Metrics(_)) => Err(self.missing("it holds metrics".to_owned())),

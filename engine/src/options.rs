@@ -36,6 +36,21 @@ pub struct Options {
     pub log_bytes_max: u64,
     /// Who holds the keys of tenants.
     pub encryption: Encryption,
+    /// How blocks are read.
+    pub reads: Reads,
+    /// What is kept in memory of the indexes of blocks, in bytes: above it, those that were not used for longest are read
+    /// again when they are asked for.
+    pub index_bytes_max: usize,
+}
+
+/// How blocks are read. Either way what is used is a copy that was checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// Mapped into memory: the fastest. A disk that fails under a mapping ends the process.
+    #[default]
+    Mapped,
+    /// Read from open files, of which each block in use takes one: a disk that fails is an error of the query.
+    Positioned,
 }
 
 /// Who holds the keys under which tenants' data keys are wrapped. Whether a tenant is sealed is decided when it is created
@@ -96,6 +111,8 @@ impl Default for Options {
             head_age_ms_max: annals_model::DAY_MS,
             log_bytes_max: 1 << 30,
             encryption: Encryption::Files,
+            reads: Reads::Mapped,
+            index_bytes_max: 256 << 20,
         }
     }
 }

@@ -16,10 +16,11 @@ use annals_wal::Tail;
 use crate::error::{OpenError, TenantError};
 use crate::layout::Layout;
 use crate::open_block::OpenBlock;
-use crate::options::Encryption;
+use crate::options::{Encryption, Options};
 use crate::reader::{ReportReader, TenantReader};
 use crate::recover::{self, Loaded, LoadedManifest};
 use crate::replay::{Replay, ReplayTenant};
+use crate::shelf::Shelf;
 use crate::summary::TenantSummary;
 use crate::view::View;
 
@@ -136,12 +137,13 @@ fn snapshot(
     // manifest is seen to have moved.
     let mut views: BTreeMap<TenantNumber, View> = BTreeMap::new();
     let now = Timestamp(clock.now_ms());
+    let shelf = Shelf::new(vfs.clone(), layout.clone(), &Options::default());
     for (&number, tenant) in &replay.tenants {
         let blocks: Vec<Arc<OpenBlock>> = tenant
             .manifest
             .blocks
             .iter()
-            .map(|&meta| OpenBlock::new(vfs.clone(), layout, number, &tenant.keys, meta))
+            .map(|&meta| OpenBlock::new(&shelf, number, &tenant.keys, meta))
             .collect();
         // Mapped now, so that a writer may remove them.
         if !last && blocks.iter().any(|block| block.map().is_err()) && moved(vfs, layout, number, tenant) {

@@ -23,6 +23,7 @@ use crate::record::LOG_SALT_BYTES;
 use crate::remembered::Remembered;
 use crate::replay::{Replay, ReplayReport, ReplayTenant, flushed_range};
 use crate::shared::{CatalogueState, TenantSlot};
+use crate::shelf::Shelf;
 use crate::tenant::{TenantShared, manifest_files};
 use crate::twin::{Role, TwinError, TwinFiles};
 
@@ -211,6 +212,7 @@ pub(crate) struct Recovered {
     pub(crate) log_salt: [u8; LOG_SALT_BYTES],
     pub(crate) catalogue: CatalogueState,
     pub(crate) wal: Wal,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) slots: BTreeMap<TenantId, TenantSlot>,
     /// Bytes of all heads.
     pub(crate) head_bytes: usize,
@@ -266,7 +268,8 @@ pub(crate) fn recover(
             }
         }
     }
-    let opening = Opening { vfs, entropy, layout, root: loaded.root, log_salt, options, now };
+    let shelf = Shelf::new(vfs.clone(), layout.clone(), options);
+    let opening = Opening { vfs, shelf: &shelf, entropy, layout, root: loaded.root, log_salt, options, now };
     let (wal, replay) = replay_log(&opening, replay, &mut report)?;
     let Replay { tenants, report: replayed, mut head_bytes, passed_over, .. } = replay;
     report.replay = replayed;
@@ -303,12 +306,13 @@ pub(crate) fn recover(
         })
         .collect();
     let (root, catalogue) = (loaded.root, loaded.catalogue);
-    Ok(Recovered { report, root, log_salt, catalogue, wal, slots, head_bytes })
+    Ok(Recovered { report, root, log_salt, catalogue, wal, shelf, slots, head_bytes })
 }
 
 /// What an open works with.
 pub(crate) struct Opening<'a> {
     pub(crate) vfs: &'a Arc<dyn Vfs>,
+    pub(crate) shelf: &'a Arc<Shelf>,
     pub(crate) entropy: &'a dyn Entropy,
     pub(crate) layout: &'a Layout,
     pub(crate) root: [u8; 16],

@@ -19,6 +19,7 @@ use crate::open_block::OpenBlock;
 use crate::options::{Background, Options};
 use crate::record::LOG_SALT_BYTES;
 use crate::reserve::Reserve;
+use crate::shelf::Shelf;
 use crate::tenant::TenantShared;
 
 /// How long a writer waits for a flush before it is told that the store is overloaded.
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) layout: Layout,
+    /// The blocks that are open.
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) root: [u8; 16],
     pub(crate) options: Options,
     pub(crate) reserved: ReservedMetrics,

@@ -56,7 +56,7 @@ pub struct Annals {
 #[derive(Clone)]
 pub struct Tenant {
     shared: Arc<Shared>,
-    tenant: Arc<TenantShared>,
+    pub(crate) tenant: Arc<TenantShared>,
 }
 
 impl Annals {
@@ -91,13 +91,15 @@ impl Annals {
         };
         // After the log has looked for its own drafts.
         layout.empty_temporary(&*vfs).map_err(OpenError::io("empty", &layout.temporary))?;
-        let Recovered { report: recovery, root, log_salt, catalogue, wal, slots, head_bytes } = recovered;
+        let Recovered { report: recovery, root, log_salt, catalogue, wal, shelf, slots, head_bytes } =
+            recovered;
         let commits = CommitQueue::new(wal, options.durability);
         let shared = Arc::new(Shared {
             vfs,
             clock,
             entropy,
             layout,
+            shelf,
             root,
             reserved: reserved_metrics(&options.schema),
             key_store,
@@ -197,6 +199,7 @@ impl Annals {
         let _ = files.remove_older(vfs, generation);
         let replayed = ReplayTenant::new(manifest, &remembered, 1, keys);
         let opening = Opening {
+            shelf: &shared.shelf,
             vfs: &shared.vfs,
             entropy: &*shared.entropy,
             layout,

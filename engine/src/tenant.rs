@@ -114,13 +114,9 @@ impl TenantShared {
         id: TenantId,
         replayed: ReplayTenant,
     ) -> TenantShared {
-        let Opening { vfs, layout, root, options, log_salt, .. } = *opening;
+        let Opening { shelf, root, options, log_salt, .. } = *opening;
         let ReplayTenant { keys, manifest, generation, heads, batches, names, kinds, epoch, .. } = replayed;
-        let blocks = manifest
-            .blocks
-            .iter()
-            .map(|&meta| OpenBlock::new(vfs.clone(), layout, number, &keys, meta))
-            .collect();
+        let blocks = manifest.blocks.iter().map(|&meta| OpenBlock::new(shelf, number, &keys, meta)).collect();
         // A new epoch: nothing that is written from here on depends on what the log held before.
         let ingest = Ingest::new(0, epoch + 1, names, kinds, Deriver::new(&options.schema));
         TenantShared {

@@ -34,9 +34,16 @@ pub(crate) struct View {
 /// Series found in a view. Columns of live heads are copied out, all else is decoded when it is read.
 pub(crate) struct Selected {
     range: TimeRange,
-    blocks: Vec<Arc<OpenBlock>>,
+    blocks: Vec<Searched>,
     series: Vec<Found>,
     coverage: Coverage,
+}
+
+/// A block that was searched: open as long as the selection is.
+struct Searched {
+    block: Arc<OpenBlock>,
+    /// None where it could not be searched.
+    metrics: Option<Arc<MetricBlock>>,
 }
 
 /// One series and where its samples lie.
@@ -52,7 +59,7 @@ struct Found {
 /// Collects the parts of each series while blocks and heads are searched.
 pub(crate) struct Selecting {
     range: TimeRange,
-    blocks: Vec<Arc<OpenBlock>>,
+    blocks: Vec<Searched>,
     found: HashMap<LabelSet, Found, foldhash::fast::FixedState>,
     coverage: Coverage,
 }
@@ -122,17 +129,21 @@ impl Selecting {
                 .map(|ordinal| Ok((ordinal, metrics.labels(ordinal)?, metrics.kind(ordinal)?)))
                 .collect::<Result<Vec<_>, annals_block::BlockError>>()
                 .map_err(corrupt)?;
-            Ok(found)
+            Ok((metrics, found))
         });
-        match searched {
-            Ok(found) => {
+        let metrics = match searched {
+            Ok((metrics, found)) => {
                 for (ordinal, labels, kind) in found {
                     self.found(labels, kind, budget)?.in_blocks.push((at, ordinal));
                 }
+                Some(metrics)
             }
-            Err(missing) => self.coverage.missing.push(missing),
-        }
-        self.blocks.push(block);
+            Err(missing) => {
+                self.coverage.missing.push(missing);
+                None
+            }
+        };
+        self.blocks.push(Searched { block, metrics });
         Ok(())
     }
 
@@ -214,13 +225,8 @@ impl SelectedSeries for Selected {
         into.clear();
         let Some(found) = self.series.get(index) else { return Ok(()) };
         for &(block, ordinal) in &found.in_blocks {
-            let Some(block) = self.blocks.get(block as usize) else { continue };
-            let metrics = match block.metrics() {
-                Ok(metrics) => metrics,
-                Err(missing) => {
-                    into.missing.push(missing);
-                    continue;
-                }
+            let Some(Searched { block, metrics: Some(metrics) }) = self.blocks.get(block as usize) else {
+                continue;
             };
             match metrics.samples_in(ordinal, self.range) {
                 Ok(samples) => budget.charge_samples(samples)?,
@@ -313,16 +319,14 @@ impl Selected {
     fn apart<'a>(&'a self, found: &'a Found) -> Option<Vec<Part<'a>>> {
         let mut parts: Vec<(TimeRange, Part<'a>)> = Vec::new();
         for &(block, ordinal) in &found.in_blocks {
-            let Some(block) = self.blocks.get(block as usize) else { continue };
-            match block.metrics() {
-                Ok(metrics) => match metrics.extent(ordinal) {
-                    Ok(extent) => parts.push((extent, Part::Block(block, metrics, ordinal))),
-                    Err(error) => {
-                        let missing = block.missing(error.to_string());
-                        parts.push((TimeRange::EMPTY, Part::Missing(missing)));
-                    }
-                },
-                Err(missing) => parts.push((TimeRange::EMPTY, Part::Missing(missing))),
+            let Some(Searched { block, metrics: Some(metrics) }) = self.blocks.get(block as usize) else {
+                continue;
+            };
+            match metrics.extent(ordinal) {
+                Ok(extent) => parts.push((extent, Part::Block(block, metrics, ordinal))),
+                Err(error) => {
+                    parts.push((TimeRange::EMPTY, Part::Missing(block.missing(error.to_string()))));
+                }
             }
         }
         for (timestamps, values) in &found.in_heads {

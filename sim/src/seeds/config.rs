@@ -4,7 +4,7 @@
 //! of everything at once.
 
 use annals::vfs::{SimCut, SimError, SimFailedSync};
-use annals::{Durability, Encryption, Options, Plan};
+use annals::{Durability, Encryption, Options, Plan, Reads};
 
 use super::draw::Draws;
 
@@ -29,6 +29,10 @@ pub struct Config {
     pub log_bytes_max: u64,
     /// Whether tenants are sealed.
     pub sealed: bool,
+    /// How blocks are read.
+    pub reads: Reads,
+    /// What is kept of the indexes of blocks.
+    pub index_bytes_max: usize,
     /// What failed syncs do to what files look like.
     pub failed_sync: SimFailedSync,
     /// What power cuts leave, by index into [`SimCut::all`].
@@ -222,6 +226,8 @@ impl Config {
             check_percent: draws.one_of(&[10, 30, 100]),
             twice_percent: draws.one_of(&[0, 5, 20]),
             sealed: draws.percent(75),
+            reads: if draws.percent(50) { Reads::Mapped } else { Reads::Positioned },
+            index_bytes_max: draws.one_of(&[0, 2_000, 256 << 20]),
             plans,
         }
     }
@@ -235,6 +241,8 @@ impl Config {
             head_age_ms_max: self.head_age_ms_max,
             log_bytes_max: self.log_bytes_max,
             encryption: if self.sealed { Encryption::Files } else { Encryption::None },
+            reads: self.reads,
+            index_bytes_max: self.index_bytes_max,
             ..Options::default()
         }
     }
