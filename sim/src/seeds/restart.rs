@@ -10,8 +10,9 @@ use super::operation::{End, cut};
 use super::run::Run;
 use crate::oracle::{Shown, Violation};
 
-/// After how many recoveries of one disk the next does what the last did.
-const RECOVERIES_MAX: usize = 6;
+/// After how many recoveries of one disk the next does what the last did. Where heads may hold less than the log does, each
+/// makes blocks of a part of it.
+const RECOVERIES_MAX: usize = 12;
 /// How many opens may fail while faults are planted.
 const OPENS_MAX: usize = 3;
 
