@@ -8,8 +8,8 @@
 //!   a day that is over, more than one block: L2  L1 L1  L0                 merge to one
 //! ```
 //!
-//! A day of metrics that has been over for a week is written once more, by the merge of one block with nothing, where
-//! its chunks are not as small as they get and it will stay at least as long again.
+//! A single block of metrics is written once more, by a merge with nothing, when its day is over and again when that was
+//! a week ago: where its chunks were made for a younger day, and it will stay at least as long as it has lived.
 //!
 //! What must hold of a merge: its inputs are neighbours in LSN order, with no other block of that day and content
 //! between them, so that the later write stays the later one. None of them is due, held or set aside. Each sample
@@ -31,6 +31,8 @@ const INPUTS_MAX: usize = 16;
 const INPUT_BYTES_MAX: u64 = 512 << 20;
 /// How long after its end a day counts as over at the earliest.
 const OVER_MARGIN_MS: i64 = HOUR_MS;
+/// Smaller blocks are not written again by themselves: there is nothing to gain.
+const SHRUNK_BYTES_MIN: u64 = 64 << 10;
 /// How long after its end a day of metrics is read often: the speed of its chunks counts for more than their size.
 const OLD_AFTER_MS: i64 = 7 * DAY_MS;
 /// In a day that may grow for ever, the largest block is rewritten once the others have this part of its bytes.
@@ -86,6 +88,7 @@ pub fn plan(blocks: &[BlockMeta], plan: &Plan, now: Timestamp, standing: &Standi
                 let merge = runs(&group, standing).into_iter().find_map(|run| merge_of(run, growth));
                 let inputs = match merge {
                     Some(inputs) => inputs.iter().map(|block| block.id).collect(),
+                    None if growth == Growth::Open => Vec::new(),
                     None => Vec::from_iter(to_shrink(&group, due, now, standing)),
                 };
                 if !inputs.is_empty() {
@@ -113,7 +116,7 @@ pub fn chunk_age(day: Day, now: Timestamp) -> ChunkAge {
     if now < day.end().saturating_add(OLD_AFTER_MS) { ChunkAge::Merged } else { ChunkAge::Old }
 }
 
-/// A block of a day that is old, whose chunks were made for more reading than they will see.
+/// A block of a day that is over, whose chunks were made for a younger day.
 fn to_shrink(
     group: &[&BlockMeta],
     due: Option<Timestamp>,
@@ -122,8 +125,8 @@ fn to_shrink(
 ) -> Option<BlockId> {
     let found = group.iter().find(|block| {
         block.id.content == BlockContent::RawMetrics
-            && block.age < ChunkAge::Old
-            && chunk_age(block.id.day, now) == ChunkAge::Old
+            && block.age < chunk_age(block.id.day, now)
+            && (SHRUNK_BYTES_MIN..=INPUT_BYTES_MAX).contains(&block.bytes)
             && !standing.set_aside.contains(&block.id)
     })?;
     let lived_ms = now.0.saturating_sub(found.id.day.end().0);

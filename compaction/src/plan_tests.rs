@@ -199,7 +199,7 @@ fn a_merge_takes_no_more_bytes_than_memory_should_hold() {
     let large = |at| BlockMeta { bytes: 200 << 20, ..raw(at, 0) };
     let blocks: Vec<_> = (0..5).map(large).collect();
     assert_eq!(steps(&blocks, &built_in("professional"), now, &Standing::default()), [[0, 1]]);
-    let blocks: Vec<_> = (0..3).map(|at| BlockMeta { bytes: 300 << 20, ..raw(at, 0) }).collect();
+    let blocks: Vec<_> = (0..3).map(|at| BlockMeta { bytes: 300 << 20, ..raw(at, 1) }).collect();
     assert_eq!(steps(&blocks, &built_in("professional"), now, &Standing::default()), [] as [Vec<u64>; 0]);
     let blocks: Vec<_> = (0..3).map(|at| BlockMeta { bytes: u64::MAX, ..raw(at, 0) }).collect();
     assert_eq!(steps(&blocks, &built_in("professional"), now, &Standing::default()), [] as [Vec<u64>; 0]);
@@ -225,14 +225,19 @@ fn the_longest_overdue_goes_first_and_drops_come_before_merges() {
 }
 
 #[test]
-fn a_day_of_metrics_is_written_once_more_when_it_is_old_and_will_stay_as_long_again() {
+fn a_day_of_metrics_is_written_once_more_when_it_is_over_and_when_it_is_old_if_it_stays_as_long_again() {
     let standing = Standing::default();
     let after = |days: i64| DAY.end().saturating_add(days * DAY_MS);
     let steps = |blocks: &[BlockMeta], plan_: &str, now| plan(blocks, &built_in(plan_), now, &standing);
-    let single = |age| vec![BlockMeta { age, ..raw(1, 0) }];
+    let single = |age| vec![BlockMeta { age, bytes: 64 << 10, ..raw(1, 0) }];
     let again = vec![Step::Merge { inputs: vec![raw(1, 0).id], day: DAY, content: BlockContent::RawMetrics }];
+    assert_eq!(steps(&single(ChunkAge::Fresh), "professional", DAY.end()), [], "data still comes in");
+    assert_eq!(steps(&single(ChunkAge::Fresh), "professional", after(1)), again);
+    assert_eq!(steps(&[BlockMeta { bytes: 65_535, ..single(ChunkAge::Fresh)[0] }], "archive", after(9)), []);
     for age in [ChunkAge::Fresh, ChunkAge::Merged] {
-        assert_eq!(steps(&single(age), "professional", Timestamp(after(7).0 - 1)), []);
+        if age == ChunkAge::Merged {
+            assert_eq!(steps(&single(age), "professional", Timestamp(after(7).0 - 1)), []);
+        }
         assert_eq!(steps(&single(age), "professional", after(7)), again);
         assert_eq!(steps(&single(age), "professional", after(15)), again);
         // 30 days are kept: what is 16 days old goes before it has paid.
@@ -285,7 +290,7 @@ impl Tenant {
         assert!(metas.windows(2).all(|pair| pair[0].lsns.through <= pair[1].lsns.after));
         let age = chunk_age(day, now);
         if metas.len() == 1 {
-            assert!(age == ChunkAge::Old && metas[0].age < age && content == BlockContent::RawMetrics);
+            assert!(metas[0].age < age && content == BlockContent::RawMetrics);
         }
         let lsns = LsnRange { after: metas[0].lsns.after, through: metas[metas.len() - 1].lsns.through };
         for other in &self.blocks {

@@ -97,6 +97,9 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
         while let Some(inputs) = whole_day(&tenant, now) {
             done.push(merge(shared, &tenant, &inputs, now)?);
         }
+        while let Some(merged) = merge_next(shared, &tenant, now)? {
+            done.push(merged);
+        }
     }
     truncate_log(shared)?;
     done.extend(remove_retired(shared)?);
@@ -227,19 +230,23 @@ fn merge_next(
     inputs.map(|inputs| merge(shared, tenant, &inputs, now)).transpose()
 }
 
-/// The blocks of a day that has more than one, in log order.
+/// Neighbours in log order of a day that has more than one block. Nothing is merged across a block that is set aside: it
+/// still serves what is whole of it, and what is older must not come after that.
 fn whole_day(tenant: &TenantShared, now: Timestamp) -> Option<Vec<BlockId>> {
     let data = tenant.data.read();
     let mut days: BTreeMap<(Day, BlockContent), Vec<&BlockMeta>> = BTreeMap::new();
     for block in &data.manifest.blocks {
-        let expired = block.id.day.end() <= data.manifest.floor(block.id.content, now);
-        if !expired && !data.set_aside.contains(&block.id) {
+        if block.id.day.end() > data.manifest.floor(block.id.content, now) {
             days.entry((block.id.day, block.id.content)).or_default().push(block);
         }
     }
-    let mut blocks = days.into_values().find(|blocks| blocks.len() > 1)?;
-    blocks.sort_by_key(|block| (block.lsns.through, block.id.sequence));
-    Some(blocks.iter().take(SETTLE_INPUTS_MAX).map(|block| block.id).collect())
+    days.into_values().find_map(|mut blocks| {
+        blocks.sort_by_key(|block| (block.lsns.through, block.id.sequence));
+        let whole = |block: &&BlockMeta| !data.set_aside.contains(&block.id);
+        let mut runs = blocks.chunk_by(|a, b| whole(a) && whole(b));
+        let run = runs.find(|run| run.len() > 1)?;
+        Some(run.iter().take(SETTLE_INPUTS_MAX).map(|block| block.id).collect())
+    })
 }
 
 /// Puts one block in place of several.

@@ -175,3 +175,35 @@ fn merging_keeps_every_count_and_the_latest_gauge() {
     drop((tenant, store));
     assert_eq!(see(&machine.open().tenant(&id("acme")).expect("there").reader()), before);
 }
+
+#[test]
+fn what_a_damaged_block_still_serves_stays_newer_than_what_is_merged_around_it() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    let noise = |number: u64| -> Vec<(usize, i64, f64)> {
+        let value = |i: i64| f64::from_bits((i as u64 + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2);
+        (0..3_000).map(|i| (0, NOW + i * 7, value(i))).collect()
+    };
+    for (number, level) in [(1, 1.0), (2, 2.0), (3, 3.0)] {
+        // The third says nothing of the stamp at which the second overrides the first.
+        let time = if number == 3 { NOW + 60_000 } else { NOW };
+        write_samples(&tenant, &gauges(number, "level", &[(0, time, level)])).expect("written");
+        write_samples(&tenant, &gauges(number + 10, "noise", &noise(number))).expect("written");
+        tenant.flush().expect("flushed");
+    }
+    let mut blocks: Vec<_> =
+        machine.vfs.paths().into_iter().filter(|path| path.extension().is_some_and(|e| e == "blk")).collect();
+    blocks.sort();
+    let bytes = machine.vfs.read_file(&blocks[1]).expect("there");
+    machine.vfs.corrupt(&blocks[1], bytes.len() as u64 / 2, 0x10).expect("there");
+    drop((tenant, store));
+    let store = machine.open();
+    let tenant = store.tenant(&id("acme")).expect("there");
+    let level = || number(&tenant.reader(), "level", Timestamp(NOW));
+    assert_eq!(level(), 2.0);
+    assert!(store.settle().is_err(), "a chunk is damaged");
+    while store.settle().is_err() {}
+    assert_eq!(level(), 2.0);
+    assert_eq!(tenant.summary().metric_blocks, 3);
+}

@@ -40,7 +40,7 @@ pub(crate) fn run() {
         let selected = reader.select(&[Matcher::equal("os", "")], range, &budget).expect("selected");
         assert!(selected.is_empty());
         let selected = reader.select(&[], range, &budget).expect("selected");
-        let cpu = cpu_time::seconds();
+        let cpu = cpu_time::of_thread();
         let (started, mut samples, mut count, mut sum) = (Instant::now(), Samples::default(), 0, 0.0);
         for series in 0..selected.len() {
             selected.read(series, &budget, &mut samples).expect("read");
@@ -50,7 +50,7 @@ pub(crate) fn run() {
         assert_eq!(count as u64, summary.samples);
         assert!(sum > 0.0);
         scanned += count;
-        cpu_seconds += cpu_time::seconds().zip(cpu).map_or(0.0, |(after, before)| after - before);
+        cpu_seconds += cpu_time::of_thread().zip(cpu).map_or(0.0, |(after, before)| after - before);
         best = best.min(started.elapsed().as_secs_f64());
     }
     print!(
