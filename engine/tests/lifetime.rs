@@ -185,25 +185,29 @@ fn what_a_damaged_block_still_serves_stays_newer_than_what_is_merged_around_it()
         let value = |i: i64| f64::from_bits((i as u64 + number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2);
         (0..3_000).map(|i| (0, NOW + i * 7, value(i))).collect()
     };
-    for (number, level) in [(1, 1.0), (2, 2.0), (3, 3.0)] {
-        // The third says nothing of the stamp at which the second overrides the first.
-        let time = if number == 3 { NOW + 60_000 } else { NOW };
-        write_samples(&tenant, &gauges(number, "level", &[(0, time, level)])).expect("written");
-        write_samples(&tenant, &gauges(number + 10, "noise", &noise(number))).expect("written");
+    let flush = |block: u64, time: i64, level: f64| {
+        write_samples(&tenant, &gauges(2 * block, "level", &[(0, time, level)])).expect("written");
+        write_samples(&tenant, &gauges(2 * block + 1, "noise", &noise(block))).expect("written");
         tenant.flush().expect("flushed");
-    }
-    let mut blocks: Vec<_> =
-        machine.vfs.paths().into_iter().filter(|path| path.extension().is_some_and(|e| e == "blk")).collect();
-    blocks.sort();
-    let bytes = machine.vfs.read_file(&blocks[1]).expect("there");
-    machine.vfs.corrupt(&blocks[1], bytes.len() as u64 / 2, 0x10).expect("there");
-    drop((tenant, store));
-    let store = machine.open();
-    let tenant = store.tenant(&id("acme")).expect("there");
+    };
     let level = || number(&tenant.reader(), "level", Timestamp(NOW));
-    assert_eq!(level(), 2.0);
-    assert!(store.settle().is_err(), "a chunk is damaged");
-    while store.settle().is_err() {}
-    assert_eq!(level(), 2.0);
-    assert_eq!(tenant.summary().metric_blocks, 3);
+    let blocks = || -> std::collections::BTreeSet<_> {
+        machine.vfs.paths().into_iter().filter(|path| path.extension().is_some_and(|e| e == "blk")).collect()
+    };
+    // Four that are merged, then four of which the first overrides them and is damaged, then one more.
+    (0..4).for_each(|block| flush(block, NOW, 1.0));
+    maintain(&store);
+    assert_eq!((level(), tenant.summary().metric_blocks), (1.0, 1));
+    let before = blocks();
+    flush(4, NOW, 2.0);
+    let damaged = blocks().difference(&before).next().expect("a new block").clone();
+    let bytes = machine.vfs.read_file(&damaged).expect("there");
+    machine.vfs.corrupt_mapped(&damaged, bytes.len() as u64 / 2, 0x10, 0).expect("there");
+    machine.vfs.corrupt(&damaged, bytes.len() as u64 / 2, 0x10).expect("there");
+    (5..8).for_each(|block| flush(block, NOW + 60_000, 3.0));
+    while store.maintenance_step().is_ok_and(|done| done.is_some()) {}
+    assert_eq!((level(), tenant.summary().metric_blocks), (2.0, 5), "four are set aside");
+    flush(8, NOW + 60_000, 4.0);
+    store.settle().expect("settled");
+    assert_eq!((level(), tenant.summary().metric_blocks), (2.0, 6));
 }
