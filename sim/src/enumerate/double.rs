@@ -16,6 +16,8 @@ use crate::world::Machine;
 
 /// Of so many points of a scenario, one is recovered from with crashes.
 const POINTS_OF: usize = 5;
+/// Seeds of each policy that draws.
+const SEEDS: u64 = 4;
 /// Of so many crashes in a recovery, one is followed by a third, at every call.
 const TRIPLE_OF: u64 = 97;
 
@@ -32,7 +34,7 @@ pub(super) fn run(size: &Size) -> Report {
     let points: Vec<(usize, Point<'_>)> = points(&stages).into_iter().enumerate().collect();
     let chosen: Vec<_> = points.into_iter().filter(|(index, _)| index % POINTS_OF == 0).collect();
     let seen = Seen::default();
-    report.seeds = format!("{}..{}", size.from, size.from + 2);
+    report.seeds = format!("{}..{}", size.from, size.from + SEEDS);
     let tally =
         sweep(size, &chosen, |(index, point), tally| at_point(*index, point, size.from, &seen, tally));
     report.count("points", chosen.len());
@@ -95,7 +97,7 @@ fn crashes(
                 continue;
             }
             let how = if within { "within" } else { "before" };
-            let ends = cuts(seed, 2).into_iter().map(Some).chain([None]);
+            let ends = cuts(seed, SEEDS).into_iter().map(Some).chain([None]);
             for cut in ends {
                 let after = machine.fork();
                 end(&after, cut);
