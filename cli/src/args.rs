@@ -21,7 +21,8 @@ Start here:
   annals report --tenant acme --site www
 
 The store is --data DIR, else the variable ANNALS_DATA, else ./annals-data.
-Exit codes: 0 done, 1 error, 2 wrong command line, 3 verify or inspect found damage.")]
+Exit codes: 0 done, 1 error, 2 wrong command line, 3 verify or inspect found damage,
+or an evaluation of promql test failed.")]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -67,6 +68,12 @@ Examples:
         after_help = "Examples:\n  annals labels\n  annals labels site\n  annals labels __name__ --match '{site=\"www\"}'"
     )]
     Labels(LabelsArgs),
+    /// Work on PromQL itself: run test scripts, show the tree of a query, format one
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  annals promql test rules.test\n  annals promql parse 'sum(rate(hits[5m]))'\n  annals promql format 'sum  by(job)(hits)'"
+    )]
+    Promql(PromqlVerb),
     /// Write a site's week as a report
     #[command(after_help = "\
 Examples:
@@ -350,6 +357,32 @@ pub(crate) struct ReportArgs {
     /// Write it to a file instead
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// What to do with PromQL.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PromqlVerb {
+    /// Run scripts of `load`, `eval` and what to expect; exit code 3 where an evaluation fails
+    #[command(after_help = "Example:\n  annals promql test rules.test alerts.test")]
+    Test {
+        /// The scripts, in the language of Prometheus' promqltest
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Show the tree of a query: place, type and kind of each part
+    #[command(after_help = "Example:\n  annals promql parse 'sum by (status) (rate(hits[5m])) > 2'")]
+    Parse {
+        /// The query
+        #[arg(value_name = "EXPR")]
+        expression: String,
+    },
+    /// Write a query as one writes it, over several lines where it is long
+    #[command(after_help = "Example:\n  annals promql format 'sum  by(status)(rate( hits[300s] ))'")]
+    Format {
+        /// The query
+        #[arg(value_name = "EXPR")]
+        expression: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

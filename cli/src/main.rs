@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, PlanVerb, TenantVerb, Verb};
+use args::{Args, PlanVerb, PromqlVerb, TenantVerb, Verb};
 use error::Outcome;
 use output::Screen;
 
@@ -61,6 +61,9 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Import(args) => import::run(&args, screen),
         Verb::Query(args) => verbs::query::instant(&args, screen),
         Verb::Range(args) => verbs::query::range(&args, screen),
+        Verb::Promql(PromqlVerb::Test { files }) => verbs::promql::test(&files, screen),
+        Verb::Promql(PromqlVerb::Parse { expression }) => verbs::promql::parse(&expression, screen),
+        Verb::Promql(PromqlVerb::Format { expression }) => verbs::promql::format(&expression, screen),
         Verb::Series(args) => verbs::series::series(&args, screen),
         Verb::Labels(args) => verbs::series::labels(&args, screen),
         Verb::Report(args) => verbs::report::run(&args, screen),

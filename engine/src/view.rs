@@ -235,7 +235,7 @@ impl SelectedSeries for Selected {
                     continue;
                 }
             }
-            let Samples { timestamps, values, missing } = into;
+            let Samples { timestamps, values, missing, .. } = into;
             metrics.read_lossy(ordinal, self.range, timestamps, values, &mut |range, error| {
                 missing.push(Missing { range, why: error.to_string() });
             });
@@ -376,7 +376,7 @@ mod tests {
         let parts = || Samples {
             timestamps: vec![10, 20, 30, 20, 25, 20],
             values: vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
-            missing: vec![],
+            ..Samples::default()
         };
         let mut gauge = parts();
         merge(SeriesKind::Gauge, &mut gauge);

@@ -91,7 +91,9 @@ fn seen(reader: &TenantReader) -> u64 {
     let missing: Vec<_> = answer.coverage.iter().flat_map(|coverage| &coverage.missing).collect();
     assert!(missing.is_empty(), "{missing:?}");
     match answer.value {
-        query::promql::Value::Vector(vector) => vector.first().map_or(0, |(_, _, value)| *value as u64),
+        query::promql::Value::Vector(vector) => {
+            vector.first().and_then(|one| one.2.float()).map_or(0, |value| value as u64)
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -20,7 +20,9 @@ fn answer(reader: &TenantReader) -> (f64, usize) {
     let answer = reader.query("sum(count_over_time(cpu[1d]))", Timestamp(NOW)).expect("answered");
     let missing = answer.coverage.iter().map(|coverage| coverage.missing.len()).sum();
     match answer.value {
-        annals::query::promql::Value::Vector(vector) => (vector.first().map_or(0.0, |one| one.2), missing),
+        annals::query::promql::Value::Vector(vector) => {
+            (vector.first().and_then(|one| one.2.float()).unwrap_or(0.0), missing)
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //!   tenant ── site ── signal  (kind, time, allow-listed fields)      schema.rs, signal.rs
 //!      └──── series ─ sample  (label set of a kind; time, value)     labels.rs, sample.rs
+//!                   histogram: buckets and their arithmetic        histogram.rs
 //!                                                                    matcher.rs picks series
 //!   plan: tiers, late window, rights                                 plan.rs
 //!   block: what the manifest knows of one                            block.rs
@@ -25,6 +26,7 @@
 mod aggregate;
 mod block;
 pub mod bytes;
+mod histogram;
 mod id;
 mod labels;
 mod matcher;
@@ -34,11 +36,16 @@ pub mod schema;
 mod seal;
 mod signal;
 mod source;
+mod sum;
 mod time;
 mod verdict;
 
 pub use aggregate::Aggregate;
 pub use block::{BlockContent, BlockId, BlockMeta, ChunkAge, Lsn, LsnRange};
+pub use histogram::{
+    Added, Bucket, CUSTOM_BOUNDS_MAX, CUSTOM_BUCKETS_SCHEMA, Histogram, HistogramSum, InvalidHistogram,
+    MixedBuckets, ResetHint, short_float,
+};
 pub use id::{BatchId, InvalidName, NameFault, SiteName, TenantId, TenantNumber};
 pub use labels::{
     InvalidLabels, LABEL_NAME_BYTES_MAX, LABEL_SET_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, LabelSet,
@@ -53,5 +60,6 @@ pub use source::{
     Budget, Coverage, LimitExceeded, Missing, Piece, Pieces, QueryLimits, Samples, SelectedSeries,
     SeriesSource, SourceError,
 };
+pub use sum::{Sum, add_compensated};
 pub use time::{DAY_MS, Day, HOUR_MS, MINUTE_MS, TimeRange, Timestamp};
 pub use verdict::{FieldRef, Refusal, RefusalReason, Verdict};

@@ -10,9 +10,10 @@
 //! ```
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::{Aggregate, LabelSet, Matcher, SeriesKind, TimeRange, Timestamp};
+use crate::{Aggregate, Histogram, LabelSet, Matcher, SeriesKind, TimeRange, Timestamp};
 
 /// Where series come from: a tenant's blocks and head, or a test's vectors.
 pub trait SeriesSource: Send + Sync {
@@ -105,8 +106,13 @@ pub trait SelectedSeries: Send + Sync {
 pub struct Samples {
     /// Milliseconds, strictly ascending.
     pub timestamps: Vec<i64>,
-    /// One per timestamp.
+    /// One per timestamp; NaN where the sample is a histogram.
     pub values: Vec<f64>,
+    /// Empty where all samples are floats; otherwise one per timestamp, `None` where that sample is a float.
+    pub histograms: Vec<Option<Arc<Histogram>>>,
+    /// Empty where no sample knows it; otherwise one per timestamp: the milliseconds at which what the sample counts
+    /// began, 0 where that is not known.
+    pub start_times: Vec<i64>,
     /// What could not be read.
     pub missing: Vec<Missing>,
 }
@@ -116,6 +122,8 @@ impl Samples {
     pub fn clear(&mut self) {
         self.timestamps.clear();
         self.values.clear();
+        self.histograms.clear();
+        self.start_times.clear();
         self.missing.clear();
     }
 }

@@ -166,24 +166,6 @@ fn what_is_missing_is_said_once_with_its_place() {
 }
 
 #[test]
-fn what_is_not_evaluated_says_so_at_its_place() {
-    for query in [
-        "histogram_stddev(m_total)",
-        "info(m_total)",
-        "limit_ratio(0.5, m_total)",
-        "m_total </ 3",
-        "start_timestamp(m_total)",
-        "1 + histogram_count(m_total)",
-    ] {
-        let expr = parse(query).expect(query);
-        let result = instant(&source(), &expr, Timestamp(0), &QueryOptions::default(), &Budget::default());
-        let Err(QueryError::Promql(error)) = result else { panic!("{query}: {result:?}") };
-        assert!(error.message.contains("is not evaluated"), "{query}: {error}");
-        assert!(error.render(query).contains('^'));
-    }
-}
-
-#[test]
 fn the_deepest_query_that_parses_is_evaluated_on_a_small_stack() {
     let depth = annals_query::promql::DEPTH_MAX as usize - 2;
     for query in [

@@ -278,7 +278,8 @@ proptest! {
                 prop_assert_eq!(one.len(), step.len(), "{} at {}", query, at);
                 for ((labels, _, a), (wanted, b)) in one.iter().zip(&step) {
                     prop_assert_eq!(labels, wanted);
-                    prop_assert!(same(Some(*a), Some((*b, 1e-9 * b.abs()))), "{} at {}: {} and {}", query, at, a, b);
+                    let a = a.float().expect("a number");
+                    prop_assert!(same(Some(a), Some((*b, 1e-9 * b.abs()))), "{} at {}: {} and {}", query, at, a, b);
                 }
             }
         }

@@ -73,7 +73,7 @@ fn gauges(number: u64, series: std::ops::Range<u64>) -> SampleBatch {
 /// How many series of `m` there are.
 fn count(reader: &TenantReader) -> f64 {
     match reader.query("count(m)", Timestamp(NOW)).expect("answered").value {
-        Value::Vector(vector) => vector.first().map_or(0.0, |(_, _, value)| *value),
+        Value::Vector(vector) => vector.first().and_then(|one| one.2.float()).unwrap_or(0.0),
         other => panic!("{other:?}"),
     }
 }

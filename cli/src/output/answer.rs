@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::Arc;
 
-use annals::query::promql::{Answer, Series, Value};
-use annals::{LabelSet, METRIC_NAME, TimeRange, Timestamp};
+use annals::query::promql::{Answer, Sample, Series, Value};
+use annals::{Bucket, Histogram, LabelSet, METRIC_NAME, TimeRange, Timestamp};
 use serde_json::{Map, json};
 
 use super::grid::json_number;
@@ -43,31 +44,73 @@ pub(crate) fn is_empty(value: &Value) -> bool {
 }
 
 /// Every sample of an answer, with its labels.
-fn samples(value: &Value) -> Box<dyn Iterator<Item = (&LabelSet, Timestamp, f64)> + '_> {
+fn samples(value: &Value) -> Box<dyn Iterator<Item = (&LabelSet, Timestamp, Sample)> + '_> {
     match value {
         Value::Scalar(..) | Value::String(_) => Box::new(std::iter::empty()),
         Value::Vector(samples) => {
-            Box::new(samples.iter().map(|(labels, time, value)| (labels, *time, *value)))
+            Box::new(samples.iter().map(|(labels, time, value)| (labels, *time, value.clone())))
         }
         Value::Matrix(series) => Box::new(
-            series.iter().flat_map(|one| one.points.iter().map(|&(time, value)| (&one.labels, time, value))),
+            series.iter().flat_map(|one| in_order(one).map(|(time, value)| (&one.labels, time, value))),
         ),
     }
 }
 
+/// The samples of a series by time, numbers and histograms together.
+fn in_order(series: &Series) -> impl Iterator<Item = (Timestamp, Sample)> {
+    let floats = series.points.iter().map(|&(time, value)| (time, Sample::Float(value)));
+    let histograms = series.histograms.iter().map(|(time, own)| (*time, Sample::Histogram(Arc::clone(own))));
+    let mut all: Vec<_> = floats.chain(histograms).collect();
+    all.sort_by_key(|(time, _)| *time);
+    all.into_iter()
+}
+
+/// A sample in a listing; a histogram is shown as Prometheus writes it.
+fn cell(sample: &Sample) -> Cell {
+    match sample {
+        Sample::Float(value) => Cell::Value(*value),
+        Sample::Histogram(own) => Cell::text(own.to_string()),
+    }
+}
+
+/// A histogram as in the documents of the Prometheus HTTP API.
+fn histogram(own: &Histogram) -> serde_json::Value {
+    let number = |value: f64| super::words::value(value);
+    let bucket = |bucket: Bucket| {
+        let bounds = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+            (false, true) => 0,
+            (true, false) => 1,
+            (false, false) => 2,
+            (true, true) => 3,
+        };
+        json!([bounds, number(bucket.lower), number(bucket.upper), number(bucket.count)])
+    };
+    let buckets: Vec<_> = own.buckets().filter(|bucket| bucket.count != 0.0).map(bucket).collect();
+    let mut document = json!({ "count": number(own.count), "sum": number(own.sum) });
+    if !buckets.is_empty() {
+        document["buckets"] = buckets.into();
+    }
+    document
+}
+
 fn write_json_lines(out: &mut dyn Write, value: &Value) -> io::Result<()> {
-    let line = |out: &mut dyn Write, labels: &str, time: Timestamp, value: f64| {
-        writeln!(out, r#"{{"labels":{labels},"time":"{time}","value":{}}}"#, json_number(value))
+    let line = |out: &mut dyn Write, labels: &str, time: Timestamp, sample: &Sample| match sample {
+        Sample::Float(value) => {
+            writeln!(out, r#"{{"labels":{labels},"time":"{time}","value":{}}}"#, json_number(*value))
+        }
+        Sample::Histogram(own) => {
+            writeln!(out, r#"{{"labels":{labels},"time":"{time}","histogram":{}}}"#, histogram(own))
+        }
     };
     match value {
-        Value::Scalar(time, value) => line(out, "{}", *time, *value),
+        Value::Scalar(time, value) => line(out, "{}", *time, &Sample::Float(*value)),
         Value::String(text) => writeln!(out, "{}", json!({ "value": text })),
-        Value::Vector(samples) => samples.iter().try_for_each(|(labels, time, value)| {
-            line(out, &label_object(labels).to_string(), *time, *value)
-        }),
+        Value::Vector(samples) => samples
+            .iter()
+            .try_for_each(|(labels, time, value)| line(out, &label_object(labels).to_string(), *time, value)),
         Value::Matrix(series) => series.iter().try_for_each(|one| {
             let labels = label_object(&one.labels).to_string();
-            one.points.iter().try_for_each(|&(time, value)| line(out, &labels, time, value))
+            in_order(one).try_for_each(|(time, value)| line(out, &labels, time, &value))
         }),
     }
 }
@@ -81,17 +124,33 @@ fn label_object(labels: &LabelSet) -> serde_json::Value {
 /// The document of the Prometheus HTTP API.
 fn document(answer: &Answer) -> serde_json::Value {
     let point = |time: Timestamp, value: f64| json!([time.0 as f64 / 1000.0, super::words::value(value)]);
+    let bucketed = |time: Timestamp, own: &Histogram| json!([time.0 as f64 / 1000.0, histogram(own)]);
     let (kind, result) = match &answer.value {
         Value::Scalar(time, value) => ("scalar", point(*time, *value)),
         Value::String(text) => ("string", json!([0, text])),
         Value::Vector(samples) => {
-            let one = |(labels, time, value): &(LabelSet, Timestamp, f64)| json!({ "metric": label_object(labels), "value": point(*time, *value) });
+            let one = |(labels, time, sample): &(LabelSet, Timestamp, Sample)| match sample {
+                Sample::Float(value) => {
+                    json!({ "metric": label_object(labels), "value": point(*time, *value) })
+                }
+                Sample::Histogram(own) => {
+                    json!({ "metric": label_object(labels), "histogram": bucketed(*time, own) })
+                }
+            };
             ("vector", samples.iter().map(one).collect())
         }
         Value::Matrix(series) => {
             let one = |series: &Series| {
                 let points: Vec<_> = series.points.iter().map(|&(time, value)| point(time, value)).collect();
-                json!({ "metric": label_object(&series.labels), "values": points })
+                let mut document = json!({ "metric": label_object(&series.labels) });
+                if !points.is_empty() {
+                    document["values"] = points.into();
+                }
+                if !series.histograms.is_empty() {
+                    document["histograms"] =
+                        series.histograms.iter().map(|(time, own)| bucketed(*time, own)).collect();
+                }
+                document
             };
             ("matrix", series.iter().map(one).collect())
         }
@@ -144,7 +203,7 @@ fn long(value: &Value) -> Grid {
                 Grid::new(names.iter().map(String::as_str).chain(["time", "value"]).collect::<Vec<_>>());
             for (labels, time, value) in samples(value) {
                 let mut row: Vec<Cell> = names.iter().map(|name| Cell::text(labels.get(name))).collect();
-                row.extend([Cell::Time(time), Cell::Value(value)]);
+                row.extend([Cell::Time(time), cell(&value)]);
                 grid.row(row);
             }
             grid
@@ -160,7 +219,7 @@ fn wide(value: &Value) -> Grid {
             let mut grid = Grid::new(names.iter().map(String::as_str).chain(["value"]).collect::<Vec<_>>());
             for (labels, _, value) in samples {
                 let mut row: Vec<Cell> = names.iter().map(|name| Cell::text(labels.get(name))).collect();
-                row.push(Cell::Value(*value));
+                row.push(cell(value));
                 grid.row(row);
             }
             grid
@@ -174,10 +233,10 @@ fn pivot(series: &[Series]) -> Grid {
     let (_, titles) = super::words::titles(&series.iter().map(|one| &one.labels).collect::<Vec<_>>());
     let mut rows: BTreeMap<Timestamp, Vec<Cell>> = BTreeMap::new();
     for (column, one) in series.iter().enumerate() {
-        for &(time, value) in &one.points {
+        for (time, value) in in_order(one) {
             let row = rows.entry(time).or_insert_with(|| vec![Cell::None; series.len()]);
             if let Some(cell) = row.get_mut(column) {
-                *cell = Cell::Value(value);
+                *cell = self::cell(&value);
             }
         }
     }
@@ -199,7 +258,8 @@ fn write_chart(screen: &mut Screen, value: &Value, range: TimeRange) -> io::Resu
         Value::Vector(samples) => {
             let sets: Vec<&LabelSet> = samples.iter().map(|(labels, _, _)| labels).collect();
             let (title, names) = super::words::titles(&sets);
-            let values: Vec<f64> = samples.iter().map(|(_, _, value)| *value).collect();
+            let values: Vec<f64> =
+                samples.iter().map(|(_, _, value)| value.float().unwrap_or(f64::NAN)).collect();
             bars::draw(&title, &names, &values, width)
         }
         Value::Matrix(series) => {
@@ -224,8 +284,12 @@ mod tests {
         let labels = |site: &str| LabelSet::from_pairs([("__name__", "m"), ("site", site)]).expect("valid");
         let point = |minute: i64, value: f64| (Timestamp(minute * 60_000), value);
         Value::Matrix(vec![
-            Series { labels: labels("a"), points: vec![point(1, 1.0), point(2, f64::NAN)] },
-            Series { labels: labels("b"), points: vec![point(2, 0.1)] },
+            Series {
+                labels: labels("a"),
+                points: vec![point(1, 1.0), point(2, f64::NAN)],
+                histograms: vec![],
+            },
+            Series { labels: labels("b"), points: vec![point(2, 0.1)], histograms: vec![] },
         ])
     }
 

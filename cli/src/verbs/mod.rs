@@ -1,6 +1,7 @@
 //! One file per verb, or per few that share their work.
 
 pub(crate) mod plan;
+pub(crate) mod promql;
 pub(crate) mod query;
 pub(crate) mod report;
 pub(crate) mod series;

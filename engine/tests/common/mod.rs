@@ -121,7 +121,7 @@ pub(crate) fn number(reader: &TenantReader, expression: &str, at: Timestamp) -> 
     match reader.query(expression, at).expect("the query is answered").value {
         Value::Vector(vector) => match vector.as_slice() {
             [] => 0.0,
-            [(_, _, value)] => *value,
+            [(_, _, value)] => value.float().expect("a number"),
             more => panic!("{expression}: {} values", more.len()),
         },
         Value::Scalar(_, value) => value,

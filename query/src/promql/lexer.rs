@@ -206,7 +206,7 @@ impl<'a> Lexer<'a> {
         }
         String::from_utf8(bytes).map_err(|_| {
             let raw = self.text.get(start + 1..self.at - 1).unwrap_or_default();
-            self.error(start, format!("invalid label name or text \"{raw}\": it is not UTF-8"))
+            self.error(start, format!("invalid label name \"{raw}\" or text: it is not UTF-8"))
         })
     }
 

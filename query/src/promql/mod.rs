@@ -8,8 +8,8 @@
 //!            operators, aggregations, functions on columns of steps ◄────┘  eval/*.rs
 //! ```
 //!
-//! The whole grammar of Prometheus 3.14 parses and type-checks. What is not evaluated (native histograms, start
-//! timestamps, `info`, `limit_ratio`, `anchored` and `smoothed`) is refused at its place, never answered wrongly.
+//! The whole language of Prometheus 3.14, experimental parts included: native histograms stand beside floats from
+//! the source to the answer. `docs/promql.md` says what was checked, and where answers differ from Prometheus.
 //!
 //! What differs from Prometheus on purpose: series of kind delta hold the events of one cell per sample, so
 //! `increase` is their exact sum over the window, `rate` that sum per second, without any extrapolation.
@@ -23,7 +23,7 @@
 //! let expr = parse("sum(increase(logins[2m]))")?;
 //! let answer = instant(&source, &expr, Timestamp(120_000), &QueryOptions::default(), &Budget::default())?;
 //! let Value::Vector(vector) = answer.value else { panic!("a vector") };
-//! assert_eq!(vector[0].2, 5.0);
+//! assert_eq!(vector[0].2.float(), Some(5.0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -33,9 +33,12 @@ mod error;
 mod eval;
 mod lexer;
 mod parser;
+mod pretty;
 mod print;
+pub mod script;
 mod signature;
 pub mod testing;
+mod tree;
 mod value;
 
 pub use ast::{
@@ -46,8 +49,10 @@ pub use error::{Annotation, PromqlError, QueryError, Span, Spanned};
 pub use eval::{QueryOptions, instant, range};
 pub use lexer::QUERY_BYTES_MAX;
 pub use parser::parse;
+pub use pretty::format;
 pub use signature::{Aggregator, FUNCTIONS, Function, ValueType, function};
-pub use value::{Answer, Series, Value, format_value};
+pub use tree::tree;
+pub use value::{Answer, Sample, Series, Value, format_value};
 
 #[cfg(doc)]
 use annals_model::SeriesSource;

@@ -83,14 +83,28 @@ impl Display for Matching {
     }
 }
 
+impl Aggregate {
+    /// Operator and grouping, up to the bracket.
+    pub(super) fn head(&self) -> String {
+        struct Head<'a>(&'a Aggregate);
+        impl Display for Head<'_> {
+            fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+                f.write_str(self.0.op.name())?;
+                if self.0.grouped {
+                    f.write_str(if self.0.without { " without " } else { " by " })?;
+                    write_labels(f, &self.0.grouping)?;
+                    f.write_char(' ')?;
+                }
+                Ok(())
+            }
+        }
+        Head(self).to_string()
+    }
+}
+
 impl Display for Aggregate {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        f.write_str(self.op.name())?;
-        if self.grouped {
-            f.write_str(if self.without { " without " } else { " by " })?;
-            write_labels(f, &self.grouping)?;
-            f.write_char(' ')?;
-        }
+        f.write_str(&self.head())?;
         match &self.parameter {
             Some(parameter) => write!(f, "({parameter}, {})", self.expr),
             None => write!(f, "({})", self.expr),

@@ -1,11 +1,34 @@
 //! A source of series in memory, for tests of queries without a disk.
 
+use std::sync::Arc;
+
 use annals_model::{
-    Budget, Coverage, LabelSet, Matcher, SelectedSeries, SeriesKind, SeriesSource, SourceError, TimeRange,
-    Timestamp,
+    Budget, Coverage, Histogram, LabelSet, Matcher, SelectedSeries, SeriesKind, SeriesSource, SourceError,
+    TimeRange, Timestamp,
 };
 
 pub use annals_model::Samples;
+
+/// One sample of a series in memory.
+#[derive(Debug, Clone)]
+pub struct MemorySample {
+    /// Its time in milliseconds.
+    pub time: i64,
+    /// Its number; not looked at beside a histogram.
+    pub value: f64,
+    /// Its histogram, where it is one.
+    pub histogram: Option<Arc<Histogram>>,
+    /// When what it counts began, in milliseconds; 0 where that is not known.
+    pub start: i64,
+}
+
+impl MemorySample {
+    /// A number.
+    #[must_use]
+    pub fn float(time: i64, value: f64) -> MemorySample {
+        MemorySample { time, value, histogram: None, start: 0 }
+    }
+}
 
 /// Series in memory, each a label set, a kind, and samples ascending in time.
 ///
@@ -31,19 +54,32 @@ impl MemorySource {
 
     /// The same with a label set.
     pub fn add_set(&mut self, labels: LabelSet, kind: SeriesKind, samples: &[(i64, f64)]) {
+        let samples = samples.iter().map(|&(time, value)| MemorySample::float(time, value));
+        self.add_samples(labels, kind, samples.collect());
+    }
+
+    /// The same with samples of any type.
+    pub fn add_samples(&mut self, labels: LabelSet, kind: SeriesKind, samples: Vec<MemorySample>) {
         let found = self.series.binary_search_by(|own| own.0.cmp(&labels));
         let index = found.unwrap_or_else(|index| {
             self.series.insert(index, (labels, kind, Vec::new()));
             index
         });
         if let Some((_, _, own)) = self.series.get_mut(index) {
-            own.extend_from_slice(samples);
+            own.extend(samples);
             // Stable, so of two samples of one instant the later one stays.
-            own.sort_by_key(|&(time, _)| time);
+            own.sort_by_key(|sample| sample.time);
             own.reverse();
-            own.dedup_by_key(|&mut (time, _)| time);
+            own.dedup_by_key(|sample| sample.time);
             own.reverse();
         }
+    }
+
+    /// The samples of the series of these labels, ascending in time.
+    #[must_use]
+    pub fn samples(&self, labels: &LabelSet) -> &[MemorySample] {
+        let found = self.series.binary_search_by(|own| own.0.cmp(labels)).ok();
+        found.and_then(|index| self.series.get(index)).map_or(&[], |(_, _, samples)| samples)
     }
 
     /// Whether it holds no series.
@@ -53,7 +89,7 @@ impl MemorySource {
     }
 }
 
-type MemorySeries = (LabelSet, SeriesKind, Vec<(i64, f64)>);
+type MemorySeries = (LabelSet, SeriesKind, Vec<MemorySample>);
 
 struct Selected<'a> {
     series: Vec<&'a MemorySeries>,
@@ -73,7 +109,7 @@ impl SeriesSource for MemorySource {
             .iter()
             .filter(|(labels, _, samples)| {
                 matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name())))
-                    && samples.iter().any(|&(time, _)| range.contains(Timestamp(time)))
+                    && samples.iter().any(|sample| range.contains(Timestamp(sample.time)))
             })
             .collect();
         budget.charge_series(series.len() as u64)?;
@@ -96,10 +132,17 @@ impl SelectedSeries for Selected<'_> {
 
     fn read(&self, index: usize, budget: &Budget, into: &mut Samples) -> Result<(), SourceError> {
         into.clear();
-        for &(time, value) in &self.series[index].2 {
-            if self.range.contains(Timestamp(time)) {
-                into.timestamps.push(time);
-                into.values.push(value);
+        let samples = &self.series[index].2;
+        let histograms = samples.iter().any(|sample| sample.histogram.is_some());
+        let starts = samples.iter().any(|sample| sample.start != 0);
+        for sample in samples.iter().filter(|sample| self.range.contains(Timestamp(sample.time))) {
+            into.timestamps.push(sample.time);
+            into.values.push(sample.value);
+            if histograms {
+                into.histograms.push(sample.histogram.clone());
+            }
+            if starts {
+                into.start_times.push(sample.start);
             }
         }
         budget.charge_samples(into.timestamps.len() as u64)?;

@@ -1,6 +1,8 @@
 //! Answers: values, what they lack, and floats as Prometheus prints them.
 
-use annals_model::{Coverage, LabelSet, Timestamp};
+use std::sync::Arc;
+
+use annals_model::{Coverage, Histogram, LabelSet, Timestamp};
 
 use super::error::Annotation;
 
@@ -24,19 +26,41 @@ pub enum Value {
     Scalar(Timestamp, f64),
     /// A text.
     String(String),
-    /// A number per series, at the evaluation time.
-    Vector(Vec<(LabelSet, Timestamp, f64)>),
+    /// A sample per series, at the evaluation time.
+    Vector(Vec<(LabelSet, Timestamp, Sample)>),
     /// Many numbers per series; the answer of every range query.
     Matrix(Vec<Series>),
 }
 
-/// One series of a matrix.
+/// The value of one series at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sample {
+    /// A number.
+    Float(f64),
+    /// A native histogram.
+    Histogram(Arc<Histogram>),
+}
+
+impl Sample {
+    /// The number, where it is one.
+    #[must_use]
+    pub fn float(&self) -> Option<f64> {
+        match self {
+            Sample::Float(value) => Some(*value),
+            Sample::Histogram(_) => None,
+        }
+    }
+}
+
+/// One series of a matrix: floats or histograms, or both at different times.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// Its labels.
     pub labels: LabelSet,
-    /// Times ascending, and values. Never empty.
+    /// Times ascending, and values.
     pub points: Vec<(Timestamp, f64)>,
+    /// Times ascending, and native histograms; none of the times is that of a point.
+    pub histograms: Vec<(Timestamp, Arc<Histogram>)>,
 }
 
 /// A float as Prometheus prints it in replies: shortest digits that read back to the same float, an exponent

@@ -75,7 +75,7 @@ fn shown(reader: &TenantReader) -> Shown {
     let at = Timestamp(NOW + HOUR_MS);
     let answer = reader.query("sum(count_over_time({__name__=~\"shape_.*\"}[2d]))", at).expect("answered");
     let samples = match answer.value {
-        Value::Vector(vector) => vector.first().map_or(0, |(_, _, value)| *value as u64),
+        Value::Vector(vector) => vector.first().and_then(|one| one.2.float()).map_or(0, |value| value as u64),
         _ => 0,
     };
     let mut signals = 0;

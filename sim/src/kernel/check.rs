@@ -218,7 +218,7 @@ fn derived(reader: &TenantReader, end: Timestamp) -> Result<Option<u64>, Trouble
         return Err(Trouble::Missing(format!("{expression}: {:?}", answer.warnings)));
     }
     match answer.value {
-        Value::Vector(vector) => Ok(vector.first().map(|(_, _, value)| *value as u64)),
+        Value::Vector(vector) => Ok(vector.first().and_then(|one| one.2.float()).map(|value| value as u64)),
         other => Err(Trouble::Wrong(format!("{expression}: {other:?}"))),
     }
 }

@@ -120,7 +120,7 @@ impl Run<'_> {
             Err(error) => return Err(Violation::new("I5", format!("{id}: {text}: {error}"))),
         };
         let found = match answer.value {
-            Value::Vector(vector) => vector.first().map_or(0.0, |(_, _, value)| *value),
+            Value::Vector(vector) => vector.first().and_then(|one| one.2.float()).unwrap_or(0.0),
             other => return Err(Violation::new("I5", format!("{id}: {text} is {other:?}"))),
         };
         self.answer("query", found.to_bits());

@@ -2,14 +2,16 @@
 //! (`topk`, `quantile`, ...) hold all series and look at one step at a time.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use annals_model::LabelSet;
+use annals_model::{Histogram, LabelSet};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
-use super::column::{ABSENT, Column, Grid, Vector, is_absent};
+use super::column::{ABSENT, Column, Grid, Vector, histogram_at, histogram_bytes, is_absent, set_histogram};
 use super::fold::{Mean, Sum, nan_first, quantile};
 use super::labels::{Grouping, LabelMap, with_label};
+use super::mixed::HistogramMean;
 use super::{Evaluator, merged, not_evaluated, text_of};
 use crate::promql::ast::{Aggregate, Expr};
 use crate::promql::error::{PromqlError, QueryError, Span};
@@ -89,6 +91,38 @@ impl Cell {
     }
 }
 
+/// The histograms that one group has gathered at one step.
+#[derive(Debug, Clone)]
+enum HistogramCell {
+    Mean(Box<HistogramMean>),
+    /// Exponential and custom buckets met.
+    Impossible,
+}
+
+impl Default for HistogramCell {
+    fn default() -> HistogramCell {
+        HistogramCell::Mean(Box::default())
+    }
+}
+
+impl HistogramCell {
+    fn is_empty(&self) -> bool {
+        matches!(self, HistogramCell::Mean(mean) if mean.is_empty())
+    }
+
+    fn collided(&self) -> bool {
+        matches!(self, HistogramCell::Mean(mean) if mean.resets_collided())
+    }
+
+    fn result(&self, op: Aggregator) -> Option<Histogram> {
+        match self {
+            HistogramCell::Mean(mean) if op == Aggregator::Sum => mean.sum(),
+            HistogramCell::Mean(mean) => mean.mean(),
+            HistogramCell::Impossible => None,
+        }
+    }
+}
+
 /// Groups by their labels, in the order in which they were met.
 struct Groups<'g> {
     grouping: Grouping<'g>,
@@ -127,7 +161,7 @@ impl<'a> Evaluator<'a> {
             Aggregator::Topk | Aggregator::Bottomk | Aggregator::Limitk => self.chosen(aggregate, grid),
             Aggregator::Quantile => self.quantiles(aggregate, grid),
             Aggregator::CountValues => self.count_values(expr, aggregate, grid),
-            Aggregator::LimitRatio => Err(not_evaluated(expr.span, "`limit_ratio`")),
+            Aggregator::LimitRatio => self.limit_ratio(aggregate, grid),
             _ => self.gathered(aggregate, grid),
         }
     }
@@ -136,31 +170,100 @@ impl<'a> Evaluator<'a> {
         let op = aggregate.op;
         let mut groups = Groups::new(aggregate);
         let mut out = Vector::new(self.budget);
-        let mut cells: Vec<Vec<Cell>> = Vec::new();
+        let mut gathered: Vec<(Vec<Cell>, Vec<HistogramCell>)> = Vec::new();
         self.stream(&aggregate.expr, grid, &mut |series| {
             let group = groups.of(series.labels, series.drop_name);
-            if group == cells.len() {
+            if group == gathered.len() {
                 out.charge.add(grid.count.saturating_mul(size_of::<Cell>()))?;
-                cells.push(vec![Cell::default(); grid.count]);
+                gathered.push((vec![Cell::default(); grid.count], Vec::new()));
             }
-            if let Some(cells) = cells.get_mut(group) {
-                for (cell, &value) in cells.iter_mut().zip(series.values.iter()) {
-                    if !is_absent(value) {
-                        cell.add(op, value);
+            let Some((cells, of_histograms)) = gathered.get_mut(group) else { return Ok(()) };
+            for (cell, &value) in cells.iter_mut().zip(series.values.iter()) {
+                if !is_absent(value) {
+                    cell.add(op, value);
+                }
+            }
+            if series.histograms.is_empty() {
+                return Ok(());
+            }
+            match op {
+                Aggregator::Count | Aggregator::Group => {
+                    let present = cells.iter_mut().zip(series.histograms.iter());
+                    present.filter(|(_, own)| own.is_some()).for_each(|(cell, _)| cell.count += 1.0);
+                }
+                Aggregator::Sum | Aggregator::Avg => {
+                    if of_histograms.is_empty() {
+                        out.charge.add(grid.count.saturating_mul(size_of::<HistogramCell>()))?;
+                        of_histograms.resize(grid.count, HistogramCell::default());
+                    }
+                    for (cell, own) in of_histograms.iter_mut().zip(series.histograms.iter()) {
+                        if let Some(own) = own {
+                            if cell.is_empty() {
+                                out.charge.add(2 * histogram_bytes(own))?;
+                            }
+                            self.gather(cell, own, (op, aggregate.expr.span), series.labels);
+                        }
                     }
                 }
+                _ => self.inform_ignored(op, aggregate.expr.span),
             }
             Ok(())
         })?;
-        for ((labels, drop_name), cells) in groups.labels.into_iter().zip(cells) {
+        for ((labels, drop_name), (cells, of_histograms)) in groups.labels.into_iter().zip(gathered) {
             let values: Vec<f64> = cells.iter().map(|cell| cell.result(op)).collect();
-            out.push(Column { labels, drop_name, values })?;
+            let mut column = Column::floats(labels, drop_name, values);
+            for (step, cell) in of_histograms.iter().enumerate() {
+                if cell.is_empty() {
+                    continue;
+                }
+                if !column.values.get(step).is_none_or(|value| is_absent(*value)) {
+                    let text = "encountered a mix of histograms and floats for aggregation";
+                    self.warn(Some(aggregate.expr.span), text.to_owned());
+                    column.clear(step);
+                    continue;
+                }
+                let own = cell.result(op).map(Arc::new);
+                set_histogram(&mut column.histograms, grid.count, step, own);
+                if cell.collided() {
+                    self.warn_collision("aggregation", aggregate.expr.span);
+                }
+            }
+            out.push(column)?;
         }
         Ok(out)
     }
 
+    /// Adds a histogram to a group's step.
+    fn gather(
+        &self,
+        cell: &mut HistogramCell,
+        own: &Histogram,
+        (op, span): (Aggregator, Span),
+        labels: &LabelSet,
+    ) {
+        let HistogramCell::Mean(mean) = cell else { return };
+        let added = if op == Aggregator::Sum { mean.add_plainly(own) } else { mean.add(own) };
+        match added {
+            Some(added) => {
+                self.remark_bounds(added, "aggregation", span);
+            }
+            None => {
+                self.warn_mixed_schemas(span, labels.metric_name());
+                *cell = HistogramCell::Impossible;
+            }
+        }
+    }
+
+    fn inform_ignored(&self, op: Aggregator, span: Span) {
+        self.inform(span, format!("ignored histogram in {} aggregation", op.name()));
+    }
+
     /// A parameter per step.
-    fn parameter(&self, aggregate: &Aggregate, grid: Grid) -> Result<(Vec<f64>, Span), QueryError> {
+    pub(super) fn parameter(
+        &self,
+        aggregate: &Aggregate,
+        grid: Grid,
+    ) -> Result<(Vec<f64>, Span), QueryError> {
         match &aggregate.parameter {
             Some(parameter) => Ok((self.scalar(parameter, grid)?.values, parameter.span)),
             // The parser lets none of those through.
@@ -189,6 +292,14 @@ impl<'a> Evaluator<'a> {
         let (limits, span) = self.parameter(aggregate, grid)?;
         let limits = limits.into_iter().map(|limit| count_of(limit, span)).collect::<Result<Vec<_>, _>>()?;
         let mut vector = self.vector(&aggregate.expr, grid)?;
+        if aggregate.op != Aggregator::Limitk
+            && vector.columns.iter().any(|column| !column.histograms.is_empty())
+        {
+            if limits.iter().any(|limit| *limit > 0) {
+                self.inform_ignored(aggregate.op, aggregate.expr.span);
+            }
+            vector.columns.iter_mut().for_each(|column| column.histograms.clear());
+        }
         let (_, members) = Self::members(aggregate, &vector.columns);
         let mut order = Vec::new();
         let mut present: Vec<(f64, usize)> = Vec::new();
@@ -196,8 +307,10 @@ impl<'a> Evaluator<'a> {
             for (step, &limit) in limits.iter().enumerate() {
                 present.clear();
                 for &at in members {
-                    let value = vector.columns.get(at).and_then(|column| column.values.get(step));
-                    present.extend(value.filter(|value| !is_absent(**value)).map(|&value| (value, at)));
+                    let Some(column) = vector.columns.get(at).filter(|column| column.holds(step)) else {
+                        continue;
+                    };
+                    present.push((column.values.get(step).copied().unwrap_or(f64::NAN), at));
                 }
                 match aggregate.op {
                     Aggregator::Topk => present.sort_by(|a, b| nan_last(b.0, a.0, a.0, b.0)),
@@ -206,8 +319,8 @@ impl<'a> Evaluator<'a> {
                 }
                 let limit = limit.min(present.len());
                 for &(_, at) in present.iter().skip(limit) {
-                    if let Some(value) = vector.columns.get_mut(at).and_then(|c| c.values.get_mut(step)) {
-                        *value = ABSENT;
+                    if let Some(column) = vector.columns.get_mut(at) {
+                        column.clear(step);
                     }
                 }
                 if grid.count == 1 {
@@ -221,7 +334,7 @@ impl<'a> Evaluator<'a> {
             let ranked = order.into_iter().filter_map(|at| columns.get_mut(at).and_then(Option::take));
             vector.columns.extend(ranked);
         } else {
-            vector.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
+            vector.columns.retain(|column| !column.is_empty());
         }
         Ok(vector)
     }
@@ -229,7 +342,11 @@ impl<'a> Evaluator<'a> {
     fn quantiles(&self, aggregate: &Aggregate, grid: Grid) -> Result<Vector<'a>, QueryError> {
         let (phis, span) = self.parameter(aggregate, grid)?;
         self.check_quantiles(&phis, span);
-        let vector = self.vector(&aggregate.expr, grid)?;
+        let mut vector = self.vector(&aggregate.expr, grid)?;
+        if vector.columns.iter().any(|column| !column.histograms.is_empty()) {
+            self.inform_ignored(aggregate.op, aggregate.expr.span);
+        }
+        vector.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
         let (groups, members) = Self::members(aggregate, &vector.columns);
         let mut out = Vector::new(self.budget);
         let mut present = Vec::new();
@@ -244,7 +361,7 @@ impl<'a> Evaluator<'a> {
                 }
                 values.push(if present.is_empty() { ABSENT } else { quantile(phi, &mut present) });
             }
-            out.columns.push(Column { labels, drop_name, values });
+            out.columns.push(Column::floats(labels, drop_name, values));
         }
         Ok(out)
     }
@@ -265,27 +382,37 @@ impl<'a> Evaluator<'a> {
         };
         let grouping = Grouping { only: !aggregate.without, labels: &grouping_labels };
         let mut out = Vector::new(self.budget);
-        let mut by_value: HashMap<(LabelSet, u64), usize, FixedState> =
+        let mut by_value: HashMap<(LabelSet, String), usize, FixedState> =
             HashMap::with_hasher(FixedState::default());
         self.stream(&aggregate.expr, grid, &mut |series| {
             let group = grouping.of(series.labels);
+            // Neighbouring steps mostly show the same value.
+            let mut latest: Option<(u64, usize)> = None;
             for (step, &value) in series.values.iter().enumerate() {
-                if is_absent(value) {
+                let histogram = histogram_at(series.histograms, step);
+                if is_absent(value) && histogram.is_none() {
                     continue;
                 }
                 let bits = if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
-                let key = (group.clone(), bits);
-                let column = match by_value.get(&key) {
-                    Some(&column) => column,
-                    None => {
-                        let labels = with_label(&group, &label, &format_plain(value))
-                            .map_err(|error| PromqlError::new(parameter.span, error.to_string()))?;
-                        let drop_name = series.drop_name && grouping.keeps_name();
-                        let column = out.push_absent(labels, drop_name, grid.count)?;
-                        by_value.insert(key, column);
-                        column
+                let column = match latest {
+                    Some((own, column)) if own == bits && histogram.is_none() => column,
+                    _ => {
+                        let text = histogram.map_or_else(|| format_plain(value), |own| own.to_string());
+                        let key = (group.clone(), text);
+                        match by_value.get(&key) {
+                            Some(&column) => column,
+                            None => {
+                                let labels = with_label(&group, &label, &key.1)
+                                    .map_err(|error| PromqlError::new(parameter.span, error.to_string()))?;
+                                let drop_name = series.drop_name && grouping.keeps_name();
+                                let column = out.push_absent(labels, drop_name, grid.count)?;
+                                by_value.insert(key, column);
+                                column
+                            }
+                        }
                     }
                 };
+                latest = histogram.is_none().then_some((bits, column));
                 if let Some(count) = out.columns.get_mut(column).and_then(|c| c.values.get_mut(step)) {
                     *count = if is_absent(*count) { 1.0 } else { *count + 1.0 };
                 }

@@ -4,13 +4,17 @@
 //! and rights; within a cell each step is looked at alone, because which series are there can change from step to
 //! step, and only what meets at one step can be ambiguous.
 
-use annals_model::LabelSet;
+use std::sync::Arc;
+
+use annals_model::{Histogram, LabelSet};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
-use super::column::{ABSENT, Column, Grid, Scalar, Vector, is_absent};
+use super::column::{
+    ABSENT, Column, Grid, Scalar, Vector, histogram_at, histogram_bytes, is_absent, set_histogram,
+};
 use super::labels::{Grouping, LabelMap, filtered, is_metadata, with_label};
-use super::{Evaluator, merged, not_evaluated};
+use super::{Evaluator, merged, native};
 use crate::promql::ast::{Binary, BinaryOp, Expr, Matching};
 use crate::promql::error::{PromqlError, QueryError};
 use crate::promql::signature::ValueType;
@@ -49,6 +53,43 @@ fn outcome(binary: &Binary, a: f64, b: f64, kept: f64) -> f64 {
     }
 }
 
+/// An operand of one step.
+#[derive(Clone)]
+enum Operand {
+    Float(f64),
+    Histogram(Arc<Histogram>),
+}
+
+impl Operand {
+    fn type_name(&self) -> &'static str {
+        match self {
+            Operand::Float(_) => "float",
+            Operand::Histogram(_) => "histogram",
+        }
+    }
+}
+
+fn operand(column: &Column, step: usize) -> Option<Operand> {
+    match histogram_at(&column.histograms, step) {
+        Some(own) => Some(Operand::Histogram(Arc::clone(own))),
+        None => column.values.get(step).copied().filter(|value| !is_absent(*value)).map(Operand::Float),
+    }
+}
+
+fn store(column: &mut Column, step: usize, result: Option<Operand>) {
+    let steps = column.values.len();
+    column.clear(step);
+    match result {
+        None => {}
+        Some(Operand::Float(float)) => {
+            if let Some(value) = column.values.get_mut(step) {
+                *value = float;
+            }
+        }
+        Some(Operand::Histogram(own)) => set_histogram(&mut column.histograms, steps, step, Some(own)),
+    }
+}
+
 /// The series of both sides that share a signature, by index.
 #[derive(Default)]
 struct Cell {
@@ -72,22 +113,16 @@ impl<'a> Evaluator<'a> {
         binary: &Binary,
         grid: Grid,
     ) -> Result<Vector<'a>, QueryError> {
-        if matches!(binary.op, BinaryOp::TrimUpper | BinaryOp::TrimLower) {
-            return Err(not_evaluated(
-                binary.op_span.span,
-                &format!("the operator {:?} on histograms", binary.op.symbol()),
-            ));
-        }
         match (binary.left.value_type(), binary.right.value_type()) {
             (ValueType::Scalar, _) => {
                 let scalar = self.scalar(&binary.left, grid)?;
                 let vector = self.vector(&binary.right, grid)?;
-                Ok(with_scalar(binary, vector, &scalar.values, false))
+                Ok(self.with_scalar(expr, binary, vector, &scalar.values, false))
             }
             (_, ValueType::Scalar) => {
                 let vector = self.vector(&binary.left, grid)?;
                 let scalar = self.scalar(&binary.right, grid)?;
-                Ok(with_scalar(binary, vector, &scalar.values, true))
+                Ok(self.with_scalar(expr, binary, vector, &scalar.values, true))
             }
             _ => {
                 let left = self.vector(&binary.left, grid)?;
@@ -95,7 +130,7 @@ impl<'a> Evaluator<'a> {
                 if binary.op.is_set() {
                     self.sets(expr, binary, left, right, grid)
                 } else {
-                    self.joined(binary, &left, &right, grid)
+                    self.joined(expr, binary, &left, &right, grid)
                 }
             }
         }
@@ -120,25 +155,25 @@ impl<'a> Evaluator<'a> {
                 filter.charge.add(grid.count)?;
             }
             let steps = there.entry(signature).or_insert_with(|| vec![false; grid.count]);
-            for (there, value) in steps.iter_mut().zip(&column.values) {
-                *there |= !is_absent(*value);
+            for (step, there) in steps.iter_mut().enumerate() {
+                *there |= column.holds(step);
             }
         }
         let keep_matched = binary.op == BinaryOp::And;
         for column in &mut filter.columns {
             match there.get(&grouping.of(&column.labels)) {
-                None if keep_matched => column.values.fill(ABSENT),
+                None if keep_matched => (0..grid.count).for_each(|step| column.clear(step)),
                 None => {}
                 Some(there) => {
-                    for (value, there) in column.values.iter_mut().zip(there) {
+                    for (step, there) in there.iter().enumerate() {
                         if *there != keep_matched {
-                            *value = ABSENT;
+                            column.clear(step);
                         }
                     }
                 }
             }
         }
-        filter.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
+        filter.columns.retain(|column| !column.is_empty());
         if binary.op != BinaryOp::Or {
             return Ok(left);
         }
@@ -154,6 +189,7 @@ impl<'a> Evaluator<'a> {
     /// Arithmetic and comparisons of two vectors.
     fn joined(
         &self,
+        expr: &Expr,
         binary: &Binary,
         left: &Vector<'a>,
         right: &Vector<'a>,
@@ -179,6 +215,8 @@ impl<'a> Evaluator<'a> {
             cells[cell].1.rights.push(at);
         }
         let mut join = Join {
+            evaluator: self,
+            expr,
             binary,
             left: &left.columns,
             right: &right.columns,
@@ -198,8 +236,114 @@ impl<'a> Evaluator<'a> {
             }
             join.by_pair.clear();
         }
-        join.out.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
+        join.out.columns.retain(|column| !column.is_empty());
         Ok(join.out)
+    }
+
+    /// A vector and a number per step.
+    fn with_scalar(
+        &self,
+        expr: &Expr,
+        binary: &Binary,
+        mut vector: Vector<'a>,
+        scalar: &[f64],
+        vector_left: bool,
+    ) -> Vector<'a> {
+        for column in &mut vector.columns {
+            if column.histograms.is_empty() && !is_trim(binary.op) {
+                for (value, &number) in column.values.iter_mut().zip(scalar) {
+                    if !is_absent(*value) {
+                        let (a, b) = if vector_left { (*value, number) } else { (number, *value) };
+                        *value = outcome(binary, a, b, *value);
+                    }
+                }
+            } else {
+                for (step, &number) in scalar.iter().enumerate() {
+                    let Some(own) = operand(column, step) else { continue };
+                    let number = Operand::Float(number);
+                    let (a, b) = if vector_left { (&own, &number) } else { (&number, &own) };
+                    let result = self.on_operands(expr, binary, a, b, &own);
+                    store(column, step, result);
+                }
+            }
+            column.drop_name |= drops_name(binary);
+        }
+        vector.columns.retain(|column| !column.is_empty());
+        vector
+    }
+
+    /// An operator on two operands of any types; `kept` is what a comparison leaves.
+    fn on_operands(
+        &self,
+        expr: &Expr,
+        binary: &Binary,
+        a: &Operand,
+        b: &Operand,
+        kept: &Operand,
+    ) -> Option<Operand> {
+        let op = binary.op;
+        let histogram = |own: Histogram| Some(Operand::Histogram(Arc::new(own)));
+        let filtered = |holds: bool| {
+            if binary.return_bool {
+                Some(Operand::Float(if holds { 1.0 } else { 0.0 }))
+            } else {
+                holds.then(|| kept.clone())
+            }
+        };
+        match (a, b) {
+            (Operand::Float(x), Operand::Float(y)) if !is_trim(op) => {
+                if op.is_comparison() {
+                    return filtered(apply(op, *x, *y) == 1.0);
+                }
+                return Some(Operand::Float(apply(op, *x, *y)));
+            }
+            (Operand::Float(factor), Operand::Histogram(own))
+            | (Operand::Histogram(own), Operand::Float(factor))
+                if op == BinaryOp::Mul =>
+            {
+                return histogram(own.scaled(*factor));
+            }
+            (Operand::Histogram(own), Operand::Float(number)) => match op {
+                BinaryOp::Div => return histogram(own.divided(*number)),
+                BinaryOp::TrimUpper | BinaryOp::TrimLower => {
+                    return histogram(native::trimmed(op, own, *number));
+                }
+                _ => {}
+            },
+            (Operand::Histogram(x), Operand::Histogram(y)) => match op {
+                BinaryOp::Equal => return filtered(x.equals(y)),
+                BinaryOp::NotEqual => return filtered(!x.equals(y)),
+                BinaryOp::Add | BinaryOp::Sub => {
+                    let (name, result) = if op == BinaryOp::Add {
+                        ("addition", x.plus(y))
+                    } else {
+                        ("subtraction", x.minus(y))
+                    };
+                    return match result {
+                        Ok((own, added)) => {
+                            self.remark_added(added, name, expr.span);
+                            histogram(own)
+                        }
+                        Err(_) => {
+                            self.warn_mixed_schemas(expr.span, "");
+                            None
+                        }
+                    };
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        let symbol = op.symbol();
+        self.inform(
+            expr.span,
+            format!(
+                "incompatible sample types encountered for binary operator {symbol:?}: {} {symbol} {}",
+                a.type_name(),
+                b.type_name()
+            ),
+        );
+        None
     }
 }
 
@@ -210,26 +354,18 @@ fn grouping(matching: &Matching) -> Grouping<'_> {
     }
 }
 
-fn with_scalar<'a>(binary: &Binary, mut vector: Vector<'a>, scalar: &[f64], vector_left: bool) -> Vector<'a> {
-    for column in &mut vector.columns {
-        for (value, &number) in column.values.iter_mut().zip(scalar) {
-            if !is_absent(*value) {
-                let (a, b) = if vector_left { (*value, number) } else { (number, *value) };
-                *value = outcome(binary, a, b, *value);
-            }
-        }
-        column.drop_name |= drops_name(binary);
-    }
-    vector.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
-    vector
+fn is_trim(op: BinaryOp) -> bool {
+    matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower)
 }
 
 fn drops_name(binary: &Binary) -> bool {
-    !binary.op.is_comparison() || binary.return_bool
+    !(binary.op.is_comparison() || is_trim(binary.op)) || binary.return_bool
 }
 
 /// A join in progress.
 struct Join<'j, 'a> {
+    evaluator: &'j Evaluator<'a>,
+    expr: &'j Expr,
     binary: &'j Binary,
     left: &'j [Column],
     right: &'j [Column],
@@ -247,17 +383,17 @@ struct Join<'j, 'a> {
 fn some_many(vector: &Vector<'_>, steps: usize) -> Vec<bool> {
     let mut some = vec![false; steps];
     for column in &vector.columns {
-        for (some, value) in some.iter_mut().zip(&column.values) {
-            *some |= !is_absent(*value);
+        for (step, some) in some.iter_mut().enumerate() {
+            *some |= column.holds(step);
         }
     }
     some
 }
 
 fn fill_present(columns: &[Column], list: &[usize], step: usize, present: &mut Vec<usize>) {
-    let value = |at: usize| columns.get(at).and_then(|column| column.values.get(step));
     present.clear();
-    present.extend(list.iter().copied().filter(|&at| value(at).is_some_and(|value| !is_absent(*value))));
+    present
+        .extend(list.iter().copied().filter(|&at| columns.get(at).is_some_and(|column| column.holds(step))));
 }
 
 impl Join<'_, '_> {
@@ -345,17 +481,17 @@ impl Join<'_, '_> {
         step: usize,
     ) -> Result<(), QueryError> {
         let matching = &self.binary.matching;
-        let value = |columns: &[Column], at: Option<usize>, fill: Option<crate::promql::ast::Number>| {
-            at.and_then(|at| columns.get(at))
-                .and_then(|column| column.values.get(step).copied())
-                .or(fill.map(|n| n.0))
+        let value = |columns: &[Column], at: Option<usize>, fill: Option<crate::promql::ast::Number>| match at
+        {
+            Some(at) => columns.get(at).and_then(|column| operand(column, step)),
+            None => fill.map(|number| Operand::Float(number.0)),
         };
         let (Some(a), Some(b)) =
             (value(self.left, pair.0, matching.fill_left), value(self.right, pair.1, matching.fill_right))
         else {
             return Ok(());
         };
-        let result = outcome(self.binary, a, b, a);
+        let result = self.evaluator.on_operands(self.expr, self.binary, &a, &b, &a);
         let column = match self.by_pair.get(&pair) {
             Some(&column) => column,
             None => {
@@ -374,17 +510,17 @@ impl Join<'_, '_> {
             }
         };
         let message = "multiple matches for labels: grouping labels must ensure unique matches";
-        let Some(into) = self.out.columns.get_mut(column).and_then(|column| column.values.get_mut(step))
-        else {
-            return Ok(());
-        };
-        if is_absent(*into) {
-            *into = result;
-            Ok(())
-        } else if is_absent(result) {
-            Ok(())
-        } else {
-            Err(self.error(message))
+        let Some(into) = self.out.columns.get_mut(column) else { return Ok(()) };
+        match result {
+            None => Ok(()),
+            Some(_) if into.holds(step) => Err(self.error(message)),
+            result => {
+                if let Some(Operand::Histogram(own)) = &result {
+                    self.out.charge.add(histogram_bytes(own))?;
+                }
+                store(into, step, result);
+                Ok(())
+            }
         }
     }
 

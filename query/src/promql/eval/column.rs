@@ -3,8 +3,13 @@
 //! A step without a value holds [`ABSENT`], the stale marker's NaN. No operation on a value makes that
 //! bit pattern: NaNs that are read become the one quiet NaN, and results of arithmetic are quiet. Every operation asks
 //! [`is_absent`] first, so the mark is never taken for a value either.
+//!
+//! Native histograms stand beside the floats, in a list that stays empty where there are none: a step holds a float, or
+//! a histogram while its float is absent, or neither. What looks only at floats ignores histograms by that alone.
 
-use annals_model::{Budget, LabelSet, STALE_NAN_BITS, is_stale};
+use std::sync::Arc;
+
+use annals_model::{Budget, Histogram, LabelSet, STALE_NAN_BITS, is_stale};
 
 use crate::promql::error::QueryError;
 
@@ -80,6 +85,35 @@ impl Drop for Charge<'_> {
     }
 }
 
+/// Native histograms per step; empty where there are none at all.
+pub(super) type Histograms = Vec<Option<Arc<Histogram>>>;
+
+/// The histogram of a step.
+pub(super) fn histogram_at(histograms: &Histograms, step: usize) -> Option<&Arc<Histogram>> {
+    histograms.get(step).and_then(Option::as_ref)
+}
+
+/// Puts a histogram at a step.
+pub(super) fn set_histogram(
+    histograms: &mut Histograms,
+    steps: usize,
+    step: usize,
+    histogram: Option<Arc<Histogram>>,
+) {
+    if histograms.is_empty() && histogram.is_some() {
+        histograms.resize(steps, None);
+    }
+    if let Some(own) = histograms.get_mut(step) {
+        *own = histogram;
+    }
+}
+
+/// Bytes that a histogram takes, about.
+pub(super) fn histogram_bytes(histogram: &Histogram) -> usize {
+    let buckets = histogram.positive.len() + histogram.negative.len() + histogram.custom_bounds.len();
+    size_of::<Histogram>() + 16 * buckets
+}
+
 /// One series' values, one per step.
 #[derive(Debug, Clone)]
 pub(super) struct Column {
@@ -87,6 +121,40 @@ pub(super) struct Column {
     /// The metric's name goes away at the end, unless a label function keeps it.
     pub(super) drop_name: bool,
     pub(super) values: Vec<f64>,
+    pub(super) histograms: Histograms,
+}
+
+impl Column {
+    /// A column of floats.
+    pub(super) fn floats(labels: LabelSet, drop_name: bool, values: Vec<f64>) -> Column {
+        Column { labels, drop_name, values, histograms: Vec::new() }
+    }
+
+    /// Whether a step holds anything.
+    pub(super) fn holds(&self, step: usize) -> bool {
+        self.values.get(step).is_some_and(|value| !is_absent(*value))
+            || histogram_at(&self.histograms, step).is_some()
+    }
+
+    /// Whether no step holds anything.
+    pub(super) fn is_empty(&self) -> bool {
+        nothing(&self.values, &self.histograms)
+    }
+
+    /// Empties a step.
+    pub(super) fn clear(&mut self, step: usize) {
+        if let Some(value) = self.values.get_mut(step) {
+            *value = ABSENT;
+        }
+        if let Some(histogram) = self.histograms.get_mut(step) {
+            *histogram = None;
+        }
+    }
+}
+
+/// Whether no step holds anything.
+pub(super) fn nothing(values: &[f64], histograms: &Histograms) -> bool {
+    values.iter().all(|value| is_absent(*value)) && histograms.iter().all(Option::is_none)
 }
 
 /// Many series' values.
@@ -103,6 +171,11 @@ impl<'a> Vector<'a> {
 
     pub(super) fn push(&mut self, column: Column) -> Result<(), QueryError> {
         self.charge.add_column(column.values.len())?;
+        // A histogram that a selector hands out is charged per step that shows it: at worst too much.
+        if !column.histograms.is_empty() {
+            let bytes = column.histograms.iter().flatten().map(|own| histogram_bytes(own)).sum::<usize>();
+            self.charge.add(bytes + 8 * column.histograms.len())?;
+        }
         self.columns.push(column);
         Ok(())
     }
@@ -115,7 +188,7 @@ impl<'a> Vector<'a> {
         steps: usize,
     ) -> Result<usize, QueryError> {
         self.charge.add_column(steps)?;
-        self.columns.push(Column { labels, drop_name, values: vec![ABSENT; steps] });
+        self.columns.push(Column::floats(labels, drop_name, vec![ABSENT; steps]));
         Ok(self.columns.len() - 1)
     }
 }

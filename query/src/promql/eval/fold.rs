@@ -4,6 +4,9 @@
 //! at the back, whose fold is kept. Nothing is ever subtracted, so an infinity or a huge value that has left a window
 //! leaves no trace, and each element costs a constant number of joins, however much windows overlap.
 
+pub(super) use annals_model::Sum;
+use annals_model::add_compensated;
+
 /// Something that folds: `join` associates (up to rounding).
 pub(super) trait Fold: Copy {
     /// This, then that.
@@ -58,45 +61,9 @@ impl<T: Fold> Sliding<T> {
     }
 }
 
-/// One step of Neumaier's summation: the new sum and its compensation.
-pub(super) fn add_compensated(value: f64, sum: f64, compensation: f64) -> (f64, f64) {
-    let total = sum + value;
-    let compensation = if total.is_infinite() {
-        0.0
-    } else if sum.abs() >= value.abs() {
-        compensation + ((sum - total) + value)
-    } else {
-        compensation + ((value - total) + sum)
-    };
-    (total, compensation)
-}
-
-/// A compensated sum.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sum {
-    pub(super) sum: f64,
-    pub(super) compensation: f64,
-}
-
-impl Sum {
-    pub(super) fn of(value: f64) -> Sum {
-        Sum { sum: value, compensation: 0.0 }
-    }
-
-    pub(super) fn add(&mut self, value: f64) {
-        (self.sum, self.compensation) = add_compensated(value, self.sum, self.compensation);
-    }
-
-    pub(super) fn total(self) -> f64 {
-        self.sum + self.compensation
-    }
-}
-
 impl Fold for Sum {
     fn join(self, later: Sum) -> Sum {
-        let (sum, compensation) = add_compensated(later.sum, self.sum, self.compensation);
-        let compensation = if sum.is_infinite() { 0.0 } else { compensation + later.compensation };
-        Sum { sum, compensation }
+        self.plus(later)
     }
 }
 

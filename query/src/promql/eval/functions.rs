@@ -1,23 +1,38 @@
 //! Functions of instant vectors and of scalars.
 
+use std::sync::Arc;
+
 use annals_model::LabelSet;
 use regex::{Regex, RegexBuilder};
 
 use super::calendar::date_part;
 use super::column::{ABSENT, Charge, Column, Grid, Scalar, Vector, is_absent};
 use super::labels::with_label;
-use super::select::absent_labels;
-use super::{Evaluator, merged, not_evaluated, text_of};
-use crate::promql::ast::{Expr, ExprKind};
+use super::select::{Wanted, absent_labels};
+use super::{Evaluator, Hints, merged, native, not_evaluated, text_of};
+use crate::promql::ast::{Expr, ExprKind, Selector};
 use crate::promql::error::{PromqlError, QueryError};
 use crate::promql::signature::Function;
 
-/// Applies a function to every value; the metric's name goes, because it no longer says what the value is.
+/// Applies a function to every value; the metric's name goes, because it no longer says what the value is. Histograms
+/// go too: functions of numbers have no result for them.
 pub(super) fn map(vector: &mut Vector<'_>, function: impl Fn(f64) -> f64) {
     for column in &mut vector.columns {
         column.drop_name = true;
+        column.histograms.clear();
         for value in column.values.iter_mut().filter(|value| !is_absent(**value)) {
             *value = function(*value);
+        }
+    }
+}
+
+/// Turns the sign of every value.
+pub(super) fn negate(vector: &mut Vector<'_>) {
+    for column in &mut vector.columns {
+        column.drop_name = true;
+        column.values.iter_mut().filter(|value| !is_absent(**value)).for_each(|value| *value = -*value);
+        for own in column.histograms.iter_mut().flatten() {
+            *own = Arc::new(own.scaled(-1.0));
         }
     }
 }
@@ -26,6 +41,7 @@ pub(super) fn map(vector: &mut Vector<'_>, function: impl Fn(f64) -> f64) {
 fn map_steps(vector: &mut Vector<'_>, steps: &[f64], function: impl Fn(f64, f64) -> f64) {
     for column in &mut vector.columns {
         column.drop_name = true;
+        column.histograms.clear();
         for (value, &number) in column.values.iter_mut().zip(steps) {
             if !is_absent(*value) {
                 *value = function(*value, number);
@@ -177,14 +193,34 @@ impl<'a> Evaluator<'a> {
                 self.numbers(values)
             }
             ("timestamp", [argument]) => self.timestamp(argument, grid),
+            ("start_timestamp", [argument]) => match &argument.unparen().kind {
+                ExprKind::Selector(selector) => {
+                    self.latest(argument.unparen(), selector, Wanted::Start, grid)
+                }
+                // Values that were computed have no start.
+                _ => self.vector(argument, grid).map(|_| Vector::new(self.budget)),
+            },
+            ("info", [argument, rest @ ..]) => self.info(argument, rest.first(), expr, grid),
+            ("histogram_count" | "histogram_sum" | "histogram_avg", [argument]) => {
+                let hints = self.hints.get();
+                if hints == Hints::AsStored {
+                    self.hints.set(Hints::Resolved);
+                }
+                let vector = self.vector(argument, grid);
+                self.hints.set(hints);
+                Ok(native::scalars(function.name, vector?))
+            }
+            ("histogram_stddev" | "histogram_stdvar", [argument]) => {
+                Ok(native::scalars(function.name, self.vector(argument, grid)?))
+            }
             ("sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc", [argument, labels @ ..]) => {
                 let vector = self.vector(argument, grid)?;
                 Ok(self.sorted(function, vector, labels, expr))
             }
             ("label_replace", [argument, rest @ ..]) => self.label_replace(argument, rest, expr, grid),
             ("label_join", [argument, rest @ ..]) => self.label_join(argument, rest, expr, grid),
-            ("histogram_quantile" | "histogram_fraction", _) => {
-                self.classic_histogram(function.name, arguments, expr, grid)
+            ("histogram_quantile" | "histogram_quantiles" | "histogram_fraction", _) => {
+                self.histogram_function(function.name, arguments, expr, grid)
             }
             _ => Err(not_evaluated(expr.span, &format!("the function `{}`", function.name))),
         }
@@ -193,7 +229,7 @@ impl<'a> Evaluator<'a> {
     /// One series without labels.
     fn numbers(&self, values: Vec<f64>) -> Result<Vector<'a>, QueryError> {
         let mut vector = Vector::new(self.budget);
-        vector.push(Column { labels: LabelSet::empty(), drop_name: false, values })?;
+        vector.push(Column::floats(LabelSet::empty(), false, values))?;
         Ok(vector)
     }
 
@@ -228,8 +264,8 @@ impl<'a> Evaluator<'a> {
     fn absent(&self, argument: &Expr, grid: Grid) -> Result<Vector<'a>, QueryError> {
         let mut present = vec![false; grid.count];
         self.stream(argument, grid, &mut |series| {
-            for (present, value) in present.iter_mut().zip(series.values.iter()) {
-                *present |= !is_absent(*value);
+            for (step, present) in present.iter_mut().enumerate() {
+                *present |= series.holds(step);
             }
             Ok(())
         })?;
@@ -245,7 +281,7 @@ impl<'a> Evaluator<'a> {
         let values: Vec<f64> = present.map(|present| if present { ABSENT } else { 1.0 }).collect();
         let mut vector = Vector::new(self.budget);
         if values.iter().any(|value| !is_absent(*value)) {
-            vector.push(Column { labels, drop_name: false, values })?;
+            vector.push(Column::floats(labels, false, values))?;
         }
         Ok(vector)
     }
@@ -253,20 +289,36 @@ impl<'a> Evaluator<'a> {
     /// The sample's own time for a selector, the evaluation time for anything else.
     fn timestamp(&self, argument: &Expr, grid: Grid) -> Result<Vector<'a>, QueryError> {
         let inner = argument.unparen();
-        if let ExprKind::Selector(selector) = &inner.kind {
-            let mut vector = Vector::new(self.budget);
-            self.stream_timestamps(inner, selector, grid, &mut |series| {
-                vector.push(Column {
-                    labels: series.labels.clone(),
-                    drop_name: true,
-                    values: std::mem::take(series.values),
-                })
-            })?;
-            return Ok(vector);
+        if let ExprKind::Selector(selector) = &inner.kind
+            && selector.extended.is_none()
+        {
+            return self.latest(inner, selector, Wanted::Time, grid);
         }
         let mut vector = self.vector(argument, grid)?;
-        let times: Vec<f64> = grid.seconds().collect();
-        map_steps(&mut vector, &times, |_, time| time);
+        for column in &mut vector.columns {
+            column.drop_name = true;
+            for (step, time) in grid.seconds().enumerate() {
+                if column.holds(step) {
+                    column.clear(step);
+                    column.values[step] = time;
+                }
+            }
+        }
+        Ok(vector)
+    }
+
+    /// Something of the sample that a selector finds.
+    fn latest(
+        &self,
+        expr: &Expr,
+        selector: &Selector,
+        wanted: Wanted,
+        grid: Grid,
+    ) -> Result<Vector<'a>, QueryError> {
+        let mut vector = Vector::new(self.budget);
+        self.stream_latest(expr, selector, grid, wanted, &mut |series| {
+            vector.push(Column::floats(series.labels.clone(), true, std::mem::take(series.values)))
+        })?;
         Ok(vector)
     }
 
@@ -286,6 +338,7 @@ impl<'a> Evaluator<'a> {
         match function.name {
             "sort" | "sort_desc" => {
                 let descending = function.name == "sort_desc";
+                vector.columns.retain(|column| column.histograms.is_empty());
                 vector.columns.sort_by(|a, b| {
                     let (a, b) = (value(a), value(b));
                     let order = a.is_nan().cmp(&b.is_nan());

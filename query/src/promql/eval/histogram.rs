@@ -1,14 +1,20 @@
-//! Quantiles and fractions of classic histograms: counters with an upper bound `le` each.
+//! Quantiles and fractions of histograms: of native ones, and of classic ones, which are counters with an upper
+//! bound `le` each.
 
-use annals_model::LabelSet;
+use annals_model::{LabelSet, short_float};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
-use super::column::{ABSENT, Grid, Vector, is_absent};
-use super::labels::{LabelMap, filtered};
-use super::{Evaluator, not_evaluated};
+use super::column::{ABSENT, Column, Grid, Vector, histogram_at, is_absent};
+use super::labels::{LabelMap, filtered, with_label};
+use super::mixed::named;
+use super::native::{self, NanFault};
+use super::{Evaluator, Hints, merged, not_evaluated, text_of};
 use crate::promql::ast::Expr;
-use crate::promql::error::QueryError;
+use crate::promql::error::{PromqlError, QueryError, Span};
+
+/// The most values that one quantile of `histogram_quantiles` may take over a range; each is a series.
+const QUANTILES_MAX: usize = 1000;
 
 /// Counts nearer to each other than this, in proportion, are the same: only float arithmetic parts them.
 const DELTA_TOLERANCE: f64 = 1e-12;
@@ -20,95 +26,257 @@ struct Bucket {
     count: f64,
 }
 
-/// What is asked of each histogram, per step.
-enum Asked {
+/// What is asked of each histogram.
+struct Asked {
+    question: Question,
+    /// A label that tells the answer apart.
+    label: Option<(String, String)>,
+}
+
+/// Per step.
+enum Question {
+    /// NaN bits of an absent step: nothing is asked there.
     Quantile(Vec<f64>),
     Fraction(Vec<f64>, Vec<f64>),
 }
 
+/// A classic histogram by the bounds of its buckets, or a native one; indexes of columns.
+enum Member {
+    Classic(Vec<(f64, usize)>),
+    Native(usize),
+}
+
 impl<'a> Evaluator<'a> {
-    /// `histogram_quantile` and `histogram_fraction`.
-    pub(super) fn classic_histogram(
+    /// `histogram_quantile`, `histogram_quantiles` and `histogram_fraction`, of classic and native histograms.
+    pub(super) fn histogram_function(
         &self,
         name: &str,
         arguments: &[Expr],
         expr: &Expr,
         grid: Grid,
     ) -> Result<Vector<'a>, QueryError> {
-        let (asked, argument) = match arguments {
-            [phi, buckets] => {
+        let (asked, argument) = match (name, arguments) {
+            ("histogram_quantile", [phi, buckets]) => {
                 let phis = self.scalar(phi, grid)?.values;
                 self.check_quantiles(&phis, phi.span);
-                (Asked::Quantile(phis), buckets)
+                (vec![Asked { question: Question::Quantile(phis), label: None }], buckets)
             }
-            [lower, upper, buckets] => {
+            ("histogram_quantiles", [buckets, label, phis @ ..]) => {
+                (self.quantiles_by_label(&text_of(label), label.span, phis, grid)?, buckets)
+            }
+            ("histogram_fraction", [lower, upper, buckets]) => {
                 let bounds = (self.scalar(lower, grid)?.values, self.scalar(upper, grid)?.values);
-                (Asked::Fraction(bounds.0, bounds.1), buckets)
+                (vec![Asked { question: Question::Fraction(bounds.0, bounds.1), label: None }], buckets)
             }
             _ => return Err(not_evaluated(expr.span, name)),
         };
-        let vector = self.vector(argument, grid)?;
+        let hints = self.hints.replace(Hints::Kept);
+        let vector = self.vector(argument, grid);
+        self.hints.set(hints);
+        let vector = vector?;
+        let (members, conflicts) = self.members_of_histograms(&vector, argument.span, grid);
+        let mut out = Vector::new(self.budget);
+        for asked in &asked {
+            for (labels, member) in &members {
+                let labels = match &asked.label {
+                    None => labels.clone(),
+                    Some((name, value)) => with_label(labels, name, value)
+                        .map_err(|error| PromqlError::new(expr.span, error.to_string()))?,
+                };
+                let at = out.push_absent(labels, true, grid.count)?;
+                let Some(column) = out.columns.get_mut(at) else { continue };
+                self.answer_histogram(asked, member, &vector, &conflicts, argument.span, column);
+            }
+        }
+        out.columns.retain(|column| !column.is_empty());
+        out.columns = merged(out.columns, expr.span)?;
+        Ok(out)
+    }
+
+    /// One question per quantile, told apart by a label.
+    fn quantiles_by_label(
+        &self,
+        label: &str,
+        span: Span,
+        phis: &[Expr],
+        grid: Grid,
+    ) -> Result<Vec<Asked>, QueryError> {
+        if label.is_empty() {
+            return Err(
+                PromqlError::new(span, "invalid label name in histogram_quantiles(): it is empty").into()
+            );
+        }
+        let mut asked = Vec::new();
+        for phi in phis {
+            let phis = self.scalar(phi, grid)?.values;
+            self.check_quantiles(&phis, phi.span);
+            let mut distinct: Vec<u64> = Vec::new();
+            for phi in &phis {
+                if !distinct.contains(&phi.to_bits()) {
+                    distinct.push(phi.to_bits());
+                }
+            }
+            if distinct.len() > QUANTILES_MAX {
+                let message = format!(
+                    "a quantile takes {} values over the range, at most {QUANTILES_MAX} are allowed",
+                    distinct.len()
+                );
+                return Err(PromqlError::new(phi.span, message).into());
+            }
+            for bits in distinct {
+                let only = phis.iter().map(|phi| if phi.to_bits() == bits { *phi } else { ABSENT });
+                let value = open_metrics_float(f64::from_bits(bits));
+                asked.push(Asked {
+                    question: Question::Quantile(only.collect()),
+                    label: Some((label.to_owned(), value)),
+                });
+            }
+        }
+        Ok(asked)
+    }
+
+    /// The histograms of a vector, and for classic ones at which steps a native one of the same labels stands beside.
+    fn members_of_histograms(
+        &self,
+        vector: &Vector<'a>,
+        span: Span,
+        grid: Grid,
+    ) -> (Vec<(LabelSet, Member)>, LabelMap<Vec<bool>>) {
         let mut index: LabelMap<usize> = HashMap::with_hasher(FixedState::default());
-        let mut histograms: Vec<(LabelSet, Vec<(f64, usize)>)> = Vec::new();
+        let mut members: Vec<(LabelSet, Member)> = Vec::new();
+        let mut conflicts: LabelMap<Vec<bool>> = HashMap::with_hasher(FixedState::default());
+        let mut natives = Vec::new();
         for (at, column) in vector.columns.iter().enumerate() {
+            if !column.histograms.is_empty() {
+                natives.push(at);
+            }
+            if column.values.iter().all(|value| is_absent(*value)) {
+                continue;
+            }
             let le = column.labels.get("le");
             let Some(bound) = parse_bound(le) else {
-                self.warn(
-                    Some(argument.span),
-                    format!(
-                        "bucket label \"le\" is missing or has a malformed value of {le:?} for metric name {:?}",
-                        column.labels.metric_name()
-                    ),
-                );
+                let name = column.labels.metric_name();
+                let text = format!("bucket label \"le\" is missing or has a malformed value of {le:?}");
+                self.warn(Some(span), named(&text, name));
                 continue;
             };
             let labels = filtered(&column.labels, |name| name != "le");
-            let histogram = *index.entry(labels.clone()).or_insert(histograms.len());
-            if histogram == histograms.len() {
-                histograms.push((labels, Vec::new()));
+            let member = *index.entry(labels.clone()).or_insert(members.len());
+            if member == members.len() {
+                members.push((labels, Member::Classic(Vec::new())));
             }
-            if let Some((_, buckets)) = histograms.get_mut(histogram) {
+            if let Some((_, Member::Classic(buckets))) = members.get_mut(member) {
                 buckets.push((bound, at));
             }
         }
-        let mut out = Vector::new(self.budget);
-        for (labels, mut members) in histograms {
-            members.sort_by(|a, b| a.0.total_cmp(&b.0));
-            let metric = labels.metric_name().to_owned();
-            let column = out.push_absent(labels, true, grid.count)?;
-            let Some(column) = out.columns.get_mut(column) else { continue };
-            let mut buckets = Vec::new();
-            for (step, into) in column.values.iter_mut().enumerate() {
-                buckets.clear();
-                buckets.extend(members.iter().filter_map(|&(bound, at)| {
-                    let count = *vector.columns.get(at)?.values.get(step)?;
-                    (!is_absent(count)).then_some(Bucket { bound, count })
-                }));
-                if buckets.is_empty() {
-                    continue;
-                }
-                let of = |values: &[f64]| values.get(step).copied().unwrap_or(ABSENT);
-                *into = match &asked {
-                    Asked::Quantile(phis) => {
-                        let (value, forced) = bucket_quantile(of(phis), &mut buckets);
-                        if forced {
-                            self.inform(
-                                argument.span,
-                                format!(
-                                    "input to histogram_quantile needed to be fixed for monotonicity (see \
-                                     https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) \
-                                     for metric name {metric:?}"
-                                ),
-                            );
-                        }
-                        value
-                    }
-                    Asked::Fraction(lower, upper) => bucket_fraction(of(lower), of(upper), &mut buckets),
+        for at in natives {
+            let Some(column) = vector.columns.get(at) else { continue };
+            let labels = filtered(&column.labels, |name| name != "le");
+            let beside = index.get(&labels).and_then(|member| members.get(*member));
+            if let Some((_, Member::Classic(buckets))) = beside {
+                let both = |step: usize| {
+                    let float = |at: usize| vector.columns.get(at).and_then(|column| column.values.get(step));
+                    histogram_at(&column.histograms, step).is_some()
+                        && buckets.iter().any(|&(_, at)| float(at).is_some_and(|value| !is_absent(*value)))
                 };
+                let steps: Vec<bool> = (0..grid.count).map(both).collect();
+                if steps.contains(&true) {
+                    let text = "vector contains a mix of classic and native histograms";
+                    self.warn(Some(span), named(text, column.labels.metric_name()));
+                }
+                conflicts.insert(labels, steps);
+            }
+            members.push((column.labels.clone(), Member::Native(at)));
+        }
+        for (_, member) in &mut members {
+            if let Member::Classic(buckets) = member {
+                buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
             }
         }
-        Ok(out)
+        (members, conflicts)
     }
+
+    fn answer_histogram(
+        &self,
+        asked: &Asked,
+        member: &Member,
+        vector: &Vector<'a>,
+        conflicts: &LabelMap<Vec<bool>>,
+        span: Span,
+        into: &mut Column,
+    ) {
+        let own = match member {
+            Member::Classic(buckets) => buckets.first().and_then(|&(_, at)| vector.columns.get(at)),
+            Member::Native(at) => vector.columns.get(*at),
+        };
+        let Some(own) = own else { return };
+        let metric = own.labels.metric_name();
+        let conflict = conflicts.get(&filtered(&own.labels, |name| name != "le"));
+        let mut buckets = Vec::new();
+        for (step, into) in into.values.iter_mut().enumerate() {
+            if conflict.and_then(|steps| steps.get(step)).copied().unwrap_or_default() {
+                continue;
+            }
+            let of = |values: &[f64]| values.get(step).copied().unwrap_or(ABSENT);
+            match member {
+                Member::Native(_) => {
+                    let Some(histogram) = histogram_at(&own.histograms, step) else { continue };
+                    let (value, fault) = match &asked.question {
+                        Question::Quantile(phis) if is_absent(of(phis)) => continue,
+                        Question::Quantile(phis) => native::quantile(of(phis), histogram),
+                        Question::Fraction(lower, upper) => native::fraction(of(lower), of(upper), histogram),
+                    };
+                    *into = value;
+                    if let Some(fault) = fault {
+                        let text = match fault {
+                            NanFault::IsNan => {
+                                "input to histogram_quantile has NaN observations, result is NaN"
+                            }
+                            NanFault::Skewed => {
+                                "input to histogram_quantile has NaN observations, result is skewed higher"
+                            }
+                            NanFault::Excluded => {
+                                "input to histogram_fraction has NaN observations, which are excluded from all \
+                                 fractions"
+                            }
+                        };
+                        self.inform(span, named(text, metric));
+                    }
+                }
+                Member::Classic(members) => {
+                    buckets.clear();
+                    buckets.extend(members.iter().filter_map(|&(bound, at)| {
+                        let count = *vector.columns.get(at)?.values.get(step)?;
+                        (!is_absent(count)).then_some(Bucket { bound, count })
+                    }));
+                    if buckets.is_empty() {
+                        continue;
+                    }
+                    *into = match &asked.question {
+                        Question::Quantile(phis) if is_absent(of(phis)) => continue,
+                        Question::Quantile(phis) => {
+                            let (value, forced) = bucket_quantile(of(phis), &mut buckets);
+                            if forced {
+                                let text = "input to histogram_quantile needed to be fixed for monotonicity (see \
+                                            https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
+                                self.inform(span, named(text, metric));
+                            }
+                            value
+                        }
+                        Question::Fraction(lower, upper) => {
+                            bucket_fraction(of(lower), of(upper), &mut buckets)
+                        }
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// A float as OpenMetrics writes it into labels: never without a point or an exponent.
+fn open_metrics_float(value: f64) -> String {
+    let text = short_float(value);
+    if value.is_finite() && !text.contains(['.', 'e']) { format!("{text}.0") } else { text }
 }
 
 fn parse_bound(le: &str) -> Option<f64> {

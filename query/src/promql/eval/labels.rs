@@ -4,7 +4,7 @@ use annals_model::{InvalidLabels, LabelSet, METRIC_NAME};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
-use super::column::{ABSENT, Column, is_absent};
+use super::column::{Column, is_absent, set_histogram};
 
 /// A map by label sets whose iteration nobody uses, hashed without a random seed.
 pub(super) type LabelMap<T> = HashMap<LabelSet, T, FixedState>;
@@ -71,14 +71,20 @@ pub(super) fn merged(columns: Vec<Column>) -> Option<Vec<Column>> {
             continue;
         };
         own.drop_name |= column.drop_name;
-        for (into, value) in own.values.iter_mut().zip(column.values) {
-            if is_absent(value) {
+        let steps = own.values.len();
+        let mut histograms = column.histograms.into_iter();
+        for (step, value) in column.values.into_iter().enumerate() {
+            let histogram = histograms.next().flatten();
+            if is_absent(value) && histogram.is_none() {
                 continue;
             }
-            if into.to_bits() != ABSENT.to_bits() {
+            if own.holds(step) {
                 return None;
             }
-            *into = value;
+            if let Some(into) = own.values.get_mut(step) {
+                *into = value;
+            }
+            set_histogram(&mut own.histograms, steps, step, histogram);
         }
     }
     Some(out)

@@ -10,22 +10,29 @@ mod aggregate;
 mod binary;
 mod calendar;
 mod column;
+mod extended;
 mod fold;
 mod functions;
 mod histogram;
+mod info;
 mod labels;
+mod limit;
+mod mixed;
+mod native;
+mod runs;
 mod select;
 mod window;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use annals_model::{Budget, Coverage, LabelSet, LimitExceeded, SeriesSource, Timestamp};
 
 use super::ast::{At, DurationExpr, Expr, ExprKind, TimeShift};
 use super::error::{Annotation, PromqlError, QueryError, Span};
 use super::signature::ValueType;
-use super::value::{Answer, Series, Value};
-use column::{Charge, Column, Grid, Scalar, Vector, is_absent};
+use super::value::{Answer, Sample, Series, Value};
+use column::{Charge, Column, Grid, Histograms, Scalar, Vector, histogram_at, histogram_bytes, is_absent};
 
 /// How queries are evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +67,10 @@ pub fn instant(
         ValueType::Matrix => Value::Matrix(evaluator.window_samples(expr, grid)?),
         ValueType::Vector => {
             let columns = evaluator.finished(expr, grid)?;
-            let value = |column: &Column| column.values.first().copied().filter(|value| !is_absent(*value));
+            let value = |column: &Column| match histogram_at(&column.histograms, 0) {
+                Some(histogram) => Some(Sample::Histogram(Arc::clone(histogram))),
+                None => column.values.first().copied().filter(|value| !is_absent(*value)).map(Sample::Float),
+            };
             let samples = columns.into_iter().filter_map(|c| value(&c).map(|value| (c.labels, time, value)));
             Value::Vector(samples.collect())
         }
@@ -101,7 +111,7 @@ pub fn range(
         }
         ValueType::Scalar => {
             let values = evaluator.scalar(expr, grid)?.values;
-            let column = Column { labels: LabelSet::empty(), drop_name: false, values };
+            let column = Column::floats(LabelSet::empty(), false, values);
             evaluator.points(vec![column], grid)?
         }
         ValueType::Vector => {
@@ -128,6 +138,22 @@ struct Evaluator<'a> {
     /// The query's first and last time and its step, in milliseconds; an instant query has step 0.
     times: (i64, i64, i64),
     notes: RefCell<Notes>,
+    /// What selectors make of the reset hints of histograms.
+    hints: Cell<Hints>,
+}
+
+/// What selectors make of what histograms know of resets before them.
+///
+/// Prometheus reads only counts and sums where a query asks for no more (`histogram_count`, `histogram_sum`,
+/// `histogram_avg`), and then finds out about each reset while it reads. What an answer is warned of depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hints {
+    /// As stored; a function that asks for count or sum may resolve them.
+    AsStored,
+    /// Each is found out.
+    Resolved,
+    /// As stored: a function further out looks at buckets.
+    Kept,
 }
 
 impl<'a> Evaluator<'a> {
@@ -137,7 +163,14 @@ impl<'a> Evaluator<'a> {
         budget: &'a Budget,
         times: (i64, i64, i64),
     ) -> Evaluator<'a> {
-        Evaluator { source, options, budget, times, notes: RefCell::default() }
+        Evaluator {
+            source,
+            options,
+            budget,
+            times,
+            notes: RefCell::default(),
+            hints: Cell::new(Hints::AsStored),
+        }
     }
 
     fn answer(self, value: Value) -> Answer {
@@ -168,15 +201,19 @@ impl<'a> Evaluator<'a> {
         let mut charge = Charge::none(self.budget);
         let mut series = Vec::new();
         for column in columns {
-            let count = column.values.iter().filter(|value| !is_absent(**value)).count();
-            if count == 0 {
+            if column.is_empty() {
                 continue;
             }
+            let count = column.values.iter().filter(|value| !is_absent(**value)).count();
             charge.add(count.saturating_mul(16))?;
+            charge.add(column.histograms.iter().flatten().map(|own| histogram_bytes(own)).sum())?;
+            let histograms = column.histograms.into_iter().enumerate();
+            let histograms =
+                histograms.filter_map(|(step, own)| Some((Timestamp(grid.time(step)), own?))).collect();
             let values = column.values.iter().enumerate().filter(|(_, value)| !is_absent(**value));
             let mut points = Vec::with_capacity(count);
             points.extend(values.map(|(step, &value)| (Timestamp(grid.time(step)), value)));
-            series.push(Series { labels: column.labels, points });
+            series.push(Series { labels: column.labels, points, histograms });
         }
         Ok(series)
     }
@@ -211,11 +248,16 @@ impl<'a> Evaluator<'a> {
             ExprKind::Unary(negative, inner) => {
                 let mut vector = self.vector(inner, grid)?;
                 if *negative {
-                    functions::map(&mut vector, |value| -value);
+                    functions::negate(&mut vector);
                 }
                 Ok(vector)
             }
-            ExprKind::Binary(binary) => self.vector_binary(expr, binary, grid),
+            ExprKind::Binary(binary) => {
+                let hints = self.hints.replace(Hints::AsStored);
+                let result = self.vector_binary(expr, binary, grid);
+                self.hints.set(hints);
+                result
+            }
             ExprKind::Aggregate(aggregate) => self.aggregate(expr, aggregate, grid),
             ExprKind::Call(function, arguments) if !streams(expr) => {
                 self.vector_call(function, arguments, expr, grid)
@@ -227,6 +269,7 @@ impl<'a> Evaluator<'a> {
                         labels: series.labels.clone(),
                         drop_name: series.drop_name,
                         values: std::mem::take(series.values),
+                        histograms: std::mem::take(series.histograms),
                     })
                 })?;
                 Ok(vector)
@@ -249,6 +292,7 @@ impl<'a> Evaluator<'a> {
                         labels: &column.labels,
                         drop_name: column.drop_name,
                         values: &mut column.values,
+                        histograms: &mut column.histograms,
                     })?;
                 }
                 Ok(())
@@ -298,6 +342,15 @@ struct Streamed<'s> {
     labels: &'s LabelSet,
     drop_name: bool,
     values: &'s mut Vec<f64>,
+    histograms: &'s mut Histograms,
+}
+
+impl Streamed<'_> {
+    /// Whether a step holds anything.
+    fn holds(&self, step: usize) -> bool {
+        self.values.get(step).is_some_and(|value| !is_absent(*value))
+            || histogram_at(self.histograms, step).is_some()
+    }
 }
 
 type Sink<'s> = &'s mut dyn FnMut(Streamed<'_>) -> Result<(), QueryError>;

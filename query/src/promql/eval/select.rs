@@ -2,15 +2,19 @@
 //!
 //! Each selector makes one `select()` over all the time that it needs, and each series one `read()`.
 
+use std::sync::Arc;
+
 use annals_model::{
-    Coverage, LabelSet, METRIC_NAME, Matcher, Missing, Samples, SelectedSeries, SeriesKind, TimeRange,
-    Timestamp, is_stale,
+    Coverage, Histogram, LabelSet, METRIC_NAME, Matcher, Missing, ResetHint, Samples, SelectedSeries,
+    SeriesKind, TimeRange, Timestamp, is_stale,
 };
 
-use super::column::{ABSENT, Charge, Grid, is_absent};
+use super::column::{ABSENT, Charge, Grid, Histograms, histogram_bytes, nothing, set_histogram};
+use super::mixed::Place;
+use super::runs::{Run, Track};
 use super::window::{Parameters, WindowFn, Windows, evaluate, find_bounds};
-use super::{Evaluator, Sink, Streamed, labels, not_evaluated};
-use crate::promql::ast::{Expr, ExprKind, Selector, Subquery};
+use super::{Evaluator, Hints, Sink, Streamed, labels, not_evaluated};
+use crate::promql::ast::{Expr, ExprKind, Selector};
 use crate::promql::error::{PromqlError, QueryError, Span};
 use crate::promql::signature::Function;
 use crate::promql::value::Series;
@@ -18,26 +22,18 @@ use crate::promql::value::Series;
 /// Endings of the names that Prometheus takes for counters.
 const COUNTER_ENDINGS: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
 
-/// One series' samples, of a selector or a subquery.
-struct Run<'r> {
-    labels: &'r LabelSet,
-    drop_name: bool,
-    /// The kind of a selected series; values of a subquery have none.
-    kind: Option<SeriesKind>,
-    times: &'r [i64],
-    values: &'r [f64],
-}
-
-/// The windows that a function sees: their ends, and their length.
-struct Frame {
-    ends: Vec<i64>,
-    range_ms: i64,
-    /// One window stands for all steps.
-    fixed: bool,
+/// What of the latest sample is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Value,
+    /// Its time, in seconds.
+    Time,
+    /// When what it counts began, in seconds; nothing where that is not known.
+    Start,
 }
 
 impl Evaluator<'_> {
-    fn select<'s>(
+    pub(super) fn select<'s>(
         &'s self,
         selector: &Selector,
         span: Span,
@@ -66,7 +62,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn read(
+    pub(super) fn read(
         &self,
         selected: &dyn SelectedSeries,
         index: usize,
@@ -77,6 +73,9 @@ impl Evaluator<'_> {
         // A NaN of any other bits could become the mark of an absent step by losing its sign.
         for value in samples.values.iter_mut().filter(|value| value.is_nan() && !is_stale(**value)) {
             *value = f64::NAN;
+        }
+        if self.hints.get() == Hints::Resolved {
+            resolve_hints(samples);
         }
         self.warn_missing(span, &samples.missing);
         Ok(())
@@ -90,31 +89,21 @@ impl Evaluator<'_> {
         grid: Grid,
         sink: Sink<'_>,
     ) -> Result<(), QueryError> {
-        self.stream_latest(expr, selector, grid, false, sink)
-    }
-
-    /// The same with the samples' times in seconds instead of their values.
-    pub(super) fn stream_timestamps(
-        &self,
-        expr: &Expr,
-        selector: &Selector,
-        grid: Grid,
-        sink: Sink<'_>,
-    ) -> Result<(), QueryError> {
-        self.stream_latest(expr, selector, grid, true, sink)
-    }
-
-    fn stream_latest(
-        &self,
-        expr: &Expr,
-        selector: &Selector,
-        grid: Grid,
-        stamps: bool,
-        sink: Sink<'_>,
-    ) -> Result<(), QueryError> {
         if selector.extended.is_some() {
-            return Err(not_evaluated(expr.span, "the smoothed modifier"));
+            return self.stream_smoothed(expr, selector, grid, sink);
         }
+        self.stream_latest(expr, selector, grid, Wanted::Value, sink)
+    }
+
+    /// The same, or something else of that sample.
+    pub(super) fn stream_latest(
+        &self,
+        expr: &Expr,
+        selector: &Selector,
+        grid: Grid,
+        wanted: Wanted,
+        sink: Sink<'_>,
+    ) -> Result<(), QueryError> {
         let (shifted, fixed) = self.shifted(&selector.time, grid)?;
         let lookback_ms = self.options.lookback_ms;
         let range =
@@ -123,11 +112,12 @@ impl Evaluator<'_> {
         let mut charge = Charge::none(self.budget);
         charge.add_column(grid.count)?;
         let mut samples = Samples::default();
-        let mut values = Vec::new();
+        let (mut values, mut histograms) = (Vec::new(), Histograms::new());
         for index in 0..selected.len() {
             self.read(&*selected, index, expr.span, &mut samples)?;
             values.clear();
             values.reserve(grid.count);
+            histograms.clear();
             let mut next = 0;
             for step in 0..shifted.count {
                 let now = shifted.time(step);
@@ -136,25 +126,39 @@ impl Evaluator<'_> {
                 }
                 let latest = next
                     .checked_sub(1)
-                    .and_then(|at| Some((*samples.timestamps.get(at)?, *samples.values.get(at)?)));
-                values.push(match latest {
-                    Some((time, value)) if time > now.saturating_sub(lookback_ms) && !is_stale(value) => {
-                        if stamps {
-                            time as f64 / 1000.0
-                        } else {
-                            value
+                    .and_then(|at| Some((at, *samples.timestamps.get(at)?, *samples.values.get(at)?)))
+                    .filter(|(_, time, value)| *time > now.saturating_sub(lookback_ms) && !is_stale(*value));
+                let Some((at, time, value)) = latest else {
+                    values.push(ABSENT);
+                    continue;
+                };
+                values.push(match wanted {
+                    Wanted::Time => time as f64 / 1000.0,
+                    Wanted::Start => match samples.start_times.get(at) {
+                        None | Some(0) => ABSENT,
+                        Some(&start) => start as f64 / 1000.0,
+                    },
+                    Wanted::Value => match samples.histograms.get(at).and_then(Option::as_ref) {
+                        None => value,
+                        Some(histogram) => {
+                            set_histogram(&mut histograms, shifted.count, step, Some(Arc::clone(histogram)));
+                            ABSENT
                         }
-                    }
-                    _ => ABSENT,
+                    },
                 });
             }
             if fixed {
-                spread(&mut values, grid.count);
+                spread(&mut values, &mut histograms, grid.count);
             }
-            if values.iter().all(|value| is_absent(*value)) {
+            if nothing(&values, &histograms) {
                 continue;
             }
-            sink(Streamed { labels: selected.labels(index), drop_name: stamps, values: &mut values })?;
+            sink(Streamed {
+                labels: selected.labels(index),
+                drop_name: wanted != Wanted::Value,
+                values: &mut values,
+                histograms: &mut histograms,
+            })?;
         }
         Ok(())
     }
@@ -187,29 +191,40 @@ impl Evaluator<'_> {
         };
         let mut charge = Charge::none(self.budget);
         charge.add(frame.ends.len().saturating_mul(32))?;
-        let (mut bounds, mut values) = (Vec::new(), Vec::new());
+        let (mut bounds, mut values, mut histograms) = (Vec::new(), Vec::new(), Histograms::new());
         let mut kinds = (false, false);
         self.stream_runs(matrix, grid, &mut |run| {
             self.remark_kinds(window_fn, function, &run, matrix, &mut kinds);
-            find_bounds(run.times, &frame.ends, frame.range_ms, &mut bounds);
-            let windows = Windows {
-                times: run.times,
-                values: run.values,
-                ends: &frame.ends,
-                bounds: &bounds,
-                range_ms: frame.range_ms,
-            };
-            evaluate(window_fn, run.kind, &windows, &parameters, &mut values);
-            if let Some(steps) = spread_over {
-                spread(&mut values, steps);
+            histograms.clear();
+            if let Some(extended) = frame.extended {
+                let place = Place { function: window_fn, span: matrix.span, name: run.labels.metric_name() };
+                self.extended_windows(extended, &run, &frame, &place, &mut values, &mut histograms);
+            } else {
+                find_bounds(run.floats.times, &frame.ends, frame.range_ms, &mut bounds);
+                let windows = Windows {
+                    floats: run.floats,
+                    ends: &frame.ends,
+                    bounds: &bounds,
+                    range_ms: frame.range_ms,
+                };
+                evaluate(window_fn, run.kind, &windows, &parameters, &mut values);
+                let place = Place { function: window_fn, span: matrix.span, name: run.labels.metric_name() };
+                self.warn_overlaps(&run, &frame, &place);
+                if !run.histograms.times.is_empty() {
+                    self.mixed_windows(&run, &frame, &place, &bounds, &mut values, &mut histograms);
+                }
             }
-            if values.iter().all(|value| is_absent(*value)) {
+            if let Some(steps) = spread_over {
+                spread(&mut values, &mut histograms, steps);
+            }
+            if nothing(&values, &histograms) {
                 return Ok(());
             }
             sink(Streamed {
                 labels: run.labels,
                 drop_name: run.drop_name || !window_fn.keeps_name(),
                 values: &mut values,
+                histograms: &mut histograms,
             })
         })
     }
@@ -218,20 +233,33 @@ impl Evaluator<'_> {
     pub(super) fn window_samples(&self, expr: &Expr, grid: Grid) -> Result<Vec<Series>, QueryError> {
         let matrix = expr.unparen();
         let frame = self.frame(matrix, grid)?;
+        let end = frame.ends.first().copied().unwrap_or_default();
         let mut charge = Charge::none(self.budget);
         let mut series = Vec::new();
-        let mut bounds = Vec::new();
         self.stream_runs(matrix, grid, &mut |run| {
-            find_bounds(run.times, &frame.ends, frame.range_ms, &mut bounds);
-            let (low, high) = bounds.first().copied().unwrap_or_default();
-            if low == high {
+            let (floats, histograms) = match frame.extended {
+                Some(extended) => {
+                    let place =
+                        Place { function: WindowFn::Last, span: matrix.span, name: run.labels.metric_name() };
+                    self.extended_samples(extended, &run, (end.saturating_sub(frame.range_ms), end), &place)
+                }
+                None => {
+                    let floats = within(run.floats, end, frame.range_ms);
+                    let histograms = within(run.histograms, end, frame.range_ms);
+                    let pairs = floats.times.iter().zip(floats.values).map(|(&time, &value)| (time, value));
+                    let own = histograms.times.iter().zip(histograms.values);
+                    (pairs.collect(), own.map(|(&time, histogram)| (time, Arc::clone(histogram))).collect())
+                }
+            };
+            if floats.is_empty() && histograms.is_empty() {
                 return Ok(());
             }
-            charge.add((high - low).saturating_mul(16))?;
-            let points = run.times.iter().zip(run.values).take(high).skip(low);
-            let points = points.map(|(&time, &value)| (Timestamp(time), value)).collect();
+            let bytes = histograms.iter().map(|(_, histogram)| histogram_bytes(histogram)).sum::<usize>();
+            charge.add(floats.len().saturating_mul(16).saturating_add(bytes))?;
             let labels = if run.drop_name { labels::without_name(run.labels) } else { run.labels.clone() };
-            series.push(Series { labels, points });
+            let points = floats.into_iter().map(|(time, value)| (Timestamp(time), value)).collect();
+            let histograms = histograms.into_iter().map(|(time, own)| (Timestamp(time), own)).collect();
+            series.push(Series { labels, points, histograms });
             Ok(())
         })?;
         Ok(series)
@@ -243,9 +271,11 @@ impl Evaluator<'_> {
         let mut present = vec![false; frame.ends.len()];
         let mut bounds = Vec::new();
         self.stream_runs(matrix, grid, &mut |run| {
-            find_bounds(run.times, &frame.ends, frame.range_ms, &mut bounds);
-            for (present, (low, high)) in present.iter_mut().zip(&bounds) {
-                *present |= low < high;
+            for times in [run.floats.times, run.histograms.times] {
+                find_bounds(times, &frame.ends, frame.range_ms, &mut bounds);
+                for (present, (low, high)) in present.iter_mut().zip(&bounds) {
+                    *present |= low < high;
+                }
             }
             Ok(())
         })?;
@@ -316,98 +346,6 @@ impl Evaluator<'_> {
         }
     }
 
-    fn frame(&self, matrix: &Expr, grid: Grid) -> Result<Frame, QueryError> {
-        let (time, range) = match &matrix.unparen().kind {
-            ExprKind::Matrix(selector, range) => (&selector.time, range),
-            ExprKind::Subquery(subquery) => (&subquery.time, &subquery.range),
-            _ => return Err(not_evaluated(matrix.span, "this range vector")),
-        };
-        let (shifted, fixed) = self.shifted(time, grid)?;
-        let range_ms = self.length_ms(range)?;
-        Ok(Frame { ends: (0..shifted.count).map(|step| shifted.time(step)).collect(), range_ms, fixed })
-    }
-
-    /// The samples of each series that any window could hold.
-    fn stream_runs(
-        &self,
-        matrix: &Expr,
-        grid: Grid,
-        sink: &mut dyn FnMut(Run<'_>) -> Result<(), QueryError>,
-    ) -> Result<(), QueryError> {
-        match &matrix.unparen().kind {
-            ExprKind::Matrix(selector, range) => {
-                if selector.extended.is_some() {
-                    return Err(not_evaluated(matrix.span, "a range with anchored or smoothed"));
-                }
-                let (shifted, _) = self.shifted(&selector.time, grid)?;
-                let range_ms = self.length_ms(range)?;
-                let needed = TimeRange::new(
-                    Timestamp(shifted.start.saturating_sub(range_ms)),
-                    Timestamp(shifted.last()),
-                );
-                let selected = self.select(selector, matrix.span, needed)?;
-                let mut samples = Samples::default();
-                for index in 0..selected.len() {
-                    self.read(&*selected, index, matrix.span, &mut samples)?;
-                    drop_stale(&mut samples);
-                    sink(Run {
-                        labels: selected.labels(index),
-                        drop_name: false,
-                        kind: Some(selected.kind(index)),
-                        times: &samples.timestamps,
-                        values: &samples.values,
-                    })?;
-                }
-                Ok(())
-            }
-            ExprKind::Subquery(subquery) => self.stream_subquery(matrix.span, subquery, grid, sink),
-            _ => Err(not_evaluated(matrix.span, "this range vector")),
-        }
-    }
-
-    fn stream_subquery(
-        &self,
-        span: Span,
-        subquery: &Subquery,
-        grid: Grid,
-        sink: &mut dyn FnMut(Run<'_>) -> Result<(), QueryError>,
-    ) -> Result<(), QueryError> {
-        let (shifted, _) = self.shifted(&subquery.time, grid)?;
-        let range_ms = self.length_ms(&subquery.range)?;
-        let step = match &subquery.step {
-            Some(step) => self.length_ms(step)?,
-            None => self.options.subquery_step_ms.max(1),
-        };
-        // Steps are multiples of the step, whatever the window; the first lies within the first window.
-        let before = shifted.start.saturating_sub(range_ms);
-        let start = before.div_euclid(step).saturating_mul(step).saturating_add(step);
-        let steps = (i128::from(shifted.last()) - i128::from(start)).div_euclid(i128::from(step)) + 1;
-        let Ok(count) = usize::try_from(steps.max(0)) else {
-            return Err(PromqlError::new(span, "the subquery has too many steps").into());
-        };
-        let inner = Grid { start, step, count };
-        let mut charge = Charge::none(self.budget);
-        charge.add(count.saturating_mul(24))?;
-        let (mut times, mut values) = (Vec::new(), Vec::new());
-        self.stream(&subquery.expr, inner, &mut |series| {
-            times.clear();
-            values.clear();
-            for (step, &value) in series.values.iter().enumerate() {
-                if !is_absent(value) {
-                    times.push(inner.time(step));
-                    values.push(value);
-                }
-            }
-            sink(Run {
-                labels: series.labels,
-                drop_name: series.drop_name,
-                kind: None,
-                times: &times,
-                values: &values,
-            })
-        })
-    }
-
     /// Warns of quantiles that are none.
     pub(super) fn check_quantiles(&self, quantiles: &[f64], span: Span) {
         for &phi in quantiles {
@@ -435,20 +373,35 @@ fn is_matrix(expr: &Expr) -> bool {
 }
 
 /// One value for all steps.
-fn spread(values: &mut Vec<f64>, steps: usize) {
+pub(super) fn spread(values: &mut Vec<f64>, histograms: &mut Histograms, steps: usize) {
     let value = values.first().copied().unwrap_or(ABSENT);
     values.clear();
     values.resize(steps, value);
+    if let Some(Some(histogram)) = histograms.first().cloned() {
+        histograms.clear();
+        histograms.resize(steps, Some(histogram));
+    }
 }
 
-/// Windows hold samples, not the marks that a series ended.
-fn drop_stale(samples: &mut Samples) {
-    if !samples.values.iter().any(|&value| is_stale(value)) {
-        return;
+/// Finds out, where it is not known, whether each histogram's counters were reset.
+fn resolve_hints(samples: &mut Samples) {
+    let mut before: Option<Arc<Histogram>> = None;
+    for own in samples.histograms.iter_mut().flatten() {
+        let original = Arc::clone(own);
+        if let Some(before) = before.filter(|_| own.reset_hint == ResetHint::Unknown) {
+            let reset = own.is_reset_after(&before);
+            let reset_hint = if reset { ResetHint::Reset } else { ResetHint::NotReset };
+            *own = Arc::new(Histogram { reset_hint, ..Histogram::clone(own) });
+        }
+        before = Some(original);
     }
-    let mut stale = samples.values.iter().map(|&value| is_stale(value)).collect::<Vec<_>>().into_iter();
-    samples.timestamps.retain(|_| !stale.next().unwrap_or_default());
-    samples.values.retain(|&value| !is_stale(value));
+}
+
+/// The part of a track that one window holds.
+fn within<T>(track: Track<'_, T>, end: i64, range_ms: i64) -> Track<'_, T> {
+    let mut bounds = Vec::new();
+    find_bounds(track.times, &[end], range_ms, &mut bounds);
+    track.part(bounds.first().copied().unwrap_or_default())
 }
 
 /// The labels that `absent` can know: those that one equality matcher fixes.

@@ -11,6 +11,7 @@ use annals_model::SeriesKind;
 
 use super::column::ABSENT;
 use super::fold::{Fold, Mean, Sliding, Spread, Sum, quantile};
+use super::runs::Track;
 
 /// A function over windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +97,7 @@ impl WindowFn {
 /// One series' samples and, per step, the window's end and the samples within.
 #[derive(Debug)]
 pub(super) struct Windows<'w> {
-    pub(super) times: &'w [i64],
-    pub(super) values: &'w [f64],
+    pub(super) floats: Track<'w, f64>,
     pub(super) ends: &'w [i64],
     /// Per step: index of the first sample within, and index past the last.
     pub(super) bounds: &'w [(usize, usize)],
@@ -158,57 +158,61 @@ pub(super) fn evaluate(
         }
         WindowFn::Resets => counted(windows, out, |before, now| now < before),
         WindowFn::Deriv => windows.each(out, |w| {
-            let intercept_ms = *w.times.first()?;
-            (w.values.len() > 1).then(|| regression(&w, intercept_ms).0)
+            let intercept_ms = *w.floats.times.first()?;
+            (w.floats.values.len() > 1).then(|| regression(&w, intercept_ms).0)
         }),
         WindowFn::PredictLinear => windows.each(out, |w| {
             let ahead = *parameters.first.get(w.step)?;
             let now = *parameters.step_times.get(w.step)?;
-            (w.values.len() > 1).then(|| {
+            (w.floats.values.len() > 1).then(|| {
                 let (slope, intercept) = regression(&w, now);
                 slope * ahead + intercept
             })
         }),
         WindowFn::Smoothing => windows.each(out, |w| {
             let (smoothing, trend) = (*parameters.first.get(w.step)?, *parameters.second.get(w.step)?);
-            smoothed(w.values, smoothing, trend)
+            smoothed(w.floats.values, smoothing, trend)
         }),
         WindowFn::Sum => sums(windows, out),
         WindowFn::Avg => averages(windows, out),
         WindowFn::Stdvar => {
-            slide(windows, |index| Spread::of(windows.values[index]), |_, s| s.variance(), out);
+            slide(windows, |index| Spread::of(windows.floats.values[index]), |_, s| s.variance(), out);
         }
         WindowFn::Stddev => {
-            slide(windows, |index| Spread::of(windows.values[index]), |_, s| s.variance().sqrt(), out);
+            slide(windows, |index| Spread::of(windows.floats.values[index]), |_, s| s.variance().sqrt(), out);
         }
-        WindowFn::Min => extremes(windows, false, false, |index| windows.values[index], out),
-        WindowFn::Max => extremes(windows, true, false, |index| windows.values[index], out),
+        WindowFn::Min => extremes(windows, false, false, |index| windows.floats.values[index], out),
+        WindowFn::Max => extremes(windows, true, false, |index| windows.floats.values[index], out),
         WindowFn::TsOfMin => {
-            extremes(windows, false, true, |index| windows.times[index] as f64 / 1000.0, out);
+            extremes(windows, false, true, |index| windows.floats.times[index] as f64 / 1000.0, out);
         }
-        WindowFn::TsOfMax => extremes(windows, true, true, |index| windows.times[index] as f64 / 1000.0, out),
-        WindowFn::Count => windows.each(out, |w| Some(w.values.len() as f64)),
+        WindowFn::TsOfMax => {
+            extremes(windows, true, true, |index| windows.floats.times[index] as f64 / 1000.0, out);
+        }
+        WindowFn::Count => windows.each(out, |w| Some(w.floats.values.len() as f64)),
         WindowFn::Present => windows.each(out, |_| Some(1.0)),
-        WindowFn::Last => windows.each(out, |w| w.values.last().copied()),
-        WindowFn::First => windows.each(out, |w| w.values.first().copied()),
-        WindowFn::TsOfLast => windows.each(out, |w| w.times.last().map(|&time| time as f64 / 1000.0)),
-        WindowFn::TsOfFirst => windows.each(out, |w| w.times.first().map(|&time| time as f64 / 1000.0)),
+        WindowFn::Last => windows.each(out, |w| w.floats.values.last().copied()),
+        WindowFn::First => windows.each(out, |w| w.floats.values.first().copied()),
+        WindowFn::TsOfLast => windows.each(out, |w| w.floats.times.last().map(|&time| time as f64 / 1000.0)),
+        WindowFn::TsOfFirst => {
+            windows.each(out, |w| w.floats.times.first().map(|&time| time as f64 / 1000.0));
+        }
         WindowFn::Quantile => {
             let mut sorted = Vec::new();
             windows.each(out, |w| {
                 sorted.clear();
-                sorted.extend_from_slice(w.values);
+                sorted.extend_from_slice(w.floats.values);
                 Some(quantile(*parameters.first.get(w.step)?, &mut sorted))
             });
         }
         WindowFn::Mad => {
             let mut sorted = Vec::new();
             windows.each(out, |w| {
-                if w.values.iter().any(|value| value.is_nan()) {
+                if w.floats.values.iter().any(|value| value.is_nan()) {
                     return Some(f64::NAN);
                 }
                 sorted.clear();
-                sorted.extend_from_slice(w.values);
+                sorted.extend_from_slice(w.floats.values);
                 let median = quantile(0.5, &mut sorted);
                 sorted.iter_mut().for_each(|value| *value = (*value - median).abs());
                 Some(quantile(0.5, &mut sorted))
@@ -220,8 +224,7 @@ pub(super) fn evaluate(
 /// One step's samples; never empty.
 struct Window<'w> {
     step: usize,
-    times: &'w [i64],
-    values: &'w [f64],
+    floats: Track<'w, f64>,
 }
 
 impl Windows<'_> {
@@ -230,7 +233,7 @@ impl Windows<'_> {
             if low == high {
                 return ABSENT;
             }
-            let window = Window { step, times: &self.times[low..high], values: &self.values[low..high] };
+            let window = Window { step, floats: self.floats.part((low, high)) };
             value(window).unwrap_or(ABSENT)
         }));
     }
@@ -239,10 +242,11 @@ impl Windows<'_> {
 impl Window<'_> {
     /// The difference of the last two samples, per second where a rate is asked for.
     fn last_two(&self, rate: bool, delta_kind: bool) -> Option<f64> {
-        let &[.., before, now] = self.values else { return None };
-        let &[.., before_ms, now_ms] = self.times else { return None };
+        let &[.., before, now] = self.floats.values else { return None };
+        let &[.., before_ms, now_ms] = self.floats.times else { return None };
         // After a reset a counter started at zero; a delta series starts at zero with every sample.
-        let difference = if rate && (delta_kind || now < before) { now } else { now - before };
+        let anew = delta_kind || now < before || self.floats.starts_anew(self.floats.times.len() - 1);
+        let difference = if rate && anew { now } else { now - before };
         let seconds = now_ms.saturating_sub(before_ms) as f64 / 1000.0;
         Some(if rate { difference / seconds } else { difference })
     }
@@ -281,10 +285,10 @@ fn sums(windows: &Windows<'_>, out: &mut Vec<f64>) {
         }
         // Which infinity or NaN it is depends on the order of the terms: the order of time counts.
         let mut sum = Sum::default();
-        windows.values[low..high].iter().for_each(|&value| sum.add(value));
+        windows.floats.values[low..high].iter().for_each(|&value| sum.add(value));
         sum.total()
     };
-    slide(windows, |index| Sum::of(windows.values[index]), result, out);
+    slide(windows, |index| Sum::of(windows.floats.values[index]), result, out);
 }
 
 fn averages(windows: &Windows<'_>, out: &mut Vec<f64>) {
@@ -294,19 +298,19 @@ fn averages(windows: &Windows<'_>, out: &mut Vec<f64>) {
             return sum.sum / count + sum.compensation / count;
         }
         let mut mean = Mean::default();
-        windows.values[low..high].iter().for_each(|&value| mean.add(value));
+        windows.floats.values[low..high].iter().for_each(|&value| mean.add(value));
         mean.mean()
     };
-    slide(windows, |index| Sum::of(windows.values[index]), result, out);
+    slide(windows, |index| Sum::of(windows.floats.values[index]), result, out);
 }
 
 /// How many neighbours within each window are in a relation.
 fn counted(windows: &Windows<'_>, out: &mut Vec<f64>, relation: impl Fn(f64, f64) -> bool) {
     // `totals[n]`: pairs in relation whose later sample is among the first n + 1.
-    let mut totals = Vec::with_capacity(windows.values.len());
+    let mut totals = Vec::with_capacity(windows.floats.values.len());
     let mut total = 0u64;
     totals.push(0);
-    for pair in windows.values.windows(2) {
+    for pair in windows.floats.values.windows(2) {
         total += u64::from(relation(pair[0], pair[1]));
         totals.push(total);
     }
@@ -331,10 +335,10 @@ fn extremes(
     let mut entered = 0;
     for &(low, high) in windows.bounds {
         while entered < high {
-            let value = windows.values[entered];
+            let value = windows.floats.values[entered];
             if !value.is_nan() {
                 while let Some(&before) = queue.back() {
-                    let before = windows.values[before];
+                    let before = windows.floats.values[before];
                     let stays = match (greatest, latest) {
                         (false, false) => before <= value,
                         (false, true) => before < value,
@@ -367,9 +371,12 @@ fn extremes(
 fn extrapolated(windows: &Windows<'_>, counter: bool, rate: bool, out: &mut Vec<f64>) {
     // The samples at which a counter was reset, and what it had reached before.
     let resets: Vec<(usize, f64)> = if counter {
-        (1..windows.values.len())
-            .filter(|&index| windows.values[index] < windows.values[index - 1])
-            .map(|index| (index, windows.values[index - 1]))
+        (1..windows.floats.values.len())
+            .filter(|&index| {
+                windows.floats.values[index] < windows.floats.values[index - 1]
+                    || windows.floats.starts_anew(index)
+            })
+            .map(|index| (index, windows.floats.values[index - 1]))
             .collect()
     } else {
         Vec::new()
@@ -385,52 +392,103 @@ fn extrapolated(windows: &Windows<'_>, counter: bool, rate: bool, out: &mut Vec<
             correction.pop();
             left += 1;
         }
-        if high < low + 2 {
+        if low == high {
             out.push(ABSENT);
             continue;
         }
-        let (first, last) = (windows.values[low], windows.values[high - 1]);
-        let increase = last - first + correction.fold().map_or(0.0, Sum::total);
-        let sampled = windows.times[high - 1].saturating_sub(windows.times[low]) as f64 / 1000.0;
-        let average = sampled / (high - low - 1) as f64;
-        let threshold = average * 1.1;
-        let start = end.saturating_sub(windows.range_ms);
-        let mut to_start = windows.times[low].saturating_sub(start) as f64 / 1000.0;
-        let mut to_end = end.saturating_sub(windows.times[high - 1]) as f64 / 1000.0;
+        let part = windows.floats.part((low, high));
+        let (first, last) = (windows.floats.values[low], windows.floats.values[high - 1]);
+        let begins =
+            if counter { Begins::of(part, end.saturating_sub(windows.range_ms)) } else { Begins::Before };
+        let mut increase = last - first + correction.fold().map_or(0.0, Sum::total);
+        if let Begins::Within(_) = begins {
+            increase += first;
+        }
+        let zero = (counter && increase > 0.0 && first >= 0.0).then(|| first / increase);
+        let factor = extrapolation(part.times, (end, windows.range_ms), begins, rate, zero);
+        out.push(factor.map_or(ABSENT, |factor| increase * factor));
+    }
+}
+
+/// Where a window's first sample says that it began to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// Before the window, or nobody knows.
+    Before,
+    /// In the window, at zero.
+    Within(i64),
+    /// With itself: what was before it is not known, but it is not carried on to the left.
+    Here,
+}
+
+impl Begins {
+    pub(super) fn of<T>(window: Track<'_, T>, window_start: i64) -> Begins {
+        let (start, first) = (window.start(0), window.times.first().copied().unwrap_or(0));
+        match start {
+            0 => Begins::Before,
+            start if start > first || start <= window_start => Begins::Before,
+            start if start == first => Begins::Here,
+            start => Begins::Within(start),
+        }
+    }
+}
+
+/// By how much the difference of first and last sample is carried on to the window's ends; `None` where there are too
+/// few samples. A counter was not below zero: it started where its slope meets zero, or later; `zero` is how far before
+/// the first sample that is, in lengths of what was sampled.
+pub(super) fn extrapolation(
+    times: &[i64],
+    (end, range_ms): (i64, i64),
+    begins: Begins,
+    rate: bool,
+    zero: Option<f64>,
+) -> Option<f64> {
+    let (&first, &last) = (times.first()?, times.last()?);
+    // A beginning in the window counts as a sample of zero.
+    let (from, gaps) = match begins {
+        Begins::Within(start) => (start, times.len()),
+        Begins::Before | Begins::Here => (first, times.len() - 1),
+    };
+    if gaps == 0 {
+        return None;
+    }
+    let sampled = last.saturating_sub(from) as f64 / 1000.0;
+    let average = sampled / gaps as f64;
+    let threshold = average * 1.1;
+    let mut to_end = end.saturating_sub(last) as f64 / 1000.0;
+    if to_end >= threshold {
+        to_end = average / 2.0;
+    }
+    let mut to_start = 0.0;
+    if begins == Begins::Before {
+        to_start = first.saturating_sub(end.saturating_sub(range_ms)) as f64 / 1000.0;
         if to_start >= threshold {
             to_start = average / 2.0;
         }
-        // A counter was not below zero: it started where its slope meets zero, or later.
-        if counter && increase > 0.0 && first >= 0.0 {
-            to_start = to_start.min(sampled * (first / increase));
+        if let Some(zero) = zero {
+            to_start = to_start.min(sampled * zero);
         }
-        if to_end >= threshold {
-            to_end = average / 2.0;
-        }
-        let mut factor = (sampled + to_start + to_end) / sampled;
-        if rate {
-            factor /= windows.range_ms as f64 / 1000.0;
-        }
-        out.push(increase * factor);
     }
+    let factor = (sampled + to_start + to_end) / sampled;
+    Some(if rate { factor / (range_ms as f64 / 1000.0) } else { factor })
 }
 
 /// Slope per second and value at a time, of the line of least squares.
 fn regression(window: &Window<'_>, intercept_ms: i64) -> (f64, f64) {
-    let first = window.values.first().copied().unwrap_or(f64::NAN);
-    if window.values.iter().all(|&value| value == first) {
+    let first = window.floats.values.first().copied().unwrap_or(f64::NAN);
+    if window.floats.values.iter().all(|&value| value == first) {
         return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
     }
     let (mut x_sum, mut y_sum, mut xy_sum, mut xx_sum) =
         (Sum::default(), Sum::default(), Sum::default(), Sum::default());
-    for (&time, &y) in window.times.iter().zip(window.values) {
+    for (&time, &y) in window.floats.times.iter().zip(window.floats.values) {
         let x = time.saturating_sub(intercept_ms) as f64 / 1000.0;
         x_sum.add(x);
         y_sum.add(y);
         xy_sum.add(x * y);
         xx_sum.add(x * x);
     }
-    let count = window.values.len() as f64;
+    let count = window.floats.values.len() as f64;
     let (x, y) = (x_sum.total(), y_sum.total());
     let slope = (xy_sum.total() - x * y / count) / (xx_sum.total() - x * x / count);
     (slope, y / count - slope * x / count)

@@ -1,0 +1,87 @@
+//! The tree of a query: a line per part with its kind, its place and what the parser made of it.
+
+use std::fmt::Write as _;
+
+use super::ast::{Expr, ExprKind};
+use super::error::Span;
+
+/// Shows each part of an expression, indented by its depth, with lines and columns in `source`.
+///
+/// ```
+/// let text = "sum(rate(hits[5m])) > 2";
+/// let expr = annals_query::promql::parse(text)?;
+/// assert_eq!(
+///     annals_query::promql::tree(&expr, text),
+///     "1:1-1:24  instant vector  operator `>`\n\
+///      1:1-1:20  instant vector    aggregation `sum`\n\
+///      1:5-1:19  instant vector      call `rate`\n\
+///      1:10-1:18 range vector          window `hits[5m]`\n\
+///      1:23-1:24 scalar            number `2`\n"
+/// );
+/// # Ok::<(), annals_query::promql::PromqlError>(())
+/// ```
+#[must_use]
+pub fn tree(expr: &Expr, source: &str) -> String {
+    let mut lines = Vec::new();
+    visit(expr, 0, source, &mut lines);
+    let width = lines.iter().map(|(place, ..)| place.len()).max().unwrap_or(0);
+    lines.into_iter().fold(String::new(), |mut text, (place, kind, what)| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{place:width$} {kind:14}  {what}");
+        text
+    })
+}
+
+fn place(span: Span, source: &str) -> String {
+    let (line, column) = span.line_and_column(source);
+    let (end_line, end_column) = Span::new(span.end, span.end).line_and_column(source);
+    format!("{line}:{column}-{end_line}:{end_column}")
+}
+
+fn visit(expr: &Expr, depth: usize, source: &str, lines: &mut Vec<(String, String, String)>) {
+    let what = match &expr.kind {
+        ExprKind::Number(_) => format!("number `{expr}`"),
+        ExprKind::Text(_) => format!("string `{expr}`"),
+        ExprKind::Selector(_) => format!("selector `{expr}`"),
+        ExprKind::Matrix(..) => format!("window `{expr}`"),
+        ExprKind::Subquery(subquery) => {
+            let step = subquery.step.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("subquery `[{}:{step}]{}`", subquery.range, subquery.time)
+        }
+        ExprKind::Paren(_) => "brackets".to_owned(),
+        ExprKind::Unary(negative, _) => format!("sign `{}`", if *negative { '-' } else { '+' }),
+        ExprKind::Binary(binary) => {
+            let bool_word = if binary.return_bool { " bool" } else { "" };
+            format!("operator `{}{bool_word}{}`", binary.op.symbol(), binary.matching)
+        }
+        ExprKind::Aggregate(aggregate) => {
+            let grouping = match (aggregate.grouped, aggregate.without) {
+                (false, _) => String::new(),
+                (true, false) => format!(" by ({})", aggregate.grouping.join(", ")),
+                (true, true) => format!(" without ({})", aggregate.grouping.join(", ")),
+            };
+            format!("aggregation `{}{grouping}`", aggregate.op.name())
+        }
+        ExprKind::Call(function, _) => format!("call `{}`", function.name),
+    };
+    lines.push((
+        place(expr.span, source),
+        expr.value_type().to_string(),
+        format!("{}{what}", "  ".repeat(depth)),
+    ));
+    let mut inner = |expr: &Expr| visit(expr, depth + 1, source, lines);
+    match &expr.kind {
+        ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Selector(_) | ExprKind::Matrix(..) => {}
+        ExprKind::Subquery(subquery) => inner(&subquery.expr),
+        ExprKind::Paren(expr) | ExprKind::Unary(_, expr) => inner(expr),
+        ExprKind::Binary(binary) => {
+            inner(&binary.left);
+            inner(&binary.right);
+        }
+        ExprKind::Aggregate(aggregate) => {
+            aggregate.parameter.iter().for_each(&mut inner);
+            inner(&aggregate.expr);
+        }
+        ExprKind::Call(_, arguments) => arguments.iter().for_each(inner),
+    }
+}
