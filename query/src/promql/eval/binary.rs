@@ -117,12 +117,12 @@ impl<'a> Evaluator<'a> {
             (ValueType::Scalar, _) => {
                 let scalar = self.scalar(&binary.left, grid)?;
                 let vector = self.vector(&binary.right, grid)?;
-                Ok(self.with_scalar(expr, binary, vector, &scalar.values, false))
+                self.with_scalar(expr, binary, vector, &scalar.values, false)
             }
             (_, ValueType::Scalar) => {
                 let vector = self.vector(&binary.left, grid)?;
                 let scalar = self.scalar(&binary.right, grid)?;
-                Ok(self.with_scalar(expr, binary, vector, &scalar.values, true))
+                self.with_scalar(expr, binary, vector, &scalar.values, true)
             }
             _ => {
                 let left = self.vector(&binary.left, grid)?;
@@ -248,7 +248,7 @@ impl<'a> Evaluator<'a> {
         mut vector: Vector<'a>,
         scalar: &[f64],
         vector_left: bool,
-    ) -> Vector<'a> {
+    ) -> Result<Vector<'a>, QueryError> {
         for column in &mut vector.columns {
             if column.histograms.is_empty() && !is_trim(binary.op) {
                 for (value, &number) in column.values.iter_mut().zip(scalar) {
@@ -263,13 +263,16 @@ impl<'a> Evaluator<'a> {
                     let number = Operand::Float(number);
                     let (a, b) = if vector_left { (&own, &number) } else { (&number, &own) };
                     let result = self.on_operands(expr, binary, a, b, &own);
+                    if let Some(Operand::Histogram(own)) = &result {
+                        vector.charge.add(histogram_bytes(own))?;
+                    }
                     store(column, step, result);
                 }
             }
             column.drop_name |= drops_name(binary);
         }
         vector.columns.retain(|column| !column.is_empty());
-        vector
+        Ok(vector)
     }
 
     /// An operator on two operands of any types; `kept` is what a comparison leaves.
@@ -325,7 +328,11 @@ impl<'a> Evaluator<'a> {
                             histogram(own)
                         }
                         Err(_) => {
-                            self.warn_mixed_schemas(expr.span, "");
+                            let symbol = op.symbol();
+                            let text = format!(
+                                "incompatible bucket layout encountered for binary operator {symbol}"
+                            );
+                            self.warn(Some(expr.span), text);
                             None
                         }
                     };

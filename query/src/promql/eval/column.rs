@@ -72,6 +72,17 @@ impl<'a> Charge<'a> {
         self.add(steps.saturating_mul(8).saturating_add(64))
     }
 
+    /// Counts histograms; steps that share one with the step before cost nothing more.
+    pub(super) fn add_histograms(&mut self, histograms: &Histograms) -> Result<(), QueryError> {
+        let (mut bytes, mut before) = (8 * histograms.len(), None);
+        for own in histograms.iter().flatten() {
+            if before.replace(own).is_none_or(|before| !Arc::ptr_eq(before, own)) {
+                bytes += histogram_bytes(own);
+            }
+        }
+        self.add(bytes)
+    }
+
     /// Takes over what another counts.
     pub(super) fn absorb(&mut self, other: Charge<'a>) {
         self.bytes += other.bytes;
@@ -171,11 +182,7 @@ impl<'a> Vector<'a> {
 
     pub(super) fn push(&mut self, column: Column) -> Result<(), QueryError> {
         self.charge.add_column(column.values.len())?;
-        // A histogram that a selector hands out is charged per step that shows it: at worst too much.
-        if !column.histograms.is_empty() {
-            let bytes = column.histograms.iter().flatten().map(|own| histogram_bytes(own)).sum::<usize>();
-            self.charge.add(bytes + 8 * column.histograms.len())?;
-        }
+        self.charge.add_histograms(&column.histograms)?;
         self.columns.push(column);
         Ok(())
     }

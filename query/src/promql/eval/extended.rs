@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use annals_model::{Histogram, HistogramSum, ResetHint, Samples, TimeRange, Timestamp};
 
-use super::column::{ABSENT, Charge, Grid, Histograms, nothing, set_histogram};
+use super::column::{ABSENT, Charge, Grid, Histograms, histogram_bytes, nothing, set_histogram};
 use super::mixed::{Either, Outcome, Place, transitions};
 use super::runs::{Frame, Run, Track};
 use super::select::spread;
@@ -143,9 +143,9 @@ impl Evaluator<'_> {
         run: &Run<'_>,
         frame: &Frame,
         place: &Place<'_>,
-        values: &mut Vec<f64>,
-        histograms: &mut Histograms,
-    ) {
+        (values, histograms): (&mut Vec<f64>, &mut Histograms),
+    ) -> Result<(), QueryError> {
+        let mut charge = Charge::none(self.budget);
         values.clear();
         for (step, &end) in frame.ends.iter().enumerate() {
             values.push(ABSENT);
@@ -153,10 +153,12 @@ impl Evaluator<'_> {
                 Outcome::Nothing => {}
                 Outcome::Float(float) => values[step] = float,
                 Outcome::Histogram(histogram) => {
+                    charge.add(histogram_bytes(&histogram))?;
                     set_histogram(histograms, frame.ends.len(), step, Some(Arc::new(histogram)));
                 }
             }
         }
+        Ok(())
     }
 
     fn extended_window(
@@ -339,6 +341,7 @@ impl Evaluator<'_> {
                     Outcome::Nothing => {}
                     Outcome::Float(float) => values[step] = float,
                     Outcome::Histogram(own) => {
+                        charge.add(histogram_bytes(&own))?;
                         set_histogram(&mut histograms, shifted.count, step, Some(Arc::new(own)));
                     }
                 }

@@ -6,7 +6,7 @@ use annals_model::LabelSet;
 use regex::{Regex, RegexBuilder};
 
 use super::calendar::date_part;
-use super::column::{ABSENT, Charge, Column, Grid, Scalar, Vector, is_absent};
+use super::column::{ABSENT, Charge, Column, Grid, Scalar, Vector, histogram_bytes, is_absent};
 use super::labels::with_label;
 use super::select::{Wanted, absent_labels};
 use super::{Evaluator, Hints, merged, native, not_evaluated, text_of};
@@ -27,14 +27,17 @@ pub(super) fn map(vector: &mut Vector<'_>, function: impl Fn(f64) -> f64) {
 }
 
 /// Turns the sign of every value.
-pub(super) fn negate(vector: &mut Vector<'_>) {
+pub(super) fn negate(vector: &mut Vector<'_>) -> Result<(), QueryError> {
     for column in &mut vector.columns {
         column.drop_name = true;
         column.values.iter_mut().filter(|value| !is_absent(**value)).for_each(|value| *value = -*value);
         for own in column.histograms.iter_mut().flatten() {
             *own = Arc::new(own.scaled(-1.0));
         }
+        // Steps that shared one have one each now.
+        vector.charge.add(column.histograms.iter().flatten().map(|own| histogram_bytes(own)).sum())?;
     }
+    Ok(())
 }
 
 /// The same with a number per step.

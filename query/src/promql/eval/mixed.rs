@@ -11,10 +11,10 @@ use std::sync::Arc;
 use annals_model::{Added, Histogram, HistogramSum, ResetHint};
 
 use super::Evaluator;
-use super::column::{ABSENT, Histograms, is_absent, set_histogram};
+use super::column::{ABSENT, Charge, Histograms, histogram_bytes, is_absent, set_histogram};
 use super::runs::{Frame, Run, Track};
 use super::window::{Begins, WindowFn, extrapolation, find_bounds};
-use crate::promql::error::Span;
+use crate::promql::error::{QueryError, Span};
 
 /// Which call it is that looks at which metric.
 pub(super) struct Place<'p> {
@@ -65,9 +65,9 @@ impl Evaluator<'_> {
         frame: &Frame,
         place: &Place<'_>,
         bounds: &[(usize, usize)],
-        values: &mut [f64],
-        histograms: &mut Histograms,
-    ) {
+        (values, histograms): (&mut [f64], &mut Histograms),
+    ) -> Result<(), QueryError> {
+        let mut charge = Charge::none(self.budget);
         let mut own_bounds = Vec::new();
         find_bounds(run.histograms.times, &frame.ends, frame.range_ms, &mut own_bounds);
         let steps = values.len();
@@ -84,10 +84,12 @@ impl Evaluator<'_> {
                 Outcome::Float(float) => *value = float,
                 Outcome::Histogram(histogram) => {
                     *value = ABSENT;
+                    charge.add(histogram_bytes(&histogram))?;
                     set_histogram(histograms, steps, step, Some(Arc::new(histogram)));
                 }
             }
         }
+        Ok(())
     }
 
     /// One window that holds at least one histogram; `of_floats` is what its floats give.

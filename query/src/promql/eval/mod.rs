@@ -32,7 +32,7 @@ use super::ast::{At, DurationExpr, Expr, ExprKind, TimeShift};
 use super::error::{Annotation, PromqlError, QueryError, Span};
 use super::signature::ValueType;
 use super::value::{Answer, Sample, Series, Value};
-use column::{Charge, Column, Grid, Histograms, Scalar, Vector, histogram_at, histogram_bytes, is_absent};
+use column::{Charge, Column, Grid, Histograms, Scalar, Vector, histogram_at, is_absent};
 
 /// How queries are evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +206,7 @@ impl<'a> Evaluator<'a> {
             }
             let count = column.values.iter().filter(|value| !is_absent(**value)).count();
             charge.add(count.saturating_mul(16))?;
-            charge.add(column.histograms.iter().flatten().map(|own| histogram_bytes(own)).sum())?;
+            charge.add_histograms(&column.histograms)?;
             let histograms = column.histograms.into_iter().enumerate();
             let histograms =
                 histograms.filter_map(|(step, own)| Some((Timestamp(grid.time(step)), own?))).collect();
@@ -248,7 +248,7 @@ impl<'a> Evaluator<'a> {
             ExprKind::Unary(negative, inner) => {
                 let mut vector = self.vector(inner, grid)?;
                 if *negative {
-                    functions::negate(&mut vector);
+                    functions::negate(&mut vector)?;
                 }
                 Ok(vector)
             }

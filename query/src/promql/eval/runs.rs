@@ -218,6 +218,8 @@ impl Evaluator<'_> {
         let hints = self.hints.replace(Hints::AsStored);
         let result = self.stream(&subquery.expr, inner, &mut |series| {
             apart.clear();
+            let mut charge = Charge::none(self.budget);
+            charge.add_histograms(series.histograms)?;
             forget_resets(series.histograms);
             for (step, &value) in series.values.iter().enumerate() {
                 let histogram = histogram_at(series.histograms, step);
@@ -240,11 +242,18 @@ impl Evaluator<'_> {
 
 /// Steps leave samples out, so what a histogram knows of the one before it says nothing of the step before.
 fn forget_resets(histograms: &mut Histograms) {
+    // Steps that show one sample go on sharing it.
+    let mut latest: Option<(Arc<Histogram>, Arc<Histogram>)> = None;
     for histogram in histograms.iter_mut().flatten() {
-        if matches!(histogram.reset_hint, ResetHint::Reset | ResetHint::NotReset) {
-            *histogram =
-                Arc::new(Histogram { reset_hint: ResetHint::Unknown, ..Histogram::clone(histogram) });
+        if !matches!(histogram.reset_hint, ResetHint::Reset | ResetHint::NotReset) {
+            continue;
         }
+        let forgotten = match &latest {
+            Some((own, forgotten)) if Arc::ptr_eq(own, histogram) => Arc::clone(forgotten),
+            _ => Arc::new(Histogram { reset_hint: ResetHint::Unknown, ..Histogram::clone(histogram) }),
+        };
+        latest = Some((Arc::clone(histogram), Arc::clone(&forgotten)));
+        *histogram = forgotten;
     }
 }
 

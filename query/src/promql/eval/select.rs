@@ -198,7 +198,7 @@ impl Evaluator<'_> {
             histograms.clear();
             if let Some(extended) = frame.extended {
                 let place = Place { function: window_fn, span: matrix.span, name: run.labels.metric_name() };
-                self.extended_windows(extended, &run, &frame, &place, &mut values, &mut histograms);
+                self.extended_windows(extended, &run, &frame, &place, (&mut values, &mut histograms))?;
             } else {
                 find_bounds(run.floats.times, &frame.ends, frame.range_ms, &mut bounds);
                 let windows = Windows {
@@ -211,7 +211,7 @@ impl Evaluator<'_> {
                 let place = Place { function: window_fn, span: matrix.span, name: run.labels.metric_name() };
                 self.warn_overlaps(&run, &frame, &place);
                 if !run.histograms.times.is_empty() {
-                    self.mixed_windows(&run, &frame, &place, &bounds, &mut values, &mut histograms);
+                    self.mixed_windows(&run, &frame, &place, &bounds, (&mut values, &mut histograms))?;
                 }
             }
             if let Some(steps) = spread_over {
