@@ -1,0 +1,249 @@
+//! Random queries over random series, against a second evaluator that is slow and obvious.
+//!
+//! The obvious one (`obvious.rs`) looks at one time only, filters all samples by their stamps, and computes what each
+//! definition says in the simplest way. It shares the parser with the real one and nothing else. What depends on
+//! the last bit of a number (comparisons, ranks) is asked only of values that are exact.
+
+mod obvious;
+
+use annals_model::{Budget, LabelSet, SeriesKind, Timestamp};
+use annals_query::promql::testing::MemorySource;
+use annals_query::promql::{QueryError, QueryOptions, Value, parse, range};
+use obvious::{Data, Obvious};
+use proptest::prelude::*;
+
+/// The series that queries name: metric, labels, kind.
+const SERIES: [(&str, &[(&str, &str)], SeriesKind); 8] = [
+    ("m", &[("a", "x"), ("b", "1")], SeriesKind::Gauge),
+    ("m", &[("a", "x"), ("b", "2")], SeriesKind::Gauge),
+    ("m", &[("a", "y"), ("b", "1")], SeriesKind::Gauge),
+    ("n", &[("a", "x")], SeriesKind::Gauge),
+    ("n", &[("a", "y")], SeriesKind::Gauge),
+    ("c_total", &[("a", "x")], SeriesKind::Counter),
+    ("c_total", &[("a", "y")], SeriesKind::Counter),
+    ("d", &[("a", "x")], SeriesKind::Delta),
+];
+
+fn samples() -> impl Strategy<Value = Vec<(i64, f64)>> {
+    // Quarters add, subtract and multiply without rounding.
+    let value = prop_oneof![
+        20 => (-40i32..40).prop_map(|quarters| f64::from(quarters) / 4.0),
+        1 => Just(f64::from_bits(annals_model::STALE_NAN_BITS)),
+        1 => Just(f64::NAN),
+    ];
+    let gap = prop_oneof![6 => Just(15_000i64), 2 => 1i64..60_000, 1 => 60_000i64..400_000];
+    prop::collection::vec((gap, value), 0..40).prop_map(|gaps| {
+        let mut time = 0;
+        let place = |(gap, value)| {
+            time += gap;
+            (time, value)
+        };
+        gaps.into_iter().map(place).collect()
+    })
+}
+
+fn counts() -> impl Strategy<Value = Vec<(i64, f64)>> {
+    let value = (0u32..30).prop_map(f64::from);
+    prop::collection::vec((prop_oneof![4 => Just(15_000i64), 1 => 1i64..90_000], value), 0..40).prop_map(
+        |gaps| {
+            let mut time = 0;
+            let place = |(gap, value)| {
+                time += gap;
+                (time, value)
+            };
+            gaps.into_iter().map(place).collect()
+        },
+    )
+}
+
+fn data() -> impl Strategy<Value = Vec<Vec<(i64, f64)>>> {
+    let of = |(_, _, kind): &(&str, &[(&str, &str)], SeriesKind)| match kind {
+        SeriesKind::Gauge => samples().boxed(),
+        SeriesKind::Counter | SeriesKind::Delta => counts().boxed(),
+    };
+    SERIES.iter().map(of).collect::<Vec<_>>()
+}
+
+fn selector() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "m",
+        "n",
+        "c_total",
+        "d",
+        "m{b=\"1\"}",
+        "m{a=~\"x|z\"}",
+        "{a=\"x\"}",
+        "n{a!=\"x\"}",
+        "absent_metric",
+    ]);
+    let shift = prop_oneof![
+        6 => Just(String::new()),
+        1 => (-90i64..200).prop_map(|s| format!(" offset {}{}s", if s < 0 { "-" } else { "" }, s.abs())),
+        1 => (0i64..600).prop_map(|s| format!(" @ {s}")),
+        1 => Just(" @ end() offset 20s".to_owned()),
+        1 => Just(" @ start()".to_owned()),
+    ];
+    (name, shift).prop_map(|(name, shift)| format!("{name}{shift}"))
+}
+
+/// A range vector with its shift behind the brackets.
+fn window(inner: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let range = prop::sample::select(vec!["15s", "40s", "1m", "2m30s", "5m"]);
+    let plain = (selector(), range.clone()).prop_map(|(selector, range)| match selector.find(" ") {
+        Some(at) if !selector.starts_with('{') => format!("{}[{range}]{}", &selector[..at], &selector[at..]),
+        _ => format!("{}[{range}]", selector.split(" ").next().unwrap_or_default()),
+    });
+    let step = prop::sample::select(vec!["", "10s", "15s", "1m"]);
+    let sub = (inner, range, step).prop_map(|(inner, range, step)| format!("({inner})[{range}:{step}]"));
+    prop_oneof![3 => plain, 1 => sub]
+}
+
+/// Queries whose values are exact.
+fn exact() -> impl Strategy<Value = String> {
+    let number = (-20i32..20).prop_map(|quarters| format!("{}", f64::from(quarters) / 4.0));
+    let leaf = prop_oneof![6 => selector(), 1 => number.clone().prop_map(|n| format!("vector({n})"))];
+    leaf.prop_recursive(3, 12, 2, move |inner| {
+        let by =
+            prop::sample::select(vec!["", " by (a)", " by (b)", " without (a)", " by (a, b)", " without ()"]);
+        let op = prop::sample::select(vec!["sum", "count", "min", "max", "group"]);
+        let arithmetic = prop::sample::select(vec!["+", "-", "*"]);
+        let comparison = prop::sample::select(vec!["==", "!=", "<", ">=", "> bool", "<= bool"]);
+        let set = prop::sample::select(vec!["and", "or", "unless"]);
+        let matching = prop::sample::select(vec![
+            "",
+            " on (a)",
+            " ignoring (b)",
+            " on (a) group_left ()",
+            " ignoring (b) group_right ()",
+            " on ()",
+        ]);
+        let one_to_one = prop::sample::select(vec!["", " on (a)", " ignoring (b)", " on ()"]);
+        let over = prop::sample::select(vec![
+            "sum_over_time",
+            "count_over_time",
+            "min_over_time",
+            "max_over_time",
+            "last_over_time",
+            "first_over_time",
+            "present_over_time",
+            "changes",
+            "resets",
+            "ts_of_last_over_time",
+            "idelta",
+            "ts_of_min_over_time",
+            "ts_of_max_over_time",
+            "ts_of_first_over_time",
+        ]);
+        let of_one =
+            prop::sample::select(vec!["abs", "ceil", "floor", "sgn", "-", "timestamp", "round", "absent"]);
+        prop_oneof![
+            (op, by.clone(), inner.clone()).prop_map(|(op, by, inner)| format!("{op}{by} ({inner})")),
+            (inner.clone(), arithmetic.clone(), number.clone())
+                .prop_map(|(a, op, b)| format!("({a}) {op} {b}")),
+            (inner.clone(), comparison.clone(), number.clone())
+                .prop_map(|(a, op, b)| format!("({a}) {op} {b}")),
+            (inner.clone(), arithmetic, matching.clone(), inner.clone())
+                .prop_map(|(a, op, m, b)| format!("({a}) {op}{m} ({b})")),
+            (inner.clone(), comparison, matching, inner.clone())
+                .prop_map(|(a, op, m, b)| format!("({a}) {op}{m} ({b})")),
+            (inner.clone(), set, one_to_one, inner.clone())
+                .prop_map(|(a, op, m, b)| format!("({a}) {op}{m} ({b})")),
+            (over, window(inner.clone())).prop_map(|(over, window)| format!("{over}({window})")),
+            (of_one, inner.clone()).prop_map(|(f, inner)| format!("{f}({inner})")),
+            (inner.clone(), number.clone()).prop_map(|(a, n)| format!("clamp({a}, -2, {n})")),
+            (inner.clone(), by.clone()).prop_map(|(a, by)| format!("count_values{by} (\"v\", {a})")),
+            (inner.clone(), by, 0u32..3).prop_map(|(a, by, k)| format!("count(topk{by} ({k}, {a}))")),
+            inner.clone().prop_map(|a| format!("scalar({a}) + ({a})")),
+            inner.prop_map(|a| format!("label_replace({a}, \"c\", \"$1-\", \"a\", \"(.*)\")")),
+        ]
+    })
+}
+
+/// Queries whose values are rounded.
+fn rounded() -> impl Strategy<Value = String> {
+    let by = prop::sample::select(vec!["", " by (a)", " without (b)"]);
+    let op = prop::sample::select(vec!["avg", "stddev", "stdvar"]);
+    let over = prop::sample::select(vec![
+        "avg_over_time",
+        "stddev_over_time",
+        "stdvar_over_time",
+        "rate",
+        "increase",
+        "delta",
+        "irate",
+        "deriv",
+        "mad_over_time",
+    ]);
+    prop_oneof![
+        (op, by.clone(), exact()).prop_map(|(op, by, inner)| format!("{op}{by} ({inner})")),
+        (over.clone(), window(exact())).prop_map(|(over, window)| format!("{over}({window})")),
+        (by.clone(), over, window(exact()))
+            .prop_map(|(by, over, window)| format!("sum{by} ({over}({window}))")),
+        (by, exact()).prop_map(|(by, inner)| format!("quantile{by} (0.3, {inner})")),
+        window(exact()).prop_map(|window| format!("quantile_over_time(0.7, {window})")),
+        window(exact()).prop_map(|window| format!("predict_linear({window}, 30)")),
+        (exact(), exact()).prop_map(|(a, b)| format!("({a}) / on (a) ({b})")),
+        exact().prop_map(|a| format!("({a}) % 3 ^ 2")),
+        exact(),
+    ]
+}
+
+/// Near for numbers that were rounded in different orders; `size` is what they were made of.
+fn near(a: f64, b: f64) -> bool {
+    (a.is_nan() && b.is_nan()) || a == b || (a - b).abs() <= 1e-9 * (1.0 + a.abs().max(b.abs()))
+}
+
+proptest! {
+    // PROPTEST_CASES asks for more.
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases.max(3000),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn random_queries_agree_with_the_obvious_evaluator(
+        data in data(),
+        query in rounded(),
+        start_s in -60i64..500,
+        step_ms in prop_oneof![Just(15_000i64), Just(60_000), 1i64..90_000],
+        steps in 1i64..8,
+    ) {
+        let mut source = MemorySource::default();
+        let mut own = Data::new();
+        for ((name, labels, kind), samples) in SERIES.iter().zip(&data) {
+            let pairs = labels.iter().copied().chain([("__name__", *name)]);
+            source.add_set(LabelSet::from_pairs(pairs.clone()).expect("labels"), *kind, samples);
+            let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            own.push((pairs.collect(), *kind, samples.clone()));
+        }
+        let expr = parse(&query).unwrap_or_else(|error| panic!("{}", error.render(&query)));
+        let (start, end) = (start_s * 1000, start_s * 1000 + step_ms * (steps - 1));
+        let (options, budget) = (QueryOptions::default(), Budget::default());
+        let found = range(&source, &expr, Timestamp(start), Timestamp(end), step_ms, &options, &budget);
+        let obvious = Obvious { data: &own, start, end };
+        let wanted: Result<Vec<_>, String> =
+            (0..steps).map(|step| obvious.answer(&expr, start + step * step_ms)).collect();
+        match (found, wanted) {
+            (Err(_), Err(_)) => {}
+            // A subquery is evaluated between the windows too, where the obvious evaluator never looks.
+            (Err(QueryError::Promql(_)), Ok(_)) if query.contains(":]") || query.contains("s:") || query.contains("m:") => {}
+            (Ok(answer), Ok(wanted)) => {
+                let Value::Matrix(series) = answer.value else { panic!("a range query gives a matrix") };
+                for (step, wanted) in (0..).zip(wanted) {
+                    let at = start + step * step_ms;
+                    let value = |s: &annals_query::promql::Series| s.points.iter().find(|p| p.0.0 == at).map(|p| p.1);
+                    let here: Vec<_> = series.iter().filter_map(|s| Some((&s.labels, value(s)?))).collect();
+                    let same = here.len() == wanted.len()
+                        && here.iter().all(|(labels, value)| {
+                            let labels: obvious::Labels =
+                                labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+                            wanted.get(&labels).is_some_and(|wanted| near(*value, *wanted))
+                        });
+                    prop_assert!(same, "{query} at {at}:\n found {here:?}\nwanted {wanted:?}");
+                }
+            }
+            (found, wanted) => prop_assert!(false, "{query}:\n found {:?}\nwanted {wanted:?}", found.map(|answer| answer.value)),
+        }
+    }
+}
