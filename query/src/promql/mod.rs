@@ -29,6 +29,7 @@
 
 mod ast;
 mod check;
+mod complete;
 mod error;
 mod eval;
 mod lexer;
@@ -45,6 +46,7 @@ pub use ast::{
     Aggregate, At, Binary, BinaryOp, DEPTH_MAX, DurationExpr, DurationKind, Expr, ExprKind, Extended, Group,
     Matching, Number, Selector, Subquery, TimeShift,
 };
+pub use complete::{Completion, Wanted, complete};
 pub use error::{Annotation, PromqlError, QueryError, Span, Spanned};
 pub use eval::{QueryOptions, instant, range};
 pub use lexer::QUERY_BYTES_MAX;

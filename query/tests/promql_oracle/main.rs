@@ -12,8 +12,11 @@ use annals_query::promql::{QueryError, QueryOptions, Value, parse, range};
 use obvious::{Data, Obvious};
 use proptest::prelude::*;
 
-/// The series that queries name: metric, labels, kind.
-const SERIES: [(&str, &[(&str, &str)], SeriesKind); 8] = [
+/// Metric, labels, kind.
+type Declared = (&'static str, &'static [(&'static str, &'static str)], SeriesKind);
+
+/// The series that queries name.
+const SERIES: [Declared; 8] = [
     ("m", &[("a", "x"), ("b", "1")], SeriesKind::Gauge),
     ("m", &[("a", "x"), ("b", "2")], SeriesKind::Gauge),
     ("m", &[("a", "y"), ("b", "1")], SeriesKind::Gauge),
@@ -57,7 +60,7 @@ fn counts() -> impl Strategy<Value = Vec<(i64, f64)>> {
 }
 
 fn data() -> impl Strategy<Value = Vec<Vec<(i64, f64)>>> {
-    let of = |(_, _, kind): &(&str, &[(&str, &str)], SeriesKind)| match kind {
+    let of = |(_, _, kind): &Declared| match kind {
         SeriesKind::Gauge => samples().boxed(),
         SeriesKind::Counter | SeriesKind::Delta => counts().boxed(),
     };

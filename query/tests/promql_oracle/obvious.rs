@@ -224,6 +224,19 @@ impl Obvious<'_> {
                 Ok(self.vector(inner, at)?.into_iter().map(turned).collect())
             }
             ExprKind::Binary(binary) => self.binary(binary, at),
+            ExprKind::Aggregate(aggregate) if aggregate.op == Aggregator::CountValues => {
+                // The label is there before groups are made, in place of one that has its name.
+                let mut listed = aggregate.grouping.clone();
+                if !aggregate.without {
+                    listed.push("v".to_owned());
+                }
+                let mut counts: BTreeMap<Labels, f64> = BTreeMap::new();
+                for mut one in self.vector(&aggregate.expr, at)? {
+                    one.labels.insert("v".to_owned(), format!("{}", one.value));
+                    *counts.entry(key(&one.labels, !aggregate.without, &listed)).or_default() += 1.0;
+                }
+                Ok(counts.into_iter().map(|(labels, value)| One { labels, value, drop: false }).collect())
+            }
             ExprKind::Aggregate(aggregate) => {
                 let mut groups: BTreeMap<Labels, Vec<One>> = BTreeMap::new();
                 for one in self.vector(&aggregate.expr, at)? {
@@ -252,23 +265,6 @@ impl Obvious<'_> {
                             let limit = self.scalar(aggregate.parameter.as_ref().expect("k"), at)? as usize;
                             // Which of equal ones does not matter: they are only counted.
                             out.extend(members.into_iter().take(limit));
-                        }
-                        Aggregator::CountValues => {
-                            let mut counts: BTreeMap<String, f64> = BTreeMap::new();
-                            for value in values {
-                                *counts
-                                    .entry(if value == 0.0 && value.is_sign_negative() {
-                                        "-0".to_owned()
-                                    } else {
-                                        format!("{value}")
-                                    })
-                                    .or_default() += 1.0;
-                            }
-                            for (text, value) in counts {
-                                let mut labels = labels.clone();
-                                labels.insert("v".to_owned(), text);
-                                out.push(One { labels, value, drop: false });
-                            }
                         }
                         other => panic!("{other:?}"),
                     }
