@@ -373,14 +373,14 @@ pub(crate) enum PromqlVerb {
     #[command(after_help = "Example:\n  annals promql parse 'sum by (status) (rate(hits[5m])) > 2'")]
     Parse {
         /// The query
-        #[arg(value_name = "EXPR")]
+        #[arg(value_name = "EXPR", allow_hyphen_values = true)]
         expression: String,
     },
     /// Write a query as one writes it, over several lines where it is long
     #[command(after_help = "Example:\n  annals promql format 'sum  by(status)(rate( hits[300s] ))'")]
     Format {
         /// The query
-        #[arg(value_name = "EXPR")]
+        #[arg(value_name = "EXPR", allow_hyphen_values = true)]
         expression: String,
     },
 }

@@ -66,7 +66,7 @@ fn bracketed(kind: &ExprKind) -> String {
             format!("({}{})", if *negative { '-' } else { '+' }, bracketed(&inner.kind))
         }
         ExprKind::Selector(selector) => selector.name.clone().expect("a name"),
-        ExprKind::Number(number) => number.0.to_string(),
+        ExprKind::Number(number) => number.value.to_string(),
         other => panic!("{other:?}"),
     }
 }

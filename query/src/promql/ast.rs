@@ -28,13 +28,18 @@ impl PartialEq for Expr {
     }
 }
 
-/// A number that compares by its bits.
+/// A number that compares by its bits, however it was written.
 #[derive(Debug, Clone, Copy)]
-pub struct Number(pub f64);
+pub struct Number {
+    /// What it counts; of a duration, its seconds.
+    pub value: f64,
+    /// Whether it was written as a duration.
+    pub duration: bool,
+}
 
 impl PartialEq for Number {
     fn eq(&self, other: &Number) -> bool {
-        self.0.to_bits() == other.0.to_bits()
+        self.value.to_bits() == other.value.to_bits()
     }
 }
 
@@ -367,7 +372,7 @@ impl DurationExpr {
     #[must_use]
     pub fn seconds(&self, step: f64, range: f64) -> f64 {
         match &self.kind {
-            DurationKind::Literal(seconds) => seconds.0,
+            DurationKind::Literal(seconds) => seconds.value,
             DurationKind::Step => step,
             DurationKind::Range => range,
             DurationKind::Extreme(least, both) => {

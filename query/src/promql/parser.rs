@@ -178,7 +178,7 @@ impl Parser {
         }
         self.advance();
         let mut operand = self.expression(BinaryOp::Pow.precedence())?;
-        if let ExprKind::Number(Number(value)) = &mut operand.kind {
+        if let ExprKind::Number(Number { value, .. }) = &mut operand.kind {
             if negative && !value.is_nan() {
                 *value = -*value;
             }
@@ -235,20 +235,23 @@ impl Parser {
         if negative || self.is_symbol("+") {
             self.advance();
         }
-        let Some(value) = self.number() else { return Err(self.unexpected("a number")) };
+        let Some(mut number) = self.number() else { return Err(self.unexpected("a number")) };
         self.expect_symbol(")")?;
-        Ok(Number(if negative && !value.is_nan() { -value } else { value }))
+        if negative && !number.value.is_nan() {
+            number.value = -number.value;
+        }
+        Ok(number)
     }
 
     /// A number or a duration in seconds, where one stands.
-    fn number(&mut self) -> Option<f64> {
-        let value = match self.kind() {
-            TokenKind::Number(value) => *value,
-            TokenKind::Duration(ms) => *ms as f64 / 1000.0,
+    fn number(&mut self) -> Option<Number> {
+        let number = match self.kind() {
+            TokenKind::Number(value) => Number { value: *value, duration: false },
+            TokenKind::Duration(ms) => Number { value: *ms as f64 / 1000.0, duration: true },
             _ => return None,
         };
         self.advance();
-        Some(value)
+        Some(number)
     }
 
     /// `(label, "quoted label", ...)`
@@ -293,8 +296,8 @@ impl Parser {
 
     fn primary(&mut self) -> Result<Expr, PromqlError> {
         let start = self.span();
-        if let Some(value) = self.number() {
-            return self.node(ExprKind::Number(Number(value)), start);
+        if let Some(number) = self.number() {
+            return self.node(ExprKind::Number(number), start);
         }
         if let TokenKind::Text(text) = self.kind() {
             let text = text.clone();

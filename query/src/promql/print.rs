@@ -49,9 +49,16 @@ impl Display for Expr {
 
 impl Display for Number {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        // A sign before `Inf` would be an operator of its own.
-        f.write_str(format_value(self.0).trim_start_matches('+'))
+        if self.duration {
+            return write_duration(f, self.value);
+        }
+        write_number(f, self.value)
     }
+}
+
+fn write_number(f: &mut Formatter<'_>, value: f64) -> Result {
+    // A sign before `Inf` would be an operator of its own.
+    f.write_str(format_value(value).trim_start_matches('+'))
 }
 
 impl Display for Binary {
@@ -134,7 +141,7 @@ impl Display for TimeShift {
 impl Display for DurationExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match &self.kind {
-            DurationKind::Literal(seconds) => write_duration(f, seconds.0),
+            DurationKind::Literal(seconds) => seconds.fmt(f),
             DurationKind::Step => f.write_str("step()"),
             DurationKind::Range => f.write_str("range()"),
             DurationKind::Extreme(least, both) => {
@@ -151,7 +158,7 @@ impl Display for DurationExpr {
 fn write_duration(f: &mut Formatter<'_>, seconds: f64) -> Result {
     let ms = (seconds.abs() * 1000.0).round();
     if ms / 1000.0 != seconds.abs() || ms >= 9e15 || seconds == 0.0 {
-        return Number(seconds).fmt(f);
+        return write_number(f, seconds);
     }
     if seconds < 0.0 {
         f.write_char('-')?;

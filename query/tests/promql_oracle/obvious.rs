@@ -144,7 +144,7 @@ impl Obvious<'_> {
 
     fn scalar(&self, expr: &Expr, at: i64) -> Answer<f64> {
         Ok(match &expr.unparen().kind {
-            ExprKind::Number(number) => number.0,
+            ExprKind::Number(number) => number.value,
             ExprKind::Unary(negative, inner) => {
                 let value = self.scalar(inner, at)?;
                 if *negative { -value } else { value }

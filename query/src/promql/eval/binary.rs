@@ -491,7 +491,7 @@ impl Join<'_, '_> {
         let value = |columns: &[Column], at: Option<usize>, fill: Option<crate::promql::ast::Number>| match at
         {
             Some(at) => columns.get(at).and_then(|column| operand(column, step)),
-            None => fill.map(|number| Operand::Float(number.0)),
+            None => fill.map(|number| Operand::Float(number.value)),
         };
         let (Some(a), Some(b)) =
             (value(self.left, pair.0, matching.fill_left), value(self.right, pair.1, matching.fill_right))

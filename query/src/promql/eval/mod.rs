@@ -225,7 +225,7 @@ impl<'a> Evaluator<'a> {
             ExprKind::Paren(inner) => return self.scalar(inner, grid),
             ExprKind::Number(number) => {
                 charge.add_column(grid.count)?;
-                vec![number.0; grid.count]
+                vec![number.value; grid.count]
             }
             ExprKind::Unary(negative, inner) => {
                 let mut scalar = self.scalar(inner, grid)?;

@@ -27,7 +27,7 @@ impl Parser {
     pub(super) fn positive_duration(&mut self) -> Result<DurationExpr, PromqlError> {
         let duration = self.duration(0)?;
         match duration.kind {
-            DurationKind::Literal(Number(seconds)) if seconds.is_nan() || seconds <= 0.0 => {
+            DurationKind::Literal(Number { value, .. }) if value.is_nan() || value <= 0.0 => {
                 Err(PromqlError::new(duration.span, "duration must be greater than 0"))
             }
             _ => Ok(duration),
@@ -46,9 +46,9 @@ impl Parser {
         start: Span,
     ) -> Result<DurationExpr, PromqlError> {
         match &mut inner.kind {
-            DurationKind::Literal(Number(seconds)) => {
+            DurationKind::Literal(number) => {
                 if negative {
-                    *seconds = -*seconds;
+                    number.value = -number.value;
                 }
                 inner.span = start.to(inner.span);
                 Ok(inner)
@@ -72,7 +72,7 @@ impl Parser {
             self.advance();
             let next = if op == BinaryOp::Pow { op.precedence() } else { op.precedence() + 1 };
             let right = self.nested(|parser| parser.duration(next))?;
-            if let DurationKind::Literal(Number(0.0)) = right.kind {
+            if let DurationKind::Literal(Number { value: 0.0, .. }) = right.kind {
                 match op {
                     BinaryOp::Div => return Err(PromqlError::new(right.span, "division by zero")),
                     BinaryOp::Mod => return Err(PromqlError::new(right.span, "modulo by zero")),
@@ -94,11 +94,11 @@ impl Parser {
 
     fn duration_primary(&mut self) -> Result<DurationExpr, PromqlError> {
         let start = self.span();
-        if let Some(seconds) = self.number() {
-            if seconds.is_nan() || seconds.abs() > SECONDS_MAX {
+        if let Some(number) = self.number() {
+            if number.value.is_nan() || number.value.abs() > SECONDS_MAX {
                 return Err(PromqlError::new(start, "duration out of range"));
             }
-            return self.duration_node(DurationKind::Literal(Number(seconds)), start);
+            return self.duration_node(DurationKind::Literal(number), start);
         }
         if self.eat_symbol("(") {
             let inner = self.nested(|parser| parser.duration(0))?;

@@ -3,7 +3,7 @@
 use annals_model::{METRIC_NAME, MatchOp, Matcher};
 
 use super::Parser;
-use crate::promql::ast::{At, Expr, ExprKind, Extended, Selector, Subquery, TimeShift};
+use crate::promql::ast::{At, Expr, ExprKind, Extended, Number, Selector, Subquery, TimeShift};
 use crate::promql::error::{PromqlError, Span, Spanned};
 use crate::promql::lexer::TokenKind;
 
@@ -148,7 +148,7 @@ impl Parser {
                 self.advance();
             }
             let span = self.span();
-            let Some(seconds) = self.number() else {
+            let Some(Number { value: seconds, .. }) = self.number() else {
                 return Err(self.unexpected("a timestamp in seconds, start() or end()"));
             };
             let ms = (seconds * if negative { -1000.0 } else { 1000.0 }).round();
