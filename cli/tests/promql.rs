@@ -7,7 +7,8 @@ use common::Bench;
 #[test]
 fn a_script_says_per_file_what_passed_and_shows_the_first_difference() {
     let bench = Bench::new();
-    let good = bench.file("good.test", "load 1m\n  m{a=\"x\"} 0+1x5\n\neval instant at 5m m\n  m{a=\"x\"} 5\n");
+    let good =
+        bench.file("good.test", "load 1m\n  m{a=\"x\"} 0+1x5\n\neval instant at 5m m\n  m{a=\"x\"} 5\n");
     let bad = bench.file(
         "bad.test",
         "load 1m\n  h {{schema:0 sum:1 count:1 buckets:[1]}}\n\neval instant at 1m h * 2\n  {} {{count:3 sum:2 buckets:[2]}}\n",
@@ -18,7 +19,11 @@ fn a_script_says_per_file_what_passed_and_shows_the_first_difference() {
     assert_eq!(ran.code, 3);
     let lines: Vec<&str> = ran.out.lines().collect();
     assert_eq!(lines[1], "bad.test: 0 passed, 1 failed");
-    assert!(lines[2].starts_with("  line 4: h * 2: found [{} [0] {count:2, sum:2, (0.5,1]:2}"), "{}", ran.out);
+    assert!(
+        lines[2].starts_with("  line 4: h * 2: found [{} [0] {count:2, sum:2, (0.5,1]:2}"),
+        "{}",
+        ran.out
+    );
     assert_eq!(lines.last(), Some(&"1 passed, 1 failed"));
 }
 

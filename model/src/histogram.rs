@@ -160,7 +160,7 @@ fn widened<T: Term>(
             }
         }
         // A threshold that the negative side moved may hold more of the positive one.
-        if threshold == before {
+        if threshold.to_bits() == before.to_bits() {
             return (count, threshold);
         }
     }

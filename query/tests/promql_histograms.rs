@@ -338,3 +338,16 @@ fn plain_floats_pay_nothing_for_histograms() {
     assert_eq!(vector[0].2, Sample::Float(1.0));
     assert_eq!(annals_model::Samples::default().histograms.capacity(), 0);
 }
+
+#[test]
+fn histograms_of_events_add_up_without_extrapolation() {
+    let mut source = MemorySource::default();
+    let samples =
+        [(60_000, 2.0), (120_000, 1.0), (180_000, 4.0)].map(|(time, count)| sample(time, counter(count)));
+    source.add_samples(labels("h", "a"), SeriesKind::Delta, samples.to_vec());
+    assert_eq!(number(&source, "histogram_count(increase(h[2m]))", 180_000), Some(5.0));
+    assert_eq!(number(&source, "histogram_count(increase(h[5m]))", 180_000), Some(7.0));
+    assert_eq!(number(&source, "histogram_count(rate(h[100s]))", 180_000), Some(0.05));
+    assert_eq!(number(&source, "histogram_count(increase(h[2m] anchored))", 180_000), Some(5.0));
+    assert_eq!(number(&source, "histogram_count(irate(h[2m]))", 180_000), Some(4.0 / 60.0));
+}

@@ -1,14 +1,15 @@
 //! Texts: queries, schemas, and every format that is imported.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use annals::query::promql::{self, testing::MemorySource};
+use annals::query::promql;
+use annals::query::promql::testing::{MemorySample, MemorySource};
 use annals::signals::read::{
     AccessLog, CsvMetrics, Dialect, InfluxLines, MetricReader, MetricsText, Precision, SignalReader, SshdLog,
     Tally, kind_by_suffix, read_samples, read_signals,
 };
 use annals::signals::{builtin, register};
-use annals::{Budget, LabelSet, QueryLimits, SeriesKind, Timestamp};
+use annals::{Budget, CUSTOM_BUCKETS_SCHEMA, Histogram, LabelSet, QueryLimits, SeriesKind, Timestamp};
 use jiff::tz::TimeZone;
 
 use crate::seeds;
@@ -28,15 +29,43 @@ static SOURCE: LazyLock<MemorySource> = LazyLock::new(|| {
             source.add(&[("__name__", name), ("job", job), ("le", "+Inf")], kind, &samples);
         }
     }
+    let native = |i: i64| Histogram {
+        schema: 0,
+        count: 3.0 * i as f64,
+        sum: i as f64,
+        positive: vec![(0, i as f64), (3, 2.0 * i as f64)],
+        ..Histogram::default()
+    };
+    let custom = |i: i64| Histogram {
+        schema: CUSTOM_BUCKETS_SCHEMA,
+        count: i as f64,
+        positive: vec![(1, i as f64)],
+        custom_bounds: vec![1.0, 5.0].into(),
+        ..Histogram::default()
+    };
+    for (job, odd) in [("x", false), ("y", true)] {
+        let labels = LabelSet::from_pairs([("__name__", "h"), ("job", job)]).expect("labels");
+        let sample = |i: i64| MemorySample {
+            histogram: (!odd || i % 3 > 0)
+                .then(|| Arc::new(if odd && i % 3 == 1 { custom(i) } else { native(i) })),
+            start: seeds::NOW - (30 - i / 7) * 20_000,
+            ..MemorySample::float(seeds::NOW - (30 - i) * 20_000, i as f64)
+        };
+        source.add_samples(labels, SeriesKind::Counter, (1..30).map(sample).collect());
+    }
     source
 });
 
 pub(super) fn promql_text(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for at in [text.len() / 2, text.len()] {
+        let _ = promql::complete(text, at);
+    }
     match promql::parse(text) {
         Err(error) => assert!(!error.render(text).is_empty()),
         Ok(expr) => {
-            let printed = expr.to_string();
+            let printed = promql::format(&expr);
+            assert!(!promql::tree(&expr, text).is_empty());
             let again = promql::parse(&printed).unwrap_or_else(|error| panic!("{printed}: {error}"));
             assert_eq!(expr, again, "{printed}");
             let limits = QueryLimits { steps_max: 100, memory_bytes_max: 1 << 20, ..QueryLimits::default() };
@@ -54,6 +83,8 @@ pub(super) fn promql_seeds() -> Vec<Vec<u8>> {
         "sum by (a, b) (rate(http_requests_total{code=~\"5..\", job!=\"x\"}[5m] offset 1h)) / on(a) group_left(c) x",
         "topk(3, -m @ start() ^ 2) or vector(1e3) unless quantile(0.9, m[1h:5m]) >= bool 0x1f",
         "histogram_quantile(0.99, sum without (pod) (increase({\"utf.8\", le!=\"\"}[1d])))",
+        "histogram_quantiles(sum by (job) (rate(h[5m] smoothed)) </ 3, \"q\", 0.5) or info(h) + fill(1) h",
+        "avg_over_time(h[5m:30s]) - h / 2 or limit_ratio(-0.5, increase(h[9m] anchored)) == bool h >/ start_timestamp(h)",
         "label_replace(up, \"a\", \"$1\", `b`, \"(.*)\") and count_values(\"v\", abs(m))",
     ])
 }

@@ -331,7 +331,8 @@ impl Evaluator<'_> {
         for index in 0..selected.len() {
             self.read(&*selected, index, expr.span, &mut samples)?;
             let labels = selected.labels(index);
-            let place = Place { function: WindowFn::Last, span: expr.span, name: labels.metric_name() };
+            let place =
+                Place { function: WindowFn::Last, delta: false, span: expr.span, name: labels.metric_name() };
             super::runs::drop_stale(&mut samples);
             values.clear();
             histograms.clear();

@@ -19,6 +19,8 @@ use crate::promql::error::{QueryError, Span};
 /// Which call it is that looks at which metric.
 pub(super) struct Place<'p> {
     pub(super) function: WindowFn,
+    /// The series counts events, one cell per sample.
+    pub(super) delta: bool,
     pub(super) span: Span,
     pub(super) name: &'p str,
 }
@@ -132,6 +134,11 @@ impl Evaluator<'_> {
                 }
                 match place.function {
                     WindowFn::Sum | WindowFn::Avg => self.sum_of_histograms(histograms.values, place),
+                    WindowFn::Increase if place.delta => self.sum_of_histograms(histograms.values, place),
+                    WindowFn::Rate if place.delta => match self.sum_of_histograms(histograms.values, place) {
+                        Outcome::Histogram(sum) => Outcome::Histogram(sum.divided(window.1 as f64 / 1000.0)),
+                        other => other,
+                    },
                     _ => self.rate_of_histograms(histograms, window, place),
                 }
             }
@@ -275,7 +282,7 @@ impl Evaluator<'_> {
         let seconds = now_ms.saturating_sub(before_ms) as f64 / 1000.0;
         match (before, now) {
             (Either::Float(before), Either::Float(now)) => {
-                let anew = now < before || floats.starts_anew(floats.times.len() - 1);
+                let anew = place.delta || now < before || floats.starts_anew(floats.times.len() - 1);
                 let difference = if rate && anew { now } else { now - before };
                 Outcome::Float(if rate { difference / seconds } else { difference })
             }
@@ -289,7 +296,9 @@ impl Evaluator<'_> {
                     let text = format!("this native histogram metric is not a gauge: {:?}", place.name);
                     self.warn(Some(place.span), text);
                 }
-                let anew = now.is_reset_after(before) || histograms.starts_anew(histograms.times.len() - 1);
+                let anew = place.delta
+                    || now.is_reset_after(before)
+                    || histograms.starts_anew(histograms.times.len() - 1);
                 let mut result = Histogram::clone(now);
                 if !(rate && anew) {
                     let Ok((difference, added)) = now.minus(before) else {

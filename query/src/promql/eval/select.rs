@@ -196,8 +196,16 @@ impl Evaluator<'_> {
         self.stream_runs(matrix, grid, &mut |run| {
             self.remark_kinds(window_fn, function, &run, matrix, &mut kinds);
             histograms.clear();
-            if let Some(extended) = frame.extended {
-                let place = Place { function: window_fn, span: matrix.span, name: run.labels.metric_name() };
+            // The sum of events within a window has no ends to look for.
+            let events = run.kind == Some(SeriesKind::Delta)
+                && matches!(window_fn, WindowFn::Rate | WindowFn::Increase);
+            if let Some(extended) = frame.extended.filter(|_| !events) {
+                let place = Place {
+                    function: window_fn,
+                    delta: run.kind == Some(SeriesKind::Delta),
+                    span: matrix.span,
+                    name: run.labels.metric_name(),
+                };
                 self.extended_windows(extended, &run, &frame, &place, (&mut values, &mut histograms))?;
             } else {
                 find_bounds(run.floats.times, &frame.ends, frame.range_ms, &mut bounds);
@@ -208,7 +216,12 @@ impl Evaluator<'_> {
                     range_ms: frame.range_ms,
                 };
                 evaluate(window_fn, run.kind, &windows, &parameters, &mut values);
-                let place = Place { function: window_fn, span: matrix.span, name: run.labels.metric_name() };
+                let place = Place {
+                    function: window_fn,
+                    delta: run.kind == Some(SeriesKind::Delta),
+                    span: matrix.span,
+                    name: run.labels.metric_name(),
+                };
                 self.warn_overlaps(&run, &frame, &place);
                 if !run.histograms.times.is_empty() {
                     self.mixed_windows(&run, &frame, &place, &bounds, (&mut values, &mut histograms))?;
@@ -239,8 +252,12 @@ impl Evaluator<'_> {
         self.stream_runs(matrix, grid, &mut |run| {
             let (floats, histograms) = match frame.extended {
                 Some(extended) => {
-                    let place =
-                        Place { function: WindowFn::Last, span: matrix.span, name: run.labels.metric_name() };
+                    let place = Place {
+                        function: WindowFn::Last,
+                        delta: run.kind == Some(SeriesKind::Delta),
+                        span: matrix.span,
+                        name: run.labels.metric_name(),
+                    };
                     self.extended_samples(extended, &run, (end.saturating_sub(frame.range_ms), end), &place)
                 }
                 None => {
@@ -325,7 +342,11 @@ impl Evaluator<'_> {
         let Some(kind) = run.kind else { return };
         let name = run.labels.metric_name();
         if window_fn.wants_counter() {
-            if kind == SeriesKind::Gauge && !COUNTER_ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+            let asked = window_fn != WindowFn::Irate && !run.floats.times.is_empty();
+            if asked
+                && kind == SeriesKind::Gauge
+                && !COUNTER_ENDINGS.iter().any(|ending| name.ends_with(ending))
+            {
                 self.inform(
                     matrix.span,
                     format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}"),

@@ -8,6 +8,9 @@ use crate::promql::parse;
 /// The most values that one `x` may repeat.
 const REPEAT_MAX: usize = 1_000_000;
 
+/// The most values of a series, but for those of its last `x`.
+const CELLS_MAX: usize = 1_000_000;
+
 /// A value of a series.
 #[derive(Debug, Clone)]
 pub(super) enum Cell {
@@ -81,6 +84,9 @@ pub(super) fn cells(text: &str) -> Result<Vec<Cell>, String> {
     let mut out = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
+        if out.len() > CELLS_MAX {
+            return Err(format!("a series has over {CELLS_MAX} values"));
+        }
         if let Some(body) = rest.strip_prefix("{{") {
             rest = histograms(body, &mut out)?;
             continue;

@@ -69,14 +69,16 @@ pub(super) fn holds(
                 let floats = own.points.into_iter().map(|(time, value)| (time, Sample::Float(value)));
                 let histograms = own.histograms.into_iter().map(|(time, own)| (time, Sample::Histogram(own)));
                 for (time, sample) in floats.chain(histograms) {
-                    let place = usize::try_from((time.0 - start) / step.max(1)).unwrap_or(usize::MAX);
-                    if (time.0 - start) % step.max(1) != 0 {
+                    let since = time.0.saturating_sub(start);
+                    let place = usize::try_from(since / step.max(1)).unwrap_or(usize::MAX);
+                    if since % step.max(1) != 0 {
                         return Err(format!("found a point at {} ms", time.0));
                     }
                     found.push((own.labels.clone(), place, sample));
                 }
             }
-            let steps = usize::try_from((end - start) / step.max(1) + 1).unwrap_or(0);
+            let steps = usize::try_from(end.saturating_sub(start) / step.max(1))
+                .map_or(0, |last| last.saturating_add(1));
             let wanted = expected.series.iter().flat_map(|(labels, cells)| {
                 let cells = cells.iter().take(steps).enumerate();
                 cells.filter_map(|(step, cell)| {
