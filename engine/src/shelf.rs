@@ -112,7 +112,7 @@ mod tests {
         let (reader, budget) = (tenant.reader(), Budget::new(QueryLimits::default()));
         let selected = reader.select(&[], TimeRange::ALL, &budget).expect("selected");
         let mut samples = Samples::default();
-        if selected.len() > 0 {
+        if !selected.is_empty() {
             selected.read(0, &budget, &mut samples).expect("read");
         }
         (samples.values.clone(), selected.coverage().missing.len() + samples.missing.len())
