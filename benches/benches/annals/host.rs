@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
-use annals::vfs::{RealVfs, SystemClock, SystemEntropy};
+use annals::vfs::{RealVfs, SimClock, SystemEntropy};
 use annals::{
-    Annals, BatchId, Encryption, Options, Plan, SampleBatch, SeriesKind, SiteName, Tenant, TenantId, Ticket,
+    Annals, BatchId, DAY_MS, Encryption, HOUR_MS, Options, Plan, SampleBatch, SeriesKind, SiteName, Tenant,
+    TenantId, Ticket,
 };
 use annals_benches::sets::{Cpu, START, STEP_MS};
 
@@ -17,9 +18,15 @@ pub(crate) fn tenant_id() -> TenantId {
     TenantId::new("bench").expect("valid")
 }
 
-/// Sealed, unless the command line says `--plain`.
+/// Two hours after the end of the sets' day.
 pub(crate) fn open(root: &Path) -> Annals {
-    let (clock, entropy) = (Arc::new(SystemClock::default()), Arc::new(SystemEntropy::default()));
+    open_after(root, 0)
+}
+
+/// The same, so many days later. Sealed, unless the command line says `--plain`.
+pub(crate) fn open_after(root: &Path, days: i64) -> Annals {
+    let now = START.saturating_add((1 + days) * DAY_MS + 2 * HOUR_MS);
+    let (clock, entropy) = (Arc::new(SimClock::new(now.0)), Arc::new(SystemEntropy::default()));
     let plain = std::env::args().any(|argument| argument == "--plain");
     let encryption = if plain { Encryption::None } else { Encryption::Files };
     let options = Options { encryption, ..Options::default() };

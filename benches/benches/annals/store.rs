@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use annals::query::promql;
-use annals::{Budget, Matcher, QueryLimits, Samples, SeriesSource, TimeRange, Timestamp};
+use annals::{Budget, Matcher, QueryLimits, Samples, SeriesSource, Tenant, TimeRange, Timestamp};
 use annals_benches::cpu_time;
 use annals_benches::sets::{Cpu, START, STEP_MS};
 
-use crate::host::{create, next_batches, write};
+use crate::host::{create, next_batches, open_after, tenant_id, write};
 
 const DAY_STEPS: i64 = 8_640;
 
@@ -22,10 +22,21 @@ pub(crate) fn run() {
         step += 360;
     }
     store.settle().expect("settled");
+    measure("over", &tenant);
+    drop(tenant);
+    store.close().expect("closed");
+    let store = open_after(root.path(), 8);
+    store.settle().expect("settled");
+    measure("old", &store.tenant(&tenant_id()).expect("there"));
+    store.close().expect("closed");
+}
+
+/// Size and speed of a day that is over, or old.
+fn measure(age: &str, tenant: &Tenant) {
     let summary = tenant.summary();
     assert_eq!(summary.samples, (DAY_STEPS * 4_000) as u64);
     println!(
-        "store: set=cpu samples={} blocks={} bytes/sample={:.3}",
+        "store: set=cpu day={age} samples={} blocks={} bytes/sample={:.3}",
         summary.samples,
         summary.metric_blocks,
         summary.metric_bytes as f64 / summary.samples as f64
@@ -54,7 +65,7 @@ pub(crate) fn run() {
         best = best.min(started.elapsed().as_secs_f64());
     }
     print!(
-        "store: scan with sum over decoded chunks, one thread, samples/s={:.0}",
+        "store: day={age} scan with sum over decoded chunks, one thread, samples/s={:.0}",
         summary.samples as f64 / best
     );
     if cpu_seconds > 0.0 {
@@ -82,9 +93,8 @@ pub(crate) fn run() {
             assert!(!matches!(answer.value, promql::Value::String(_)));
             best = best.min(started.elapsed().as_secs_f64());
         }
-        println!("store: query {name} ms={:.1}", best * 1_000.0);
+        println!("store: day={age} query {name} ms={:.1}", best * 1_000.0);
     }
-    store.close().expect("closed");
 }
 
 /// A sum in eight lanes: one running sum waits for each addition before the next.
