@@ -64,13 +64,33 @@ pub(crate) struct SeriesTable {
     entries: Vec<Entry>,
 }
 
+/// Where a series is in the table: 16 bytes, for there may be millions.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     /// Where it starts in the table.
     start: u32,
     first_chunk: u32,
-    /// Where its first chunk starts in `values`.
-    values: u64,
+    /// Where its first chunk starts in `values`, and, in the low bits, how many bytes of it come before its chunks.
+    values_and_head: u64,
+}
+
+/// Kind, form and labels of a series take fewer bytes than this: 64 labels of five bytes, and a little.
+const HEAD_BITS: u32 = 12;
+
+impl Entry {
+    fn new(start: u32, first_chunk: u32, values: u64, head_bytes: usize) -> Option<Entry> {
+        let head_bytes = u64::try_from(head_bytes).ok().filter(|bytes| bytes >> HEAD_BITS == 0)?;
+        let values = values.checked_mul(1 << HEAD_BITS)?;
+        Some(Entry { start, first_chunk, values_and_head: values | head_bytes })
+    }
+
+    fn values(self) -> u64 {
+        self.values_and_head >> HEAD_BITS
+    }
+
+    fn head_bytes(self) -> usize {
+        (self.values_and_head & ((1 << HEAD_BITS) - 1)) as usize
+    }
 }
 
 impl SeriesTable {
@@ -87,8 +107,9 @@ impl SeriesTable {
         let (mut first_chunk, mut values) = (0u32, 0u64);
         for _ in 0..count {
             let start = u32::try_from(cursor.offset()).map_err(|_| "it is larger than 4 GiB")?;
-            entries.push(Entry { start, first_chunk, values });
             skip_pairs(&mut cursor).ok_or("a series cannot be read")?;
+            let entry = Entry::new(start, first_chunk, values, cursor.offset() - start as usize);
+            entries.push(entry.ok_or("a series with too many labels")?);
             let chunks = cursor.count(2).filter(|&chunks| chunks > 0).ok_or("a series without chunks")?;
             let (mut expected, mut last) = (0, i64::MIN);
             for _ in 0..chunks {
@@ -152,7 +173,7 @@ impl SeriesTable {
     /// The chunks of a series, in time order.
     pub(crate) fn chunks(&self, ordinal: u32) -> Option<Chunks<'_>> {
         let (entry, mut cursor) = self.entry(ordinal)?;
-        skip_pairs(&mut cursor)?;
+        cursor.take(entry.head_bytes())?;
         let left = cursor.count(2)?;
         Some(Chunks {
             table: self,
@@ -160,7 +181,7 @@ impl SeriesTable {
             left,
             expected: 0,
             ordinal: entry.first_chunk,
-            values: entry.values,
+            values: entry.values(),
         })
     }
 
