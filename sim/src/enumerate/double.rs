@@ -1,6 +1,8 @@
 //! A crash at every call of the recovery from a crash, before and within it, and on a sample once more; and a
 //! recovery that is done again changes nothing but what every open does.
 
+use std::ops::Range;
+
 use std::path::PathBuf;
 
 use annals::vfs::{SimCall, SimCut, SimOp};
@@ -16,8 +18,8 @@ use crate::world::Machine;
 
 /// Of so many points of a scenario, one is recovered from with crashes.
 const POINTS_OF: usize = 5;
-/// Seeds of each policy that draws.
-const SEEDS: u64 = 4;
+/// Seeds of each policy that draws: in a slice, and in a full run.
+const SEEDS: [u64; 2] = [2, 4];
 /// Of so many crashes in a recovery, one is followed by a third, at every call.
 const TRIPLE_OF: u64 = 97;
 
@@ -34,20 +36,20 @@ pub(super) fn run(size: &Size) -> Report {
     let points: Vec<(usize, Point<'_>)> = points(&stages).into_iter().enumerate().collect();
     let chosen: Vec<_> = points.into_iter().filter(|(index, _)| index % POINTS_OF == 0).collect();
     let seen = Seen::default();
-    report.seeds = format!("{}..{}", size.from, size.from + SEEDS);
-    let tally =
-        sweep(size, &chosen, |(index, point), tally| at_point(*index, point, size.from, &seen, tally));
+    let seeds = size.from..size.from + SEEDS[usize::from(size.count.is_none())];
+    report.seeds = format!("{}..{}", seeds.start, seeds.end);
+    let tally = sweep(size, &chosen, |(index, point), tally| at_point(*index, point, &seeds, &seen, tally));
     report.count("points", chosen.len());
     tally.report(&mut report);
     report
 }
 
-fn at_point(index: usize, point: &Point<'_>, seed: u64, seen: &Seen, tally: &mut Tally) {
+fn at_point(index: usize, point: &Point<'_>, seeds: &Range<u64>, seen: &Seen, tally: &mut Tally) {
     let Ok(host) = caught(|| point.reach()) else {
         // Told by the campaign of single crashes.
         return;
     };
-    let all = cuts(seed, 1);
+    let all = cuts(seeds.start, 1);
     // One policy for each point, and the end of the process for some.
     let cut = (!index.is_multiple_of(7)).then(|| all[index / POINTS_OF % all.len()]);
     let base = host.machine.fork();
@@ -62,7 +64,7 @@ fn at_point(index: usize, point: &Point<'_>, seed: u64, seen: &Seen, tally: &mut
     {
         return;
     }
-    crashes(&base, &host.book, damaged, seed, seen, tally, true, &named);
+    crashes(&base, &host.book, damaged, seeds, seen, tally, true, &named);
 }
 
 /// Crashes at every call of the recovery of a machine.
@@ -71,7 +73,7 @@ fn crashes(
     base: &Machine,
     book: &Book,
     damaged: bool,
-    seed: u64,
+    seeds: &Range<u64>,
     seen: &Seen,
     tally: &mut Tally,
     deeper: bool,
@@ -97,7 +99,7 @@ fn crashes(
                 continue;
             }
             let how = if within { "within" } else { "before" };
-            let ends = cuts(seed, SEEDS).into_iter().map(Some).chain([None]);
+            let ends = cuts(seeds.start, seeds.end - seeds.start).into_iter().map(Some).chain([None]);
             for cut in ends {
                 let after = machine.fork();
                 end(&after, cut);
@@ -111,7 +113,7 @@ fn crashes(
                 let whole = tally.check(place, || recovers(&after, book, depth));
                 if deeper && whole && tally.states.is_multiple_of(TRIPLE_OF) {
                     let before = tally.states;
-                    crashes(&after, book, damaged, seed, seen, tally, false, &place);
+                    crashes(&after, book, damaged, seeds, seen, tally, false, &place);
                     tally.add("triple", tally.states - before);
                 }
             }

@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use annals::vfs::{SimCut, SimEntropy};
+use foldhash::quality::FixedState;
 
 use super::book::Book;
 use super::host::fingerprint;
@@ -147,7 +148,7 @@ pub(super) struct Seen(Mutex<HashSet<u64>>);
 impl Seen {
     /// Whether a machine with this disk, of which this is known, is seen for the first time.
     pub(super) fn is_new(&self, machine: &Machine, book: &Book, also: impl Hash) -> bool {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = FixedState::with_seed(1).build_hasher();
         fingerprint(machine, &mut hasher);
         book.hash(&mut hasher);
         also.hash(&mut hasher);
@@ -174,7 +175,7 @@ pub(super) fn cuts_that_differ(machine: &Machine, from: u64, seeds: u64) -> Vec<
     let left = |cut| {
         let after = machine.fork();
         after.vfs.power_cut(cut);
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = FixedState::with_seed(1).build_hasher();
         fingerprint(&after, &mut hasher);
         hasher.finish()
     };
