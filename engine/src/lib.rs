@@ -62,6 +62,8 @@ mod replay;
 mod reserve;
 mod runs;
 mod seal;
+#[cfg(test)]
+mod sealed_golden;
 mod series_table;
 mod shared;
 mod shelf;
