@@ -26,6 +26,7 @@ pub struct Size {
     /// The first seed.
     pub from: u64,
     until: Option<Instant>,
+    first_failure: bool,
 }
 
 impl Size {
@@ -33,7 +34,19 @@ impl Size {
     #[must_use]
     pub fn new(count: Option<u64>, from: u64, seconds: Option<u64>) -> Size {
         let until = seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
-        Size { count, from, until }
+        Size { count, from, until, first_failure: false }
+    }
+
+    /// The same, but no further than to a failure, of which nothing need be told.
+    #[must_use]
+    pub fn to_first_failure(self) -> Size {
+        Size { first_failure: true, ..self }
+    }
+
+    /// Whether one failure is enough, and nothing need be told of it.
+    #[must_use]
+    pub fn is_to_first_failure(&self) -> bool {
+        self.first_failure
     }
 
     /// Whether the time is over.

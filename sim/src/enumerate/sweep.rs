@@ -106,7 +106,8 @@ pub(super) fn sweep<T: Sync>(size: &Size, pieces: &[T], work: impl Fn(&T, &mut T
     let mut total = Tally::default();
     let order = mixed(pieces.len());
     for some in order.chunks(PIECES) {
-        if size.is_over() || size.count.is_some_and(|count| total.states >= count) {
+        let enough = size.is_to_first_failure() && !total.failures.is_empty();
+        if enough || size.is_over() || size.count.is_some_and(|count| total.states >= count) {
             break;
         }
         let next = AtomicUsize::new(0);

@@ -157,7 +157,10 @@ fn campaign(size: &Size) -> Report {
                         return;
                     }
                     let result = run_seed(seed);
-                    let failure = result.as_ref().err().map(|failure| explain(seed, failure));
+                    let failure = result.as_ref().err().map(|failure| match size.is_to_first_failure() {
+                        true => failure.to_string(),
+                        false => explain(seed, failure),
+                    });
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                     let (sum, seeds, failures) = &mut *total;
                     *seeds += 1;
@@ -165,7 +168,8 @@ fn campaign(size: &Size) -> Report {
                         sum.add(&outcome);
                     }
                     failures.extend(failure);
-                    if failures.len() >= FAILURES_MAX {
+                    let enough = if size.is_to_first_failure() { 1 } else { FAILURES_MAX };
+                    if failures.len() >= enough {
                         return;
                     }
                 }
