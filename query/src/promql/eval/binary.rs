@@ -179,10 +179,9 @@ impl<'a> Evaluator<'a> {
         }
         left.columns.append(&mut right.columns);
         left.charge.absorb(right.charge);
-        // One series can come from the left at one step and from the right at another.
-        if left.columns.iter().all(|column| !column.drop_name) {
-            left.columns = merged(left.columns, expr.span)?;
-        }
+        // One series can come from the left at one step and from the right at another. A name that is still to be dropped
+        // is part of what it is.
+        left.columns = merged(left.columns, expr.span)?;
         Ok(left)
     }
 
