@@ -16,7 +16,7 @@ use super::sweep::{Seen, Tally, copy, cuts_that_differ, sweep};
 use crate::campaign::{Report, Size};
 use crate::world::Machine;
 
-/// Seeds of each policy that draws: in a slice, and in a full run.
+/// Seeds of each policy that draws: in a slice, and where points are looked at closely.
 const SEEDS: [u64; 2] = [32, 192];
 /// Of so many states, one is looked at in more ways.
 const MORE_OF: u64 = 8;
@@ -78,7 +78,9 @@ pub(super) fn run(size: &Size) -> Report {
     };
     let points = points(&stages);
     let seen = Seen::default();
-    let seeds = size.from..size.from + SEEDS[usize::from(size.count.is_none())];
+    // Whoever looks for one failure looks closely at few points.
+    let closely = size.count.is_none() || size.is_to_first_failure();
+    let seeds = size.from..size.from + SEEDS[usize::from(closely)];
     report.seeds = format!("{}..{}", seeds.start, seeds.end);
     let tally = sweep(size, &points, |point, tally| at_point(point, seeds.clone(), &seen, tally));
     report.count("scenarios", stages.len());
