@@ -18,6 +18,8 @@ use crate::world::Machine;
 
 /// Seeds of each policy that draws: in a slice, and where points are looked at closely.
 const SEEDS: [u64; 2] = [32, 192];
+/// States of the largest slice that looks at points closely.
+const CLOSELY_MAX: u64 = 5_000;
 /// Of so many states, one is looked at in more ways.
 const MORE_OF: u64 = 8;
 
@@ -78,8 +80,8 @@ pub(super) fn run(size: &Size) -> Report {
     };
     let points = points(&stages);
     let seen = Seen::default();
-    // Whoever looks for one failure looks closely at few points.
-    let closely = size.count.is_none() || size.is_to_first_failure();
+    // Whoever looks for one failure in few states looks closely at few points.
+    let closely = size.count.is_none_or(|count| size.is_to_first_failure() && count <= CLOSELY_MAX);
     let seeds = size.from..size.from + SEEDS[usize::from(closely)];
     report.seeds = format!("{}..{}", seeds.start, seeds.end);
     let tally = sweep(size, &points, |point, tally| at_point(point, seeds.clone(), &seen, tally));

@@ -20,7 +20,8 @@ pub const CAMPAIGNS: &[Campaign] = &[Campaign {
     run: bugs,
 }];
 
-/// What looks for a bug, in this order, and how many states of it: first a little of everything, then more.
+/// What looks for a bug, in this order, and how many states of it: first a little of everything, then more. Crashes are
+/// looked at with many cuts of few points, and at last with few cuts of many points.
 const SLICES: &[(&str, u64)] = &[
     ("crash", 500),
     ("errors", 500),
@@ -31,6 +32,7 @@ const SLICES: &[(&str, u64)] = &[
     ("space", 400),
     ("damage", 4_000),
     ("seeds", 400),
+    ("crash", 12_000),
     ("double", 2_000),
     ("sequences", 4_000),
 ];
