@@ -13,7 +13,9 @@ use annals_vfs::Sealed;
 use crate::container::{Container, SectionKind};
 use crate::schemas::encode_schemas;
 use crate::testing::Rng;
-use crate::{BlockIdentity, MetricBlock, MetricBlockWriter, SignalBlock, SignalBlockWriter, WriteError};
+use crate::{
+    BlockIdentity, MetricBlock, MetricBlockWriter, SignalBlock, SignalBlockWriter, SignalCounts, WriteError,
+};
 
 const FORGERIES: u64 = 150;
 
@@ -154,9 +156,11 @@ fn use_signals(bytes: Vec<u8>) {
         return;
     };
     let _ = (block.kinds().map(<[_]>::len), block.rows_in(TimeRange::ALL), block.verify());
-    let site = SiteName::new("shop").expect("valid");
-    let _ = block.scan(TimeRange::ALL, Some("k"), Some(&site), &mut |_| ());
-    block.scan_lossy(TimeRange::ALL, None, None, &mut |_| (), &mut |_, _| ());
+    let matchers = [Matcher::equal("kind", "k"), Matcher::equal("site", "shop")];
+    for matchers in [&matchers[..], &[]] {
+        let _ = block.scan(TimeRange::ALL, matchers).map(Iterator::count);
+        let _ = block.count(TimeRange::ALL, matchers, &mut SignalCounts::default());
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 mod frame;
 
 use annals_model::bytes::Cursor;
-use annals_model::{BlockContent, ChunkAge, Day};
+use annals_model::{BlockContent, ChunkAge, Day, MatchOp, Matcher};
 use annals_vfs::Sealed;
 
 use self::frame::Frame;
@@ -17,12 +17,12 @@ use crate::codec::kernel::Level;
 use crate::codec::values::{self, ValueEncoder};
 use crate::columns::{CHUNK_SAMPLES_MAX, parse_columns};
 use crate::container::{Container, Part, SectionKind};
+use crate::groups::parse_groups;
 use crate::labels::LabelIndex;
 use crate::metric_writer::effort;
-use crate::rows::RowDecoder;
+use crate::row_reader::RowReader;
 use crate::schemas::parse_schemas;
 use crate::series::SeriesTable;
-use crate::signal_writer::parse_groups;
 use crate::symbols::Symbols;
 
 /// The values of a chunk, where these bytes are one of `count` values.
@@ -61,7 +61,7 @@ pub fn encode_numbers(numbers: &[i64], age: ChunkAge) -> Vec<u8> {
 /// Reads `bytes` as each section of an index that they can be.
 pub fn read_index(bytes: &[u8], count: u32) {
     let _ = parse_schemas(bytes);
-    let _ = parse_groups(bytes, Day(0), bytes.len() as u64);
+    let _ = parse_groups(bytes, Day(0), bytes.len() as u64, count as usize, count as usize);
     let _ = parse_pages(bytes, count as usize, bytes.len() as u64);
     let _ = Page::default().decode(bytes, (count as usize).min(PAGE_CHUNKS), &mut Decoding::default());
     if let Ok(symbols) = Symbols::parse(bytes, bytes.len() * 64) {
@@ -79,7 +79,7 @@ pub fn read_index(bytes: &[u8], count: u32) {
         let _ = index.verify();
         for name in index.names() {
             let _ = (index.values(name), index.pair(0));
-            let _ = index.find(&[annals_model::Matcher::equal(name, "")]);
+            let _ = index.find(&[Matcher::equal(name, "")]);
         }
     }
     if let Some((&at, rest)) = bytes.split_first()
@@ -103,15 +103,28 @@ pub fn read_group(bytes: &[u8], rows: u16) {
     let Ok(kinds) = parse_schemas(schemas) else { return };
     let symbols = ["", "a", "shop.example"].map(std::sync::Arc::from);
     let mut decoding = Decoding::default();
-    let mut decoder = RowDecoder {
+    let mut reader = RowReader {
         rows: usize::from(rows),
         day_start: 0,
         kinds: &kinds,
         symbols: &symbols,
         decoding: &mut decoding,
     };
-    if let Some(group) = decoder.decode(group, None) {
-        assert_eq!(group.times.len(), usize::from(rows));
+    let Some(group) = reader.group(group) else { return };
+    assert_eq!(group.times.len(), usize::from(rows));
+    let any = Matcher::new("field", MatchOp::NotRegex, "[a-f0-3].*").expect("a fixed expression");
+    for (kind, (rows, fields)) in kinds.iter().zip(&group.of_kind) {
+        for (field, bytes) in kind.fields.iter().zip(fields) {
+            let Some(column) = reader.column(bytes, *rows, &field.field_type) else { continue };
+            let mut kept = vec![true; *rows];
+            column.keep_matching(&any, &field.field_type, &symbols, &mut kept);
+            for (rank, kept) in column.ranks().zip(kept) {
+                let value =
+                    rank.map(|rank| column.value(rank, &symbols).expect("a value for each that is there"));
+                let text = value.as_ref().map(|value| field.field_type.text(value));
+                assert_eq!(kept, any.matches(text.as_deref().unwrap_or_default()));
+            }
+        }
     }
 }
 
@@ -179,7 +192,8 @@ fn put_part_checks(bytes: &mut [u8], frame: &Frame) -> Option<()> {
     };
     if frame.identity.id.content == BlockContent::RawSignals {
         let (groups, rows) = (range(SectionKind::Groups)?, range(SectionKind::Rows)?);
-        let parsed = parse_groups(bytes.get(groups.clone())?, day, rows.len() as u64).ok()?;
+        let parsed =
+            parse_groups(bytes.get(groups.clone())?, day, rows.len() as u64, usize::MAX, usize::MAX).ok()?;
         let parts: Vec<Part> = parsed.iter().map(|group| group.part).collect();
         return put(bytes, groups.end - parts.len() * 4, rows.start, &parts);
     }

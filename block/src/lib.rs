@@ -51,10 +51,12 @@ mod forged;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod groups;
 mod labels;
 mod metric_block;
 mod metric_writer;
 mod pieces;
+mod row_reader;
 mod rows;
 mod schemas;
 mod scratch;
@@ -63,6 +65,7 @@ mod sealed_tests;
 mod sealing;
 mod series;
 mod signal_block;
+mod signal_scan;
 mod signal_writer;
 mod squeeze;
 mod symbols;
@@ -75,6 +78,7 @@ pub use metric_block::MetricBlock;
 pub use metric_writer::MetricBlockWriter;
 pub use sealing::{SALT_BYTES, SealWith};
 pub use signal_block::SignalBlock;
+pub use signal_scan::{LostRows, SignalCounts, SignalScan};
 pub use signal_writer::SignalBlockWriter;
 
 /// Hashes without randomness: tables are only looked up in, never iterated into output unsorted.

@@ -1,29 +1,18 @@
-//! Writes a block of raw signals: rows in any order, sorted by time at the end, cut into groups of columns.
-//!
-//! The section `rows` holds the groups (`rows.rs`) one after the other. The section `groups` says where:
-//!
-//! | bytes     | field    | notes                                                                |
-//! |----------:|----------|----------------------------------------------------------------------|
-//! |    varint | `count`  | then for each group:                                                 |
-//! |    varint | `rows`   | how many, 1 to [`GROUP_ROWS_MAX`]                                    |
-//! |    varint | `first`  | the first stamp, from the day's start: 1 to 86,400,000               |
-//! |    varint | `span`   | from the first to the last                                           |
-//! |    varint | `bytes`  | its size in `rows`                                                   |
-//! | 4 * count | `checks` | the check of each group, with its position as ordinal                |
+//! Writes a block of raw signals: rows in any order, sorted by time at the end, cut into groups of columns (`rows.rs`),
+//! of which the section `groups` says where they are and what is in them (`groups.rs`).
 
 use std::sync::Arc;
 
-use annals_model::bytes::{Cursor, PutBytes};
+use annals_model::bytes::PutBytes;
 use annals_model::schema::KindSchema;
-use annals_model::{
-    BlockContent, ChunkAge, DAY_MS, Day, FieldValue, LsnRange, SignalRow, TimeRange, Timestamp,
-};
+use annals_model::{BlockContent, ChunkAge, FieldValue, LsnRange, SignalRow, TimeRange, Timestamp};
 use hashbrown::HashMap;
 
 use crate::FixedHash;
 use crate::codec::ints::IntEncoder;
-use crate::container::{ContainerWriter, EncodedBlock, Part, SectionKind, Totals};
+use crate::container::{ContainerWriter, EncodedBlock, SectionKind, Totals};
 use crate::error::{BlockIdentity, WriteError};
+use crate::groups::GroupsWriter;
 use crate::rows::{Row, RowEncoder, cell};
 use crate::schemas::{FIELDS_MAX, encode_schemas};
 use crate::sealing::SealWith;
@@ -31,8 +20,6 @@ use crate::symbols::{EncodedSymbols, Interner, SYMBOL_BYTES_MAX};
 
 /// Rows per group: what a scan decodes at least.
 const GROUP_ROWS: usize = 4096;
-/// The most that a reader accepts.
-const GROUP_ROWS_MAX: u64 = 1 << 16;
 
 /// Writes a block of raw signals.
 pub struct SignalBlockWriter {
@@ -136,21 +123,16 @@ impl SignalBlockWriter {
         let day_start = self.container.identity().id.day.range().start.0;
         let EncodedSymbols { bytes: symbols, ranks, text_bytes } = self.symbols.finish();
         let mut encoder = RowEncoder { ints: IntEncoder::new(), symbols: ranks };
-        let (mut data, mut directory, mut checks) = (Vec::new(), Vec::new(), Vec::new());
+        let mut data = Vec::new();
         let groups = self.rows.chunks(GROUP_ROWS);
-        directory.put_varint(groups.len() as u64);
+        let mut directory = GroupsWriter::new(groups.len());
         for (ordinal, rows) in (0u64..).zip(groups) {
             let start = data.len();
             data.put(&encoder.encode(rows, day_start, &self.kinds));
             let check = self.container.seal_part(SectionKind::Rows, ordinal, &mut data, start);
-            let (Some(first), Some(last)) = (rows.first(), rows.last()) else { continue };
-            directory.put_varint(rows.len() as u64);
-            directory.put_varint((first.time - day_start) as u64);
-            directory.put_varint((last.time - first.time) as u64);
-            directory.put_varint((data.len() - start) as u64);
-            checks.put_u32(check);
+            directory.add(rows, day_start, data.len() - start, check, &encoder.symbols);
         }
-        directory.put(&checks);
+        let directory = directory.finish();
         let mut container = self.container;
         let mut squeezer = encoder.ints.squeezer;
         container.put_data(SectionKind::Rows, &data);
@@ -160,49 +142,4 @@ impl SignalBlockWriter {
         let (series, rows) = (self.kinds.len() as u64, self.rows.len() as u64);
         Ok(Some(container.finish(Totals { time, series, rows })))
     }
-}
-
-/// Where a group is, and what is known of it without decoding.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct GroupEntry {
-    pub(crate) rows: usize,
-    pub(crate) range: TimeRange,
-    pub(crate) part: Part,
-}
-
-/// Reads the `groups` section; says what is wrong where it is not one.
-pub(crate) fn parse_groups(bytes: &[u8], day: Day, rows_bytes: u64) -> Result<Vec<GroupEntry>, &'static str> {
-    const SHORT: &str = "it ends within a group";
-    let mut cursor = Cursor::new(bytes);
-    let count = cursor.count(8).ok_or(SHORT)?;
-    let mut groups: Vec<GroupEntry> = Vec::with_capacity(count);
-    let (mut offset, mut before) = (0u64, 0);
-    for ordinal in 0..count as u64 {
-        let rows = cursor.varint().ok_or(SHORT)?;
-        let first = cursor.varint().ok_or(SHORT)?;
-        let span = cursor.varint().ok_or(SHORT)?;
-        let bytes = cursor.varint().ok_or(SHORT)?;
-        if rows == 0 || rows > GROUP_ROWS_MAX {
-            return Err("a group has more rows than it may have, or none");
-        }
-        let last = first.checked_add(span).filter(|&last| last <= DAY_MS as u64);
-        let last = last.filter(|_| first > 0 && first >= before).ok_or("a group lies outside its times")?;
-        before = last;
-        // Both are below a day.
-        let stamp = |from_start: u64| Timestamp(day.range().start.0 + from_start as i64);
-        let part = Part { kind: SectionKind::Rows, ordinal, offset, bytes: bytes as usize, check: 0 };
-        groups.push(GroupEntry {
-            rows: rows as usize,
-            range: TimeRange::new(stamp(first - 1), stamp(last)),
-            part,
-        });
-        offset = offset.checked_add(bytes).filter(|&end| end <= rows_bytes).ok_or("a group too long")?;
-    }
-    for group in &mut groups {
-        group.part.check = cursor.u32().ok_or(SHORT)?;
-    }
-    if offset != rows_bytes || !cursor.is_empty() {
-        return Err("groups do not fill their section");
-    }
-    Ok(groups)
 }

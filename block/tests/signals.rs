@@ -2,11 +2,14 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use annals_block::{BlockError, EncodedBlock, SignalBlock, SignalBlockWriter, WriteError};
+use annals_block::{BlockError, EncodedBlock, SignalBlock, SignalBlockWriter, SignalCounts, WriteError};
 use annals_model::schema::{FieldSchema, FieldType, KindSchema, MetricSchema};
-use annals_model::{BlockContent, DAY_MS, FieldValue, Pseudonym, SignalRow, SiteName, TimeRange, Timestamp};
+use annals_model::{
+    BlockContent, DAY_MS, FieldValue, MatchOp, Matcher, Pseudonym, SignalRow, SiteName, TimeRange, Timestamp,
+};
 use annals_vfs::Sealed;
 use common::{DAY, LSNS, Rng, assert_golden, identity, other_identities};
 use proptest::prelude::*;
@@ -110,16 +113,51 @@ fn open(bytes: &[u8]) -> Result<SignalBlock, BlockError> {
     SignalBlock::open(Sealed::new(bytes.to_vec()), identity(BlockContent::RawSignals), "test.blk")
 }
 
-fn scan(
-    block: &SignalBlock,
-    range: TimeRange,
-    kind: Option<&str>,
-    site: Option<&SiteName>,
-) -> Result<Vec<SignalRow>, BlockError> {
-    let mut rows = Vec::new();
-    let count = block.scan(range, kind, site, &mut |row| rows.push(row.clone()))?;
-    assert_eq!(count, rows.len() as u64);
+/// The rows that matchers find, which are as many as are counted.
+fn scan(block: &SignalBlock, range: TimeRange, matchers: &[Matcher]) -> Result<Vec<SignalRow>, BlockError> {
+    let rows: Vec<SignalRow> =
+        block.scan(range, matchers)?.collect::<Result<_, _>>().map_err(|lost| lost.error)?;
+    let mut counted = SignalCounts::default();
+    block.count(range, matchers, &mut counted)?;
+    assert!(counted.lost.is_empty());
+    let mut expected = BTreeMap::new();
+    for row in &rows {
+        *expected.entry((row.kind.clone(), row.site.clone())).or_default() += 1;
+    }
+    assert_eq!(counted.rows, expected);
     Ok(rows)
+}
+
+/// A few matchers: of kinds, of sites, of fields that some kinds have and of one that none has.
+fn random_matchers(rng: &mut Rng) -> Vec<Matcher> {
+    let some = [
+        ("kind", "http.request"),
+        ("kind", "http.request|beat"),
+        ("kind", "none"),
+        ("site", "blog"),
+        ("site", "[a-m].*"),
+        ("status", "200"),
+        ("status", "[45].."),
+        ("route", "/r/1.*"),
+        ("route", ""),
+        ("method", "GET|other"),
+        ("duration", "[0-9]{1,3}"),
+        ("client", "[0-7].*"),
+        ("flags", "executable,new"),
+        ("flags", ".*new"),
+        ("change", "[0-7].*"),
+        ("change", ".*[.][.][0-7].*"),
+        ("size", "-.*"),
+        ("line", ".*7"),
+        ("nobody", ".*"),
+        ("nobody", ".+"),
+    ];
+    let ops = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
+    let one = |rng: &mut Rng| {
+        let (name, value) = some[rng.below(some.len() as u64) as usize];
+        Matcher::new(name, ops[rng.below(4) as usize], value).expect("valid")
+    };
+    (0..rng.below(4)).map(|_| one(rng)).collect()
 }
 
 fn sorted(rows: &[SignalRow]) -> Vec<SignalRow> {
@@ -145,21 +183,19 @@ proptest! {
         let rows = sorted(&rows);
         let (first, last) = (rows[0].time, rows[rows.len() - 1].time);
         prop_assert_eq!(encoded.meta.time, TimeRange::new(Timestamp(first.0 - 1), last));
-        prop_assert!(scan(&block, TimeRange::ALL, None, None).expect("undamaged") == rows);
-        for _ in 0..6 {
+        prop_assert!(scan(&block, TimeRange::ALL, &[]).expect("undamaged") == rows);
+        for _ in 0..24 {
             let (a, b) = (rng.below(rows.len() as u64) as usize, rng.below(rows.len() as u64) as usize);
             let range = TimeRange::new(rows[a.min(b)].time, rows[a.max(b)].time);
-            let kind = [None, Some("http.request"), Some("file.edited"), Some("beat"), Some("none")];
-            let kind = kind[rng.below(5) as usize];
-            let site = [None, SiteName::new("blog").ok(), SiteName::new("none").ok()];
-            let site = site[rng.below(3) as usize].as_ref();
+            let matchers = random_matchers(&mut rng);
+            let schemas = kinds();
+            let schema = |row: &SignalRow| schemas.iter().find(|kind| kind.name == row.kind).expect("a kind");
             let expected: Vec<SignalRow> = rows
                 .iter()
-                .filter(|row| range.contains(row.time) && kind.is_none_or(|kind| *row.kind == *kind))
-                .filter(|row| site.is_none_or(|site| row.site == *site))
+                .filter(|row| range.contains(row.time) && row.matches(schema(row), &matchers))
                 .cloned()
                 .collect();
-            prop_assert!(scan(&block, range, kind, site).expect("undamaged") == expected);
+            prop_assert!(scan(&block, range, &matchers).expect("undamaged") == expected, "{:?}", matchers);
             prop_assert!(block.rows_in(range).expect("undamaged") >= expected.len() as u64);
         }
     }
@@ -183,7 +219,7 @@ fn every_bit_flip_is_seen_and_nothing_wrong_is_read() {
         damaged[bit / 8] ^= 1 << (bit % 8);
         if let Ok(block) = open(&damaged) {
             assert!(!block.verify().is_empty(), "bit {bit} of {}", bytes.len() * 8);
-            if let Ok(read) = scan(&block, TimeRange::ALL, None, None) {
+            if let Ok(read) = scan(&block, TimeRange::ALL, &[]) {
                 assert!(read == rows, "bit {bit}");
             }
         }
@@ -217,14 +253,26 @@ fn a_damaged_group_loses_its_own_rows_only() {
     let data = sections.iter().find(|section| section.name == "rows").expect("there");
     bytes[(data.offset + data.bytes / 2) as usize] ^= 4;
     let block = open(&bytes).expect("frame intact");
-    assert!(scan(&block, TimeRange::ALL, None, None).is_err());
+    assert!(scan(&block, TimeRange::ALL, &[]).is_err());
     let (mut kept, mut lost) = (Vec::new(), Vec::new());
-    let mut on_damage = |range, _| lost.push(range);
-    let count =
-        block.scan_lossy(TimeRange::ALL, None, None, &mut |row| kept.push(row.clone()), &mut on_damage);
-    assert_eq!((count, lost.len()), (10_000 - 4096, 1));
+    for row in block.scan(TimeRange::ALL, &[]).expect("the index is whole") {
+        match row {
+            Ok(row) => kept.push(row),
+            Err(damaged) => lost.push((damaged.range, damaged.rows)),
+        }
+    }
+    assert_eq!((kept.len(), lost.len(), lost[0].1), (10_000 - 4096, 1, 4096));
+    let range = lost[0].0;
+    // What needs no look at rows is counted all the same; what does says what it could not look at.
+    let count = |matchers: &[Matcher]| {
+        let mut counts = SignalCounts::default();
+        block.count(TimeRange::ALL, matchers, &mut counts).expect("the index is whole");
+        (counts.rows.values().sum::<u64>(), counts.lost.len())
+    };
+    assert_eq!(count(&[]), (10_000, 0));
+    assert_eq!(count(&[Matcher::equal("status", "200")]).1, 1);
     // A group may begin or end within an instant: compare what is surely outside of it.
-    let outside = |row: &&SignalRow| row.time <= lost[0].start || row.time > lost[0].end;
+    let outside = |row: &&SignalRow| row.time <= range.start || row.time > range.end;
     let sorted = sorted(&rows);
     assert!(kept.iter().filter(outside).eq(sorted.iter().filter(outside)));
 }
@@ -261,7 +309,7 @@ fn what_would_break_a_block_is_refused_and_leaves_no_trace() {
     assert_eq!(encoded.meta.rows, 1);
     assert!(!encoded.bytes.windows(7).any(|window| window == b"/secret"));
     let block = open(&encoded.bytes).expect("our own");
-    assert_eq!(scan(&block, TimeRange::ALL, None, None), Ok(vec![plain]));
+    assert_eq!(scan(&block, TimeRange::ALL, &[]), Ok(vec![plain]));
 
     let twice = [kinds(), kinds()].concat();
     let mut repeated = SignalBlockWriter::new(identity(BlockContent::RawSignals), LSNS, 1, twice);
@@ -278,5 +326,5 @@ fn the_bytes_of_a_small_block_do_not_change() {
     let stored =
         std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/signals-v1.blk")).expect("there");
     let block = open(&stored).expect("opens for ever");
-    assert!(scan(&block, TimeRange::ALL, None, None) == Ok(rows));
+    assert!(scan(&block, TimeRange::ALL, &[]) == Ok(rows));
 }

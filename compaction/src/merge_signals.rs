@@ -34,14 +34,10 @@ pub fn merge_signals(
         writer = writer.seal_with(seal);
     }
     for block in inputs {
-        let mut written = Ok(());
-        let scanned = block.scan(range, None, None, &mut |row| {
-            if written.is_ok() {
-                written = writer.add(row);
-            }
-        });
-        scanned.map_err(|source| MergeError::Damaged { block: block.meta().id, source })?;
-        written.map_err(in_output)?;
+        let damaged = |source| MergeError::Damaged { block: block.meta().id, source };
+        for row in block.scan(range, &[]).map_err(damaged)? {
+            writer.add(&row.map_err(|lost| damaged(lost.error))?).map_err(in_output)?;
+        }
     }
     writer.finish().map_err(in_output)
 }

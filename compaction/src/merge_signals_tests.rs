@@ -64,9 +64,7 @@ fn open(encoded: &EncodedBlock) -> SignalBlock {
 }
 
 fn rows(block: &SignalBlock) -> Vec<SignalRow> {
-    let mut rows = Vec::new();
-    block.scan(TimeRange::ALL, None, None, &mut |row| rows.push(row.clone())).expect("intact");
-    rows
+    block.scan(TimeRange::ALL, &[]).expect("intact").map(|row| row.expect("intact")).collect()
 }
 
 proptest! {

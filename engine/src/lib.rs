@@ -91,7 +91,7 @@ pub use maintenance::Done;
 pub use options::{Background, Encryption, Options, Reads};
 pub use quarantine::Quarantined;
 pub use read_only::ReadOnly;
-pub use reader::{ReportReader, TenantReader};
+pub use reader::{CountedSignals, ReportReader, TenantReader};
 pub use recover::RecoveryReport;
 pub use refs::{RefBatch, SeriesRef};
 pub use repair::{Repair, RepairStep, repair};

@@ -30,6 +30,7 @@ const ATTEMPTS_MAX: usize = 5;
 /// A store as it was when it was opened for reading.
 pub struct ReadOnly {
     clock: Arc<dyn Clock>,
+    schema: Arc<SignalSchema>,
     tenants: BTreeMap<TenantId, Opened>,
     findings: Vec<String>,
 }
@@ -94,7 +95,9 @@ impl ReadOnly {
     pub fn tenant(&self, id: &TenantId) -> Result<TenantReader, TenantError> {
         let opened = self.tenants.get(id).ok_or_else(|| TenantError::Unknown(id.clone()))?;
         match &opened.view {
-            Ok(view) => Ok(TenantReader::snapshot(self.clock.clone(), id.clone(), view.clone())),
+            Ok(view) => {
+                Ok(TenantReader::snapshot(self.clock.clone(), self.schema.clone(), id.clone(), view.clone()))
+            }
             Err(why) => Err(TenantError::Unavailable { tenant: id.clone(), why: why.clone() }),
         }
     }
@@ -190,7 +193,7 @@ fn snapshot(
         };
         tenants.insert(id, opened);
     }
-    Ok(Some(ReadOnly { clock: clock.clone(), tenants, findings }))
+    Ok(Some(ReadOnly { clock: clock.clone(), schema: Arc::new(schema.clone()), tenants, findings }))
 }
 
 /// Whether a tenant has a newer manifest than the one that was read.

@@ -5,14 +5,17 @@
 
 use std::sync::Arc;
 
+use annals_model::schema::SignalSchema;
 use annals_model::{
-    Budget, Matcher, Missing, QueryLimits, SelectedSeries, SeriesSource, SignalRow, SiteName, SourceError,
-    TenantId, TimeRange, Timestamp,
+    Budget, Matcher, QueryLimits, SelectedSeries, SeriesSource, SourceError, TenantId, TimeRange, Timestamp,
 };
 use annals_query::promql::{self, Answer, QueryError, QueryOptions};
 use annals_query::report::{self, Report, ReportError, ReportRequest};
 use annals_vfs::Clock;
-use annals_vfs::planted::{Bug, planted};
+
+mod signals;
+
+pub use signals::CountedSignals;
 
 use crate::head::{Candidates, Head};
 use crate::tenant::TenantShared;
@@ -24,6 +27,7 @@ pub struct TenantReader {
     id: TenantId,
     clock: Arc<dyn Clock>,
     limits: QueryLimits,
+    schema: Arc<SignalSchema>,
     source: Source,
 }
 
@@ -36,14 +40,23 @@ enum Source {
 }
 
 impl TenantReader {
-    pub(crate) fn live(clock: Arc<dyn Clock>, tenant: Arc<TenantShared>) -> TenantReader {
+    pub(crate) fn live(
+        clock: Arc<dyn Clock>,
+        schema: Arc<SignalSchema>,
+        tenant: Arc<TenantShared>,
+    ) -> TenantReader {
         let id = tenant.id.clone();
-        TenantReader { id, clock, limits: QueryLimits::default(), source: Source::Live(tenant) }
+        TenantReader { id, clock, limits: QueryLimits::default(), schema, source: Source::Live(tenant) }
     }
 
-    pub(crate) fn snapshot(clock: Arc<dyn Clock>, id: TenantId, view: View) -> TenantReader {
+    pub(crate) fn snapshot(
+        clock: Arc<dyn Clock>,
+        schema: Arc<SignalSchema>,
+        id: TenantId,
+        view: View,
+    ) -> TenantReader {
         let source = Source::Snapshot(Arc::new(view));
-        TenantReader { id, clock, limits: QueryLimits::default(), source }
+        TenantReader { id, clock, limits: QueryLimits::default(), schema, source }
     }
 
     /// The tenant's id.
@@ -75,65 +88,6 @@ impl TenantReader {
         let expr = promql::parse(expression)?;
         let budget = Budget::new(self.limits);
         promql::range(self, &expr, start, end, step_ms, &QueryOptions::default(), &budget)
-    }
-
-    /// Hands out the raw signals in a range, day by day and in each day by time, of one kind and site where given.
-    /// Returns what could not be read.
-    pub fn scan_signals(
-        &self,
-        range: TimeRange,
-        kind: Option<&str>,
-        site: Option<&SiteName>,
-        each: &mut dyn FnMut(&SignalRow),
-    ) -> Vec<Missing> {
-        let now = Timestamp(self.clock.now_ms());
-        let (view, mut rows) = match &self.source {
-            Source::Snapshot(view) => ((**view).clone(), Vec::new()),
-            Source::Live(tenant) => {
-                let data = tenant.data.read();
-                (data.view(now), data.live.iter().flat_map(|head| head.rows().iter().cloned()).collect())
-            }
-        };
-        let visible = TimeRange::new(range.start.max(view.signals_floor), range.end);
-        rows.extend(view.heads.iter().flat_map(|head| head.rows().iter().cloned()));
-        rows.retain(|row: &SignalRow| {
-            visible.contains(row.time)
-                && kind.is_none_or(|kind| *row.kind == *kind)
-                && site.is_none_or(|site| row.site == *site)
-        });
-        let mut missing: Vec<Missing> =
-            view.missing.iter().filter(|missing| missing.range.overlaps(visible)).cloned().collect();
-        let mut blocks: Vec<_> = view.signal_blocks().filter(|b| b.meta.time.overlaps(visible)).collect();
-        blocks.sort_by_key(|block| (block.meta.id.day, block.meta.lsns.through));
-        let mut blocks = blocks.into_iter().peekable();
-        rows.sort_by_key(|row| row.time);
-        // Day by day: a day's rows come from several blocks and the head.
-        while let Some(block) = blocks.next() {
-            let day = block.meta.id.day;
-            let mut day_rows = Vec::new();
-            let mut scan = |block: &crate::open_block::OpenBlock| match block.signals() {
-                Ok(signals) => {
-                    let mut take = |row: &SignalRow| day_rows.push(row.clone());
-                    signals.scan_lossy(visible, kind, site, &mut take, &mut |range, error| {
-                        missing.push(Missing { range, why: error.to_string() });
-                    });
-                }
-                Err(whole) => missing.push(whole),
-            };
-            scan(block);
-            while let Some(next) = blocks.next_if(|next| next.meta.id.day == day) {
-                scan(next);
-            }
-            let of_head = rows.partition_point(|row| row.time <= day.end());
-            day_rows.extend(rows.drain(..of_head));
-            day_rows.sort_by_key(|row| row.time);
-            day_rows.iter().for_each(&mut *each);
-        }
-        rows.iter().for_each(each);
-        if planted(Bug::DamageNotReported) {
-            missing.clear();
-        }
-        missing
     }
 }
 
@@ -182,7 +136,7 @@ impl std::fmt::Debug for TenantReader {
 ///
 /// ```compile_fail
 /// fn leak(reports: &annals::ReportReader) {
-///     reports.scan_signals(annals::TimeRange::ALL, None, None, &mut |_| {});
+///     reports.scan_signals(annals::TimeRange::ALL, &[], &mut |_| {});
 /// }
 /// ```
 #[derive(Debug, Clone)]

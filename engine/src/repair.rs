@@ -570,15 +570,8 @@ fn salvage_signals(
     if let Some(seal) = seal {
         writer = writer.seal_with(seal);
     }
-    let mut refused = None;
-    let mut add = |row: &annals_model::SignalRow| {
-        if let Err(error) = writer.add(row) {
-            refused = refused.take().or(Some(error.to_string()));
-        }
-    };
-    block.scan_lossy(TimeRange::ALL, None, None, &mut add, &mut |_, _| ());
-    match refused {
-        Some(error) => Err(error),
-        None => writer.finish().map_err(|error| error.to_string()),
+    for row in block.scan(TimeRange::ALL, &[]).map_err(|error| error.to_string())?.flatten() {
+        writer.add(&row).map_err(|error| error.to_string())?;
     }
+    writer.finish().map_err(|error| error.to_string())
 }

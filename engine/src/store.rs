@@ -329,7 +329,8 @@ impl Tenant {
     /// Reads the tenant's metrics and raw signals, including what was acknowledged a moment ago.
     #[must_use]
     pub fn reader(&self) -> TenantReader {
-        TenantReader::live(self.shared.clock.clone(), self.tenant.clone())
+        let schema = Arc::new(self.shared.options.schema.clone());
+        TenantReader::live(self.shared.clock.clone(), schema, self.tenant.clone())
     }
 
     /// Reads reports only: it cannot name a raw signal.

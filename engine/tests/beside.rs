@@ -133,7 +133,7 @@ fn a_truncated_block_is_named_and_the_rest_is_served() {
             let reader = machine.read_only().tenant(&id("one")).expect("there");
             let answer = reader.query("sum(increase(auth_attempts[60d]))", later).expect("answered");
             let mut missing = 0;
-            missing += reader.scan_signals(TimeRange::ALL, None, None, &mut |_| {}).len();
+            missing += reader.scan_signals(TimeRange::ALL, &[], &mut |_| {}).len();
             assert!(!answer.warnings.is_empty() || missing == 1, "{}", path.display());
         }
     }
@@ -184,7 +184,7 @@ fn a_flipped_bit_in_the_log_is_found_and_costs_at_most_its_record() {
         let store = damaged.try_open().unwrap_or_else(|error| panic!("byte {at}: {error}"));
         let reader = store.tenant(&id("acme")).expect("there").reader();
         let (counted, mut raw) = (failures(&reader, later), 0);
-        let missing = reader.scan_signals(TimeRange::ALL, None, None, &mut |_| raw += 1);
+        let missing = reader.scan_signals(TimeRange::ALL, &[], &mut |_| raw += 1);
         assert!(raw >= 3, "byte {at}: {raw} raw signals");
         // The first record names the series: without it the samples of the others have no series.
         let told = !store.recovery().findings.is_empty() && !missing.is_empty();

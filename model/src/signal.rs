@@ -1,8 +1,11 @@
 //! Signals: as a host hands them in, and as they are stored once admitted.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::{BatchId, SiteName, Timestamp};
+use crate::schema::{FieldType, KindSchema};
+use crate::{BatchId, Matcher, SiteName, Timestamp};
 
 /// An event as a host hands it in: nothing in it is trusted until a schema has admitted it.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,6 +85,66 @@ pub struct SignalRow {
     pub time: Timestamp,
     /// One value per field of the kind's schema, in its order; `None` where it was not given.
     pub fields: Vec<Option<FieldValue>>,
+}
+
+impl SignalRow {
+    /// Whether it satisfies all matchers: those named `kind` and `site` look at these, each other one at the text of the
+    /// field of its name ([`FieldType::text`]). A field that was not given, or that the kind does not have, is empty.
+    #[must_use]
+    pub fn matches(&self, schema: &KindSchema, matchers: &[Matcher]) -> bool {
+        matchers.iter().all(|matcher| match matcher.name() {
+            "kind" => matcher.matches(&self.kind),
+            "site" => matcher.matches(self.site.as_str()),
+            name => {
+                let field =
+                    schema.field(name).and_then(|(at, field)| Some((self.fields.get(at)?.as_ref()?, field)));
+                let text = field.map(|(value, field)| field.field_type.text(value));
+                matcher.matches(text.as_deref().unwrap_or_default())
+            }
+        })
+    }
+}
+
+impl FieldType {
+    /// A stored value as the text that matchers see: a name; a number in decimal; the names of flags, comma between; a
+    /// keyed hash in hexadecimal; of a change both hashes, `..` between.
+    ///
+    /// ```
+    /// use annals_model::FieldValue;
+    /// use annals_model::schema::FieldType;
+    /// let flags = FieldType::Flags(vec!["new".into(), "hidden".into(), "executable".into()]);
+    /// assert_eq!(flags.text(&FieldValue::Flags(0b101)), "new,executable");
+    /// assert_eq!(FieldType::HttpStatus.text(&FieldValue::Integer(404)), "404");
+    /// ```
+    #[must_use]
+    pub fn text<'a>(&self, value: &'a FieldValue) -> Cow<'a, str> {
+        fn hexadecimal(pseudonym: &Pseudonym, out: &mut String) {
+            for byte in pseudonym.hash {
+                let _ = write!(out, "{byte:02x}");
+            }
+        }
+        match value {
+            FieldValue::Name(name) => Cow::Borrowed(name),
+            FieldValue::Integer(number) => Cow::Owned(number.to_string()),
+            FieldValue::Flags(bits) => {
+                let FieldType::Flags(names) = self else { return Cow::Owned(bits.to_string()) };
+                let set = names.iter().take(64).enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
+                Cow::Owned(set.map(|(_, name)| &**name).collect::<Vec<_>>().join(","))
+            }
+            FieldValue::Pseudonym(pseudonym) => {
+                let mut text = String::new();
+                hexadecimal(pseudonym, &mut text);
+                Cow::Owned(text)
+            }
+            FieldValue::Change { before, after } => {
+                let mut text = String::new();
+                hexadecimal(before, &mut text);
+                text.push_str("..");
+                hexadecimal(after, &mut text);
+                Cow::Owned(text)
+            }
+        }
+    }
 }
 
 /// A stored field value: bounded, allow-listed, or a keyed hash.

@@ -20,7 +20,7 @@ fn slice(campaign: &str, states: u64) {
 
 #[test]
 fn every_crash_point_of_a_slice_recovers_what_was_acknowledged_once() {
-    slice("crash", 3_000);
+    slice("crash", 20_000);
 }
 
 #[test]

@@ -137,7 +137,7 @@ pub(crate) fn failures(reader: &TenantReader, at: Timestamp) -> f64 {
 /// The number of raw signals.
 pub(crate) fn raw_signals(reader: &TenantReader) -> usize {
     let mut count = 0;
-    let missing = reader.scan_signals(annals::TimeRange::ALL, None, None, &mut |_| count += 1);
+    let missing = reader.scan_signals(annals::TimeRange::ALL, &[], &mut |_| count += 1);
     assert_eq!(missing, []);
     count
 }

@@ -7,7 +7,7 @@ use annals::vfs::{Sealed, SimClock, SimEntropy, SimVfs};
 use annals::{
     Annals, Background, BlockContent, Options, QueryLimits, ReadOnly, TimeRange, Timestamp, inspect, verify,
 };
-use annals_block::{BlockIdentity, MetricBlock, SignalBlock, fuzzing};
+use annals_block::{BlockIdentity, MetricBlock, SignalBlock, SignalCounts, fuzzing};
 use annals_wal::{Durability, Place, Wal};
 
 use crate::seeds;
@@ -52,7 +52,7 @@ fn limits() -> QueryLimits {
 fn read_all(reader: annals::TenantReader) {
     let _ = reader.query("sum by (host) ({__name__!=\"\"})", Timestamp(seeds::NOW));
     let mut rows = 0;
-    reader.scan_signals(TimeRange::ALL, None, None, &mut |_| rows += 1);
+    reader.scan_signals(TimeRange::ALL, &[], &mut |_| rows += 1);
     assert!(rows < ROWS_MAX, "a small file became {rows} rows");
 }
 
@@ -137,10 +137,29 @@ pub(super) fn signal_block(bytes: &[u8]) {
     let Some(identity) = identity(bytes, BlockContent::RawSignals) else { return };
     let Ok(block) = SignalBlock::open(Sealed::new(bytes.to_vec()), identity, "fuzzed") else { return };
     let sound = block.verify().is_empty();
-    let mut rows = 0u64;
-    let scanned = block.scan(TimeRange::ALL, None, None, &mut |_| rows += 1);
-    assert!(!sound || scanned.is_ok_and(|scanned| scanned == rows && rows == block.meta().rows));
-    let _ = block.scan(TimeRange::ALL, Some("http.request"), None, &mut |_| {});
+    let Ok(scan) = block.scan(TimeRange::ALL, &[]) else {
+        assert!(!sound);
+        return;
+    };
+    let rows: Vec<_> = scan.flatten().collect();
+    assert!(!sound || rows.len() as u64 == block.meta().rows);
+    // What matchers find is what they find among all rows, and as many as are counted.
+    let matchers = [
+        annals::Matcher::equal("kind", "http.request"),
+        annals::Matcher::new("status", annals::MatchOp::NotRegex, "2..").expect("a fixed expression"),
+    ];
+    let kinds = block.kinds().expect("read before");
+    let kind = |row: &annals::SignalRow| {
+        kinds.iter().find(|kind| kind.name == row.kind).expect("a kind of the block")
+    };
+    let expected: Vec<_> = rows.into_iter().filter(|row| row.matches(kind(row), &matchers)).collect();
+    let found: Vec<_> = block.scan(TimeRange::ALL, &matchers).expect("read before").flatten().collect();
+    let mut counts = SignalCounts::default();
+    block.count(TimeRange::ALL, &matchers, &mut counts).expect("read before");
+    if sound {
+        assert_eq!(found, expected);
+        assert_eq!(counts.rows.values().sum::<u64>(), expected.len() as u64);
+    }
 }
 
 /// A record of the log whose checks fit: what the engine wrote into it is what is arbitrary.

@@ -94,8 +94,8 @@ pub(super) fn rows(bytes: &[u8]) {
     let block = writer.finish().expect("a block").expect("with rows");
     let block = SignalBlock::open(Sealed::new(block.bytes), identity, "our own").expect("a block");
     assert_eq!(block.verify(), []);
-    let mut found = Vec::new();
-    block.scan(TimeRange::ALL, None, None, &mut |row| found.push(row.clone())).expect("a sound block");
+    let scan = block.scan(TimeRange::ALL, &[]).expect("a sound block");
+    let found: Vec<_> = scan.map(|row| row.expect("a sound group")).collect();
     rows.sort_by_key(|row| row.time);
     assert_eq!(found, rows, "by time, equal ones in order of arrival");
 }

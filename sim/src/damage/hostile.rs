@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use annals::vfs::Sealed;
 use annals::{BlockContent, Encryption, TimeRange};
-use annals_block::{BlockIdentity, MetricBlock, SignalBlock};
+use annals_block::{BlockIdentity, MetricBlock, SignalBlock, SignalCounts};
 
 use super::judge::identity_of;
 use super::store::{Content, Fixed, ROOT, build};
@@ -142,7 +142,8 @@ pub(super) fn read_block(bytes: Vec<u8>, identity: BlockIdentity) {
         BlockContent::RawSignals => {
             let Ok(block) = SignalBlock::open(bytes, identity, "forged") else { return };
             let _ = (block.verify(), block.rows_in(TimeRange::ALL));
-            block.scan_lossy(TimeRange::ALL, None, None, &mut |_| (), &mut |_, _| ());
+            let _ = block.scan(TimeRange::ALL, &[]).map(Iterator::count);
+            let _ = block.count(TimeRange::ALL, &[], &mut SignalCounts::default());
         }
     }
 }

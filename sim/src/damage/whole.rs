@@ -79,7 +79,7 @@ fn shown(reader: &TenantReader) -> Shown {
         _ => 0,
     };
     let mut signals = 0;
-    let missing = reader.scan_signals(TimeRange::ALL, None, None, &mut |_| signals += 1);
+    let missing = reader.scan_signals(TimeRange::ALL, &[], &mut |_| signals += 1);
     let told = answer.warnings.iter().map(|warning| warning.text.to_string());
     Shown { samples, signals, told: told.chain(missing.into_iter().map(|missing| missing.why)).collect() }
 }

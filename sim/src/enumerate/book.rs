@@ -485,7 +485,7 @@ fn hold(reader: &TenantReader) -> Result<Held, String> {
         held.derived += value as u64;
         Ok(())
     })?;
-    let missing = reader.scan_signals(TimeRange::ALL, None, None, &mut |row| {
+    let missing = reader.scan_signals(TimeRange::ALL, &[], &mut |row| {
         *held.rows.entry(row.time.0).or_default() += 1;
     });
     match missing.first() {

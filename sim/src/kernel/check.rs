@@ -149,7 +149,7 @@ pub fn look(reader: &TenantReader) -> Result<Found, Trouble> {
     let derived = derived(reader, end)?;
     let mut rows: BTreeMap<u64, u64> = BTreeMap::new();
     let mut strange = Vec::new();
-    let missing = reader.scan_signals(TimeRange::ALL, None, None, &mut |row| match batch_of(row.time.0) {
+    let missing = reader.scan_signals(TimeRange::ALL, &[], &mut |row| match batch_of(row.time.0) {
         Some(n) => *rows.entry(n).or_default() += 1,
         None => strange.push(row.time),
     });

@@ -37,7 +37,7 @@ impl Shown {
             Err(error) => Shown { failed: Some(error.to_string()), ..Shown::default() },
         };
         shown.rows_missing =
-            reader.scan_signals(TimeRange::ALL, None, None, &mut |row| shown.rows.push(row.clone()));
+            reader.scan_signals(TimeRange::ALL, &[], &mut |row| shown.rows.push(row.clone()));
         Ok(shown)
     }
 

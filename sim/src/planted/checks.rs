@@ -135,6 +135,6 @@ fn write(tenant: &Tenant, number: u8, time: i64) -> Option<()> {
 
 fn rows(tenant: &Tenant) -> usize {
     let mut rows = 0;
-    tenant.reader().scan_signals(TimeRange::ALL, None, None, &mut |_| rows += 1);
+    tenant.reader().scan_signals(TimeRange::ALL, &[], &mut |_| rows += 1);
     rows
 }
