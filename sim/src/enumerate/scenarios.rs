@@ -369,6 +369,19 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..USUAL
     },
     Scenario {
+        name: "a tenant whose creation fails at its last file, which cannot be removed",
+        before: &[Open, Create(0), Close],
+        steps: &[
+            Open,
+            Fault(SimFault { after: 3, ..once(SimOp::WriteAt) }),
+            Fault(once(SimOp::Unlink)),
+            Create(1),
+            Create(2),
+            Samples(2, 2),
+        ],
+        ..USUAL
+    },
+    Scenario {
         name: "a sync that fails",
         before: ALL_TENANTS,
         steps: &[
