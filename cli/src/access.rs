@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals::vfs::{Clock, RealVfs, SystemClock, SystemEntropy, Vfs};
-use annals::{Annals, OpenError, Options, Plan, ReadOnly, TenantId, TenantSummary, Timestamp};
+use annals::{Annals, OpenError, Options, Plan, ReadOnly, TenantId, TenantSummary, Timestamp, nearest};
 
 use crate::args::{StoreArgs, TenantArgs};
-use crate::error::{CliError, nearest};
+use crate::error::CliError;
 
 /// The store where none is named.
 pub(crate) const DATA_DEFAULT: &str = "annals-data";
@@ -120,13 +120,20 @@ pub(crate) fn read(args: &TenantArgs) -> Result<Reading, CliError> {
     Ok(Reading { store, tenant })
 }
 
-/// The built-in plan of that name.
+/// The built-in plan of that name, or the one in a file whose name ends in `.toml`.
 pub(crate) fn plan(name: &str) -> Result<Plan, CliError> {
+    if name.ends_with(".toml") {
+        let text = std::fs::read_to_string(name)
+            .map_err(|error| CliError::usage(format_args!("cannot read the plan {name}: {error}")))?;
+        return Plan::from_toml(&text).map_err(|error| CliError::usage(format_args!("{name}: {error}")));
+    }
     Plan::built_in(name).ok_or_else(|| {
         let unknown = CliError::usage(format_args!("there is no plan of that name"));
         match nearest(name, Plan::BUILT_IN) {
             Some(near) => unknown.help(format_args!("did you mean `{near}`?")),
-            None => unknown.help(format_args!("there are {}", Plan::BUILT_IN.join(", "))),
+            None => {
+                unknown.help(format_args!("there are {}, and files FILE.toml", Plan::BUILT_IN.join(", ")))
+            }
         }
     })
 }

@@ -87,9 +87,11 @@ Examples:
         after_help = "Examples:\n  annals tenant create acme --plan professional\n  annals tenant list\n  annals tenant show acme"
     )]
     Tenant(TenantVerb),
-    /// List and show the built-in plans
+    /// List the built-in plans, show one of them or of a file
     #[command(subcommand)]
-    #[command(after_help = "Examples:\n  annals plan list\n  annals plan show enterprise")]
+    #[command(
+        after_help = "Examples:\n  annals plan list\n  annals plan show enterprise\n  annals plan show silver.toml"
+    )]
     Plan(PlanVerb),
     /// Make blocks of everything in the log and merge each day's blocks into one
     #[command(after_help = "Example:\n  annals compact --data /var/lib/annals")]
@@ -111,6 +113,25 @@ Examples:
   annals inspect annals-data/wal/0000000000000001.seg")]
     Inspect(InspectArgs),
 }
+
+const PLAN_SHOW_HELP: &str = "\
+Examples:
+  annals plan show enterprise
+  annals plan show silver.toml
+
+A plan of your own, FILE.toml:
+  name = \"silver\"
+  late_window = \"6h\"          # or \"open\", with the right backfill
+  rights = [\"export\"]         # of export, open_metrics, backfill
+  [keep]                       # whole days, or \"forever\"; finer is never kept longer
+  signals = \"3d\"
+  raw = \"30d\"
+  5m = \"90d\"                 # 5m and 1h may be left out
+  1h = \"400d\"
+  [limits]                     # each may be left out
+  series = 200000
+  batch_records = 50000
+  future = \"10m\"";
 
 const IMPORT_HELP: &str = "\
 Examples:
@@ -392,7 +413,7 @@ pub(crate) enum TenantVerb {
     Create {
         /// Its name
         name: String,
-        /// Its plan: see `annals plan list`
+        /// Its plan: one of `annals plan list`, or FILE.toml
         #[arg(long, value_name = "PLAN")]
         plan: String,
         #[command(flatten)]
@@ -429,10 +450,10 @@ pub(crate) enum PlanVerb {
         #[arg(long, short, value_enum, value_name = "FORM")]
         output: Option<ListForm>,
     },
-    /// Show one plan in full
-    #[command(after_help = "Example:\n  annals plan show enterprise")]
+    /// Show one plan in full; of a file, what is wrong with it
+    #[command(after_help = PLAN_SHOW_HELP)]
     Show {
-        /// Its name
+        /// Its name, or FILE.toml
         name: String,
         /// The form of the answer
         #[arg(long, short, value_enum, value_name = "FORM")]

@@ -147,3 +147,18 @@ fn a_reader_of_the_output_that_goes_away_is_no_error() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn a_plan_of_a_file_is_shown_used_and_refused_by_what_is_wrong_with_it() {
+    let bench = Bench::new();
+    let text =
+        "name = \"silver\"\nlate_window = \"6h\"\n[keep]\nsignals = \"3d\"\nraw = \"30d\"\n1h = \"400d\"\n";
+    let file = bench.file("silver.toml", text);
+    assert!(bench.ok(&["plan", "show", &file, "-o", "csv"]).contains("hourly metrics are kept,400 d"));
+    bench.ok(&["tenant", "create", "acme", "--plan", &file]);
+    assert!(bench.ok(&["tenant", "show", "acme", "-o", "csv"]).contains("plan,silver"));
+    let wrong = bench.file("wrong.toml", text.replace("signals", "signls"));
+    let ran = bench.run(&["tenant", "create", "other", "--plan", &wrong]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("`keep.signls`: there is no such key; did you mean `signals`?"), "{}", ran.err);
+}

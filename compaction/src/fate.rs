@@ -54,27 +54,12 @@ pub enum Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Rule::Signals(keep) => write!(f, "raw signals are kept {}", InWords(*keep)),
-            Rule::RawMetrics(keep) => write!(f, "raw metrics are kept {}", InWords(*keep)),
-            Rule::UntilRollup { raw, held } => write!(
-                f,
-                "raw metrics are shown {} and, without a rollup in their place, held {}",
-                InWords(*raw),
-                InWords(*held)
-            ),
+            Rule::Signals(keep) => write!(f, "raw signals are kept {}", keep),
+            Rule::RawMetrics(keep) => write!(f, "raw metrics are kept {}", keep),
+            Rule::UntilRollup { raw, held } => {
+                write!(f, "raw metrics are shown {} and, without a rollup in their place, held {}", raw, held)
+            }
             Rule::ExpiredBefore => f.write_str("the day has expired before"),
-        }
-    }
-}
-
-struct InWords(Keep);
-
-impl fmt::Display for InWords {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Keep::Forever => f.write_str("for ever"),
-            Keep::Days(1) => f.write_str("1 day"),
-            Keep::Days(days) => write!(f, "{days} days"),
         }
     }
 }

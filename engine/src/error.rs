@@ -103,6 +103,9 @@ pub enum TenantError {
         /// What the key store or the disk says.
         source: KeyError,
     },
+    /// The plan makes no sense as a whole: nothing was changed.
+    #[error("{0}")]
+    Plan(annals_model::PlanError),
     /// As many tenants as numbers.
     #[error("no tenant number is left")]
     Full,

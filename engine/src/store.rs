@@ -144,6 +144,7 @@ impl Annals {
 
     /// Creates a tenant. It is durable when this returns.
     pub fn create_tenant(&self, id: &TenantId, plan: Plan) -> Result<Tenant, TenantError> {
+        plan.check().map_err(TenantError::Plan)?;
         let shared = &self.shared;
         let mut state = shared.catalogue.lock();
         if shared.tenants.read().contains_key(id) {

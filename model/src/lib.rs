@@ -5,7 +5,7 @@
 //!      └──── series ─ sample  (label set of a kind; time, value)     labels.rs, sample.rs
 //!                   histogram: buckets and their arithmetic        histogram.rs
 //!                                                                    matcher.rs picks series
-//!   plan: tiers, late window, rights                                 plan.rs
+//!   plan: tiers, late window, rights                                 plan.rs, plan_file.rs
 //!   block: what the manifest knows of one                            block.rs
 //!   SeriesSource: the one door through which queries see data        source.rs
 //!   Sealer: how parts of files are encrypted                         seal.rs
@@ -30,7 +30,9 @@ mod histogram;
 mod id;
 mod labels;
 mod matcher;
+mod nearest;
 mod plan;
+mod plan_file;
 mod sample;
 pub mod schema;
 mod seal;
@@ -52,7 +54,9 @@ pub use labels::{
     METRIC_NAME, decode_pair,
 };
 pub use matcher::{Candidates, InvalidMatcher, MatchOp, Matcher, REGEX_BYTES_MAX};
+pub use nearest::nearest;
 pub use plan::{Keep, Limits, Plan, Resolution, Rights, Tier};
+pub use plan_file::{PlanError, PlanFault};
 pub use sample::{STALE_NAN_BITS, SampleBatch, SeriesKind, is_stale, merge_values};
 pub use seal::{COMMITMENT_BYTES, DataKeys, KeyId, NONCE_BYTES, SEAL_BYTES, Sealer};
 pub use signal::{FieldValue, Pseudonym, Signal, SignalBatch, SignalRow, SignalValue};

@@ -1,6 +1,8 @@
 //! Plans: how long data lives, how late it may come, what a tenant may do.
 
-use crate::time::{DAY_MS, Day, HOUR_MS, Timestamp};
+use std::fmt;
+
+use crate::time::{DAY_MS, Day, HOUR_MS, MINUTE_MS, Timestamp};
 
 /// What a tenant pays for, as one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,28 @@ pub enum Resolution {
     Hour,
 }
 
+impl Resolution {
+    /// The word in block names, plan files and answers.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Resolution::Raw => "raw",
+            Resolution::FiveMinutes => "5m",
+            Resolution::Hour => "1h",
+        }
+    }
+
+    /// How long a window is, in milliseconds; `None` of raw. A day is a multiple of it.
+    #[must_use]
+    pub fn window_ms(self) -> Option<i64> {
+        match self {
+            Resolution::Raw => None,
+            Resolution::FiveMinutes => Some(5 * MINUTE_MS),
+            Resolution::Hour => Some(HOUR_MS),
+        }
+    }
+}
+
 /// How long after its end a day is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Keep {
@@ -46,6 +70,17 @@ pub enum Keep {
     Days(u32),
     /// It never expires.
     Forever,
+}
+
+impl fmt::Display for Keep {
+    /// As in a sentence: `30 days`, `for ever`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Keep::Forever => f.write_str("for ever"),
+            Keep::Days(1) => f.write_str("1 day"),
+            Keep::Days(days) => write!(f, "{days} days"),
+        }
+    }
 }
 
 impl Keep {

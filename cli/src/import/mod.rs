@@ -23,7 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::access;
 use crate::args::ImportArgs;
-use crate::error::{CliError, Outcome, nearest};
+use crate::error::{CliError, Outcome};
 use crate::output::Screen;
 
 use chunk::{Chunker, FileIdentity};
@@ -95,7 +95,7 @@ fn open_tenant(args: &ImportArgs) -> Result<(Annals, annals::Tenant), CliError> 
             let create =
                 format!("create it: annals tenant create {id} --plan archive --data {}", root.display());
             return Err(CliError::failed(error).help(
-                match nearest(&name, known.iter().map(String::as_str)) {
+                match annals::nearest(&name, known.iter().map(String::as_str)) {
                     Some(near) => format!("did you mean `{near}`? Otherwise {create}"),
                     None => create,
                 },

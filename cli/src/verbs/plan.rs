@@ -1,4 +1,4 @@
-//! `plan list` and `show`: the built-in plans.
+//! `plan list` and `show`: the built-in plans, and those of files.
 
 use annals::{Keep, Plan, Resolution};
 

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use crate::access::{self, Reading};
 use crate::args::{ReportArgs, ReportForm};
-use crate::error::{CliError, Outcome, nearest};
+use crate::error::{CliError, Outcome};
 use crate::output::Screen;
 
 /// The metric that every signal counts in.
@@ -103,7 +103,7 @@ fn choose_site(reading: &Reading, asked: Option<&str>) -> Result<SiteName, CliEr
                 "tenant `{}` has no signals of site `{site}`",
                 reading.tenant.id
             ));
-            return Err(match nearest(asked, known.iter().map(String::as_str)) {
+            return Err(match annals::nearest(asked, known.iter().map(String::as_str)) {
                 Some(near) => unknown.help(format_args!("did you mean `{near}`?")),
                 None if known.is_empty() => unknown.help("import a log first: annals import --help"),
                 None => unknown.help(format_args!("there are {}", known.join(", "))),

@@ -54,7 +54,7 @@ pub(crate) fn labels(args: &LabelsArgs, screen: &mut Screen) -> Outcome {
     let found = found.map_err(CliError::failed)?;
     if let (true, Some(name)) = (found.is_empty(), &args.name) {
         let names = reader.label_names(&matchers, range, &budget).map_err(CliError::failed)?;
-        match crate::error::nearest(name, names.iter().map(String::as_str)) {
+        match annals::nearest(name, names.iter().map(String::as_str)) {
             Some(near) => eprintln!("note: no series has that label; did you mean `{near}`?"),
             None => eprintln!("note: no series has that label; there are {}", names.join(", ")),
         }
