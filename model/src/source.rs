@@ -213,6 +213,7 @@ pub struct Budget {
     series: AtomicU64,
     samples: AtomicU64,
     memory_bytes: AtomicU64,
+    memory_bytes_peak: AtomicU64,
     cancelled: AtomicBool,
 }
 
@@ -264,12 +265,20 @@ impl Budget {
 
     /// Charges memory, before it is allocated.
     pub fn charge_memory(&self, bytes: u64) -> Result<(), LimitExceeded> {
-        self.charge(&self.memory_bytes, "bytes of memory", self.limits.memory_bytes_max, bytes)
+        let charged = self.charge(&self.memory_bytes, "bytes of memory", self.limits.memory_bytes_max, bytes);
+        self.memory_bytes_peak.fetch_max(self.memory_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        charged
     }
 
     /// Gives memory back.
     pub fn release_memory(&self, bytes: u64) {
         self.memory_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The most bytes of memory that were charged at one time.
+    #[must_use]
+    pub fn memory_bytes_peak(&self) -> u64 {
+        self.memory_bytes_peak.load(Ordering::Relaxed)
     }
 
     /// Samples charged so far.

@@ -5,6 +5,7 @@ mod hicard;
 mod host;
 mod index;
 mod ingest;
+mod queries;
 mod rivals;
 mod scan;
 mod sizes;
@@ -14,9 +15,12 @@ fn main() {
     if hicard::is_child() {
         return hicard::child();
     }
+    if queries::is_child() {
+        return queries::child();
+    }
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
-    let subjects: [(&str, fn()); 7] = [
+    let subjects: [(&str, fn()); 8] = [
         ("codecs", codecs::run),
         ("sizes", sizes::run),
         ("scan", scan::run),
@@ -24,6 +28,7 @@ fn main() {
         ("ingest", ingest::run),
         ("hicard", hicard::run),
         ("store", store::run),
+        ("queries", queries::run),
     ];
     subjects.iter().filter(|(name, _)| wanted(name)).for_each(|(_, run)| run());
 }
