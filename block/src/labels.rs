@@ -17,7 +17,7 @@ use std::hash::BuildHasher;
 use std::ops::Range;
 
 use annals_model::bytes::{Cursor, PutBytes};
-use annals_model::{Candidates, MatchOp, Matcher};
+use annals_model::{Candidates, LABEL_NAME_BYTES_MAX, LABEL_SET_BYTES_MAX, LABELS_MAX, MatchOp, Matcher};
 use roaring::RoaringBitmap;
 
 use crate::FixedHash;
@@ -156,6 +156,10 @@ impl LabelIndex {
         for _ in 0..cursor.count(2).ok_or(SHORT)? {
             name = ascend(name, cursor.varint().ok_or(SHORT)?);
             let symbol = name.ok_or("label names do not ascend, or are no symbols")?;
+            let length = name.and_then(|name| symbols.get(name)).map_or(0, str::len);
+            if length == 0 || length > LABEL_NAME_BYTES_MAX {
+                return Err("a label name is empty or too long");
+            }
             let pairs = cursor.count(1).ok_or(SHORT)?;
             names.push(Name { symbol, first_pair: values.len() as u32, pairs: pairs as u32 });
             let mut value = None;
@@ -187,6 +191,33 @@ impl LabelIndex {
         let name = self.names.get(after.checked_sub(1)?)?;
         let value = *self.values.get(pair as usize)?;
         Some((self.symbols.get(name.symbol)?, self.symbols.get(value)?))
+    }
+
+    /// Whether these are the numbers of pairs that make a valid set of labels: no name is there twice, nothing is too long.
+    pub(crate) fn is_label_set(&self, pairs: &[u32]) -> bool {
+        let (mut next, mut name_at) = (0, 0);
+        for &pair in pairs {
+            // Both ascend: the search starts at the name of the pair before.
+            let rest = self.names.get(name_at..).unwrap_or_default();
+            name_at += rest.partition_point(|name| name.first_pair <= pair).saturating_sub(1);
+            let Some(name) = self.names.get(name_at) else { return false };
+            let end = name.first_pair.saturating_add(name.pairs);
+            if pair < next || pair < name.first_pair || pair >= end {
+                return false;
+            }
+            next = end;
+        }
+        let longest = 2 * self.symbols.bytes_max();
+        let text = |pair: &u32| self.pair(*pair).map_or(0, |(name, value)| name.len() + value.len());
+        let bytes = || pairs.iter().map(text).sum::<usize>();
+        pairs.len() <= LABELS_MAX
+            && (pairs.len().saturating_mul(longest) <= LABEL_SET_BYTES_MAX || bytes() <= LABEL_SET_BYTES_MAX)
+    }
+
+    /// The numbers of the pairs of a name.
+    pub(crate) fn pairs_named(&self, name: &str) -> Range<u32> {
+        // Both were added up when the index was read.
+        self.name(name).map_or(0..0, |name| name.first_pair..name.first_pair + name.pairs)
     }
 
     /// All label names, ascending.

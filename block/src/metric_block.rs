@@ -105,7 +105,37 @@ impl MetricBlock {
 
     /// The kind of a series.
     pub fn kind(&self, ordinal: u32) -> Result<SeriesKind, BlockError> {
-        self.head(ordinal).map(|(kind, _)| kind)
+        self.series_table()?.kind(ordinal).ok_or_else(|| self.no_such(ordinal))
+    }
+
+    /// Whether the labels of these series can be read: what [`MetricBlock::labels`] would say of each, for less.
+    pub fn check_labels(&self, ordinals: &RoaringBitmap) -> Result<(), BlockError> {
+        let (index, table) = (self.label_index()?, self.series_table()?);
+        let mut pairs = Vec::new();
+        for ordinal in ordinals {
+            table.head_into(ordinal, &mut pairs).ok_or_else(|| self.no_such(ordinal))?;
+            if !index.is_label_set(&pairs) {
+                let what = "the labels of a series are not valid";
+                return Err(self.container.corrupt(SectionKind::Series, Some(u64::from(ordinal)), what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces `into` by the numbers of a series' labels, which stand for name and value within this block and order as
+    /// they do.
+    pub fn pair_numbers(&self, ordinal: u32, into: &mut Vec<u32>) -> Result<(), BlockError> {
+        self.series_table()?.head_into(ordinal, into).map(|_| ()).ok_or_else(|| self.no_such(ordinal))
+    }
+
+    /// Name and value of a label by its number; `None` where there is none.
+    pub fn pair(&self, number: u32) -> Result<Option<(&str, &str)>, BlockError> {
+        Ok(self.label_index()?.pair(number))
+    }
+
+    /// The numbers of all labels of a name.
+    pub fn pairs_named(&self, name: &str) -> Result<Range<u32>, BlockError> {
+        Ok(self.label_index()?.pairs_named(name))
     }
 
     /// The names of all labels, ascending.
@@ -130,7 +160,7 @@ impl MetricBlock {
         with_scratch(|scratch| {
             self.chunks(ordinal)?
                 .filter(|chunk| chunk.column.range().overlaps(range))
-                .try_for_each(|chunk| self.read_chunk(&chunk, range, scratch, timestamps, values))
+                .try_for_each(|chunk| self.read_chunk(&chunk, range, scratch, Some(&mut *timestamps), values))
         })
     }
 
@@ -144,12 +174,35 @@ impl MetricBlock {
         values: &mut Vec<f64>,
         on_damage: &mut dyn FnMut(TimeRange, BlockError),
     ) {
+        self.read_chunks(ordinal, range, Some(timestamps), values, on_damage);
+    }
+
+    /// The same without the timestamps, for a caller that has them.
+    pub fn read_values_lossy(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        values: &mut Vec<f64>,
+        on_damage: &mut dyn FnMut(TimeRange, BlockError),
+    ) {
+        self.read_chunks(ordinal, range, None, values, on_damage);
+    }
+
+    fn read_chunks(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        mut timestamps: Option<&mut Vec<i64>>,
+        values: &mut Vec<f64>,
+        on_damage: &mut dyn FnMut(TimeRange, BlockError),
+    ) {
         let chunks = match self.chunks(ordinal) {
             Ok(chunks) => chunks,
             Err(error) => return on_damage(self.meta().time.intersect(range), error),
         };
         with_scratch(|scratch| {
             for chunk in chunks.filter(|chunk| chunk.column.range().overlaps(range)) {
+                let timestamps = timestamps.as_deref_mut();
                 if let Err(error) = self.read_chunk(&chunk, range, scratch, timestamps, values) {
                     on_damage(chunk.column.range().intersect(range), error);
                 }
@@ -160,8 +213,22 @@ impl MetricBlock {
     /// How many samples reading a series in a range decodes: at least as many as there are, known without
     /// decoding.
     pub fn samples_in(&self, ordinal: u32, range: TimeRange) -> Result<u64, BlockError> {
-        let chunks = self.chunks(ordinal)?.filter(|chunk| chunk.column.range().overlaps(range));
-        Ok(chunks.map(|chunk| chunk.column.count as u64).sum())
+        self.columns_in(ordinal, range, &mut |_| {})
+    }
+
+    /// The same; names the columns of timestamps that are read. Within a process, columns of the same name are the same.
+    pub fn columns_in(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        each: &mut dyn FnMut((u64, u64)),
+    ) -> Result<u64, BlockError> {
+        let mut samples = 0;
+        for chunk in self.chunks(ordinal)?.filter(|chunk| chunk.column.range().overlaps(range)) {
+            samples += chunk.column.count as u64;
+            each((self.number, chunk.column.part.ordinal));
+        }
+        Ok(samples)
     }
 
     /// Checks everything: the whole file, every section, every chunk decoded, every series and posting. Without keys,
@@ -236,7 +303,7 @@ impl MetricBlock {
                 values.clear();
                 let range = chunk.column.range();
                 let read = with_scratch(|scratch| {
-                    self.read_chunk(&chunk, range, scratch, &mut timestamps, &mut values)
+                    self.read_chunk(&chunk, range, scratch, Some(&mut timestamps), &mut values)
                 });
                 let ascends = || timestamps.iter().zip(timestamps.iter().skip(1)).all(|(a, b)| a < b);
                 let sound = match read {
@@ -328,7 +395,7 @@ impl MetricBlock {
         chunk: &Chunk,
         range: TimeRange,
         scratch: &mut Scratch,
-        timestamps: &mut Vec<i64>,
+        timestamps: Option<&mut Vec<i64>>,
         values: &mut Vec<f64>,
     ) -> Result<(), BlockError> {
         let Scratch { copy, decoding, columns, .. } = scratch;
@@ -351,7 +418,9 @@ impl MetricBlock {
                 self.container.corrupt(SectionKind::Values, Some(chunk.part.ordinal), what)
             },
         )?;
-        timestamps.extend_from_slice(taken);
+        if let Some(timestamps) = timestamps {
+            timestamps.extend_from_slice(taken);
+        }
         Ok(())
     }
 

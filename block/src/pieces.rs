@@ -43,7 +43,7 @@ impl MetricBlock {
                 }
                 let first = into.samples.values.len();
                 let (timestamps, values) = (&mut into.samples.timestamps, &mut into.samples.values);
-                if let Err(error) = self.read_chunk(&chunk, range, scratch, timestamps, values) {
+                if let Err(error) = self.read_chunk(&chunk, range, scratch, Some(timestamps), values) {
                     on_damage(time.intersect(range), error);
                 }
                 into.push_samples_since(first);

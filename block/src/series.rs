@@ -157,17 +157,28 @@ impl SeriesTable {
 
     /// The kind of a series, and its pairs' numbers.
     pub(crate) fn head(&self, ordinal: u32) -> Option<(SeriesKind, Vec<u32>)> {
+        let mut pairs = Vec::new();
+        let kind = self.head_into(ordinal, &mut pairs)?;
+        Some((kind, pairs))
+    }
+
+    /// The kind of a series; replaces `pairs` by its pairs' numbers.
+    pub(crate) fn head_into(&self, ordinal: u32, pairs: &mut Vec<u32>) -> Option<SeriesKind> {
         let mut cursor = self.entry(ordinal)?.1;
         let kind = SeriesKind::from_tag(cursor.u8()?)?;
         cursor.u8().filter(|&form| form == FORM_DOUBLES)?;
-        let count = cursor.count(1)?;
-        let mut pairs = Vec::with_capacity(count);
+        pairs.clear();
         let mut pair = 0u32;
-        for _ in 0..count {
+        for _ in 0..cursor.count(1)? {
             pair = u32::try_from(u64::from(pair).checked_add(cursor.varint()?)?).ok()?;
             pairs.push(pair);
         }
-        Some((kind, pairs))
+        Some(kind)
+    }
+
+    /// The kind of a series.
+    pub(crate) fn kind(&self, ordinal: u32) -> Option<SeriesKind> {
+        SeriesKind::from_tag(self.entry(ordinal)?.1.u8()?)
     }
 
     /// The chunks of a series, in time order.

@@ -101,6 +101,7 @@ pub(crate) struct Symbols {
     text: String,
     /// Where each ends in `text`; one starts where the one before ends.
     ends: Vec<u32>,
+    bytes_max: usize,
 }
 
 impl Symbols {
@@ -111,7 +112,7 @@ impl Symbols {
         let mut cursor = Cursor::new(bytes);
         let count = cursor.count(ENTRY_BYTES_MIN).ok_or(SHORT)?;
         let (mut text, mut ends) = (String::new(), Vec::with_capacity(count));
-        let (mut before, mut symbol) = (Vec::new(), Vec::new());
+        let (mut before, mut symbol, mut bytes_max) = (Vec::new(), Vec::new(), 0);
         for position in 0..count {
             let shared = usize::try_from(cursor.varint().ok_or(SHORT)?).map_err(|_| SHORT)?;
             symbol.clear();
@@ -124,6 +125,7 @@ impl Symbols {
                 return Err("symbols do not ascend");
             }
             text.push_str(std::str::from_utf8(&symbol).map_err(|_| "a symbol is not UTF-8")?);
+            bytes_max = bytes_max.max(symbol.len());
             // Bounded by SYMBOLS_BYTES_MAX.
             ends.push(text.len() as u32);
             std::mem::swap(&mut before, &mut symbol);
@@ -131,12 +133,17 @@ impl Symbols {
         if !cursor.is_empty() {
             return Err("bytes after the last symbol");
         }
-        Ok(Symbols { text, ends })
+        Ok(Symbols { text, ends, bytes_max })
     }
 
     /// How much memory it takes.
     pub(crate) fn bytes(&self) -> usize {
         self.text.len() + size_of_val(self.ends.as_slice())
+    }
+
+    /// The length of the longest.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// How many there are.

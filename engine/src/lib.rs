@@ -37,6 +37,7 @@ mod error;
 mod file_keys;
 mod files;
 mod flush;
+mod grouping;
 mod head;
 mod health;
 mod ingest;

@@ -120,9 +120,9 @@ impl SeriesSource for TenantReader {
         };
         let mut selecting = view.select(matchers, range, budget)?;
         for copied in live {
-            selecting.add_copied(copied, budget)?;
+            selecting.add_copied(copied);
         }
-        Ok(Box::new(selecting.finish()))
+        Ok(Box::new(selecting.finish(budget)?))
     }
 }
 

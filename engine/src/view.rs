@@ -3,16 +3,17 @@
 //! Parts are kept in log order, so that where two hold the same stamp the later write wins, or deltas add up. A
 //! damaged part is named as missing; the others answer.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use annals_block::MetricBlock;
 use annals_model::{
-    BlockContent, Budget, Coverage, LabelSet, Matcher, Missing, Pieces, Samples, SelectedSeries, SeriesKind,
-    SourceError, TimeRange, Timestamp, merge_values,
+    BlockContent, Budget, Coverage, LabelSet, Matcher, Missing, Pieces, Samples, SelectedSeries,
+    SeriesGroups, SeriesKind, SourceError, TimeRange, Timestamp, merge_values,
 };
 use annals_vfs::planted::{Bug, planted};
-use hashbrown::HashMap;
 
+use crate::grouping::Grouping;
 use crate::head::{Candidates, Head, HeadSeries};
 use crate::open_block::OpenBlock;
 
@@ -31,11 +32,16 @@ pub(crate) struct View {
     pub(crate) missing: Vec<Missing>,
 }
 
-/// Series found in a view. Columns of live heads are copied out, all else is decoded when it is read.
+/// Series found in a view. Columns of live heads are copied out; all else, labels included, is read when it is asked for.
 pub(crate) struct Selected {
     range: TimeRange,
     blocks: Vec<Searched>,
-    series: Vec<Found>,
+    /// Copied from heads.
+    heads: Vec<HeadSeries>,
+    /// Where the samples of each series lie: series by series in label order, for each in log order.
+    places: Vec<Place>,
+    /// Where each series' places start, and where the last one's end.
+    starts: Vec<u32>,
     coverage: Coverage,
 }
 
@@ -46,21 +52,24 @@ struct Searched {
     metrics: Option<Arc<MetricBlock>>,
 }
 
-/// One series and where its samples lie.
-struct Found {
-    labels: LabelSet,
-    kind: SeriesKind,
-    /// (index into `blocks`, series ordinal), in log order.
-    in_blocks: Vec<(u32, u32)>,
-    /// Copied from heads, in log order, newer than every block.
-    in_heads: Vec<(Vec<i64>, Vec<f64>)>,
+/// Where some of a series' samples are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    /// In a block, by its index, under an ordinal.
+    Block { block: u32, ordinal: u32 },
+    /// Among what was copied from heads, by index. Newer than every block.
+    Head(u32),
 }
 
 /// Collects the parts of each series while blocks and heads are searched.
 pub(crate) struct Selecting {
     range: TimeRange,
     blocks: Vec<Searched>,
-    found: HashMap<LabelSet, Found, foldhash::fast::FixedState>,
+    heads: Vec<HeadSeries>,
+    /// In log order of their blocks and heads; those of one block or head in label order.
+    places: Vec<Place>,
+    /// How many blocks and heads have any.
+    parts: usize,
     coverage: Coverage,
 }
 
@@ -89,7 +98,9 @@ impl View {
         let mut selecting = Selecting {
             range: visible,
             blocks: Vec::new(),
-            found: HashMap::default(),
+            heads: Vec::new(),
+            places: Vec::new(),
+            parts: 0,
             coverage: Coverage {
                 expired_through: (range.start < self.metrics_floor).then_some(self.metrics_floor),
                 missing: self.missing.iter().filter(|m| m.range.overlaps(visible)).cloned().collect(),
@@ -99,7 +110,7 @@ impl View {
             return Ok(selecting);
         }
         for block in blocks {
-            selecting.add_block(block, matchers, budget)?;
+            selecting.add_block(block, matchers);
         }
         for head in &self.heads {
             selecting.add_head(head, matchers, budget)?;
@@ -114,28 +125,18 @@ impl View {
 }
 
 impl Selecting {
-    fn add_block(
-        &mut self,
-        block: Arc<OpenBlock>,
-        matchers: &[Matcher],
-        budget: &Budget,
-    ) -> Result<(), SourceError> {
+    fn add_block(&mut self, block: Arc<OpenBlock>, matchers: &[Matcher]) {
         let at = self.blocks.len() as u32;
         let searched = block.metrics().and_then(|metrics| {
             let corrupt = |error: annals_block::BlockError| block.missing(error.to_string());
             let ordinals = metrics.find(matchers).map_err(corrupt)?;
-            let found = ordinals
-                .iter()
-                .map(|ordinal| Ok((ordinal, metrics.labels(ordinal)?, metrics.kind(ordinal)?)))
-                .collect::<Result<Vec<_>, annals_block::BlockError>>()
-                .map_err(corrupt)?;
-            Ok((metrics, found))
+            metrics.check_labels(&ordinals).map_err(corrupt)?;
+            Ok((metrics, ordinals))
         });
         let metrics = match searched {
-            Ok((metrics, found)) => {
-                for (ordinal, labels, kind) in found {
-                    self.found(labels, kind, budget)?.in_blocks.push((at, ordinal));
-                }
+            Ok((metrics, ordinals)) => {
+                self.parts += usize::from(!ordinals.is_empty());
+                self.places.extend(ordinals.iter().map(|ordinal| Place::Block { block: at, ordinal }));
                 Some(metrics)
             }
             Err(missing) => {
@@ -144,48 +145,50 @@ impl Selecting {
             }
         };
         self.blocks.push(Searched { block, metrics });
-        Ok(())
     }
 
     fn add_head(&mut self, head: &Head, matchers: &[Matcher], budget: &Budget) -> Result<(), SourceError> {
         let copied = copy_matching(head, matchers, self.range, &[], budget)?;
-        self.add_copied(copied, budget)
+        self.add_copied(copied);
+        Ok(())
     }
 
     /// Adds what was copied from a head. Heads are added in log order.
-    pub(crate) fn add_copied(&mut self, copied: Copied, budget: &Budget) -> Result<(), SourceError> {
+    pub(crate) fn add_copied(&mut self, mut copied: Copied) {
         if copied.orphans > 0 {
             self.coverage.missing.push(Missing {
                 range: TimeRange::ALL,
                 why: format!("{} samples of series whose definition in the log is damaged", copied.orphans),
             });
         }
-        for HeadSeries { labels, kind, timestamps, values } in copied.series {
-            self.found(labels, kind, budget)?.in_heads.push((timestamps, values));
-        }
-        Ok(())
+        copied.series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        self.parts += usize::from(!copied.series.is_empty());
+        let first = self.heads.len() as u32;
+        self.places.extend((first..).take(copied.series.len()).map(Place::Head));
+        self.heads.append(&mut copied.series);
     }
 
-    fn found(
-        &mut self,
-        labels: LabelSet,
-        kind: SeriesKind,
-        budget: &Budget,
-    ) -> Result<&mut Found, SourceError> {
-        match self.found.entry(labels) {
-            hashbrown::hash_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
-            hashbrown::hash_map::Entry::Vacant(entry) => {
-                budget.charge_series(1)?;
-                let labels = entry.key().clone();
-                Ok(entry.insert(Found { labels, kind, in_blocks: Vec::new(), in_heads: Vec::new() }))
-            }
-        }
-    }
-
-    pub(crate) fn finish(self) -> Selected {
-        let mut series: Vec<Found> = self.found.into_values().collect();
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Selected { range: self.range, blocks: self.blocks, series, coverage: self.coverage }
+    pub(crate) fn finish(self, budget: &Budget) -> Result<Selected, SourceError> {
+        let Selecting { range, blocks, heads, places, parts, coverage } = self;
+        budget.charge_memory((size_of::<Place>() + 4) as u64 * places.len() as u64)?;
+        let mut selected = Selected { range, blocks, heads, places, starts: Vec::new(), coverage };
+        selected.starts = if parts <= 1 {
+            (0..=selected.places.len() as u32).collect()
+        } else {
+            let mut places = std::mem::take(&mut selected.places);
+            // Stable, so that each series' places stay in log order; and fast where there are long runs in order.
+            places.sort_by(|&a, &b| selected.compare(a, b));
+            let mut starts = vec![0];
+            let ends = places.chunk_by(|&a, &b| selected.compare(a, b).is_eq());
+            starts.extend(ends.scan(0, |end, same| {
+                *end += same.len() as u32;
+                Some(*end)
+            }));
+            selected.places = places;
+            starts
+        };
+        budget.charge_series(selected.len() as u64)?;
+        Ok(selected)
     }
 }
 
@@ -208,49 +211,87 @@ pub(crate) fn copy_matching(
 
 impl SelectedSeries for Selected {
     fn len(&self) -> usize {
-        self.series.len()
+        self.starts.len() - 1
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the trait asks for an index below `len`")]
-    fn labels(&self, index: usize) -> &LabelSet {
-        &self.series[index].labels
+    fn labels(&self, index: usize) -> LabelSet {
+        self.places_of(index).first().map_or_else(LabelSet::empty, |&place| match self.part(place) {
+            // All labels were checked when they were found.
+            Some(Part::Block(_, metrics, ordinal)) => {
+                metrics.labels(ordinal).unwrap_or_else(|_| LabelSet::empty())
+            }
+            Some(Part::Head(head)) => head.labels.clone(),
+            None => LabelSet::empty(),
+        })
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the trait asks for an index below `len`")]
     fn kind(&self, index: usize) -> SeriesKind {
-        self.series[index].kind
+        let kind = self.places_of(index).first().and_then(|&place| match self.part(place)? {
+            Part::Block(_, metrics, ordinal) => metrics.kind(ordinal).ok(),
+            Part::Head(head) => Some(head.kind),
+        });
+        kind.unwrap_or(SeriesKind::Gauge)
+    }
+
+    fn groups(&self, only: bool, names: &[&str]) -> SeriesGroups {
+        let mut grouping = Grouping::new(self, only, names);
+        (0..self.len()).for_each(|index| grouping.add(self.places_of(index).first().copied()));
+        grouping.finish()
     }
 
     fn read(&self, index: usize, budget: &Budget, into: &mut Samples) -> Result<(), SourceError> {
+        into.clear_values();
+        let places = self.places_of(index);
+        // Parts of several blocks may have to be merged by time; of one, neighbours may share timestamps.
+        let mut columns = vec![(self.range.start.0 as u64, self.range.end.0 as u64)];
+        let one = places.len() == 1;
+        for part in places.iter().filter_map(|&place| self.part(place)) {
+            match part {
+                Part::Block(block, metrics, ordinal) => {
+                    let samples = metrics.columns_in(ordinal, self.range, &mut |column| columns.push(column));
+                    match samples {
+                        Ok(samples) => budget.charge_samples(samples)?,
+                        Err(error) => into.missing.push(block.missing(error.to_string())),
+                    }
+                }
+                Part::Head(head) => budget.charge_samples(head.timestamps.len() as u64)?,
+            }
+        }
+        if one && into.stamps.are(&columns) {
+            self.read_values(places, into);
+            if into.values.len() == into.timestamps.len() {
+                return Ok(());
+            }
+            // Damage: it takes timestamps with it.
+        }
         into.clear();
-        let Some(found) = self.series.get(index) else { return Ok(()) };
-        for &(block, ordinal) in &found.in_blocks {
-            let Some(Searched { block, metrics: Some(metrics) }) = self.blocks.get(block as usize) else {
-                continue;
-            };
-            match metrics.samples_in(ordinal, self.range) {
-                Ok(samples) => budget.charge_samples(samples)?,
-                Err(error) => {
-                    into.missing.push(block.missing(error.to_string()));
-                    continue;
+        for part in places.iter().filter_map(|&place| self.part(place)) {
+            match part {
+                Part::Block(block, metrics, ordinal) => {
+                    if let Err(error) = metrics.samples_in(ordinal, self.range) {
+                        into.missing.push(block.missing(error.to_string()));
+                        continue;
+                    }
+                    let Samples { timestamps, values, missing, .. } = into;
+                    metrics.read_lossy(ordinal, self.range, timestamps, values, &mut |range, error| {
+                        missing.push(Missing { range, why: error.to_string() });
+                    });
+                }
+                Part::Head(head) => {
+                    into.timestamps.extend_from_slice(&head.timestamps);
+                    into.values.extend_from_slice(&head.values);
                 }
             }
-            let Samples { timestamps, values, missing, .. } = into;
-            metrics.read_lossy(ordinal, self.range, timestamps, values, &mut |range, error| {
-                missing.push(Missing { range, why: error.to_string() });
-            });
         }
-        for (timestamps, values) in &found.in_heads {
-            budget.charge_samples(timestamps.len() as u64)?;
-            into.timestamps.extend_from_slice(timestamps);
-            into.values.extend_from_slice(values);
+        if one && columns.len() > 1 && into.missing.is_empty() {
+            into.stamps.set(&columns);
         }
         if planted(Bug::DamageNotReported) {
             into.missing.clear();
         }
         // One part alone is ascending and has one sample per stamp.
-        if found.in_blocks.len() + found.in_heads.len() > 1 {
-            merge(found.kind, into);
+        if !one {
+            merge(self.kind(index), into);
         }
         Ok(())
     }
@@ -262,15 +303,26 @@ impl SelectedSeries for Selected {
         budget: &Budget,
         into: &mut Pieces,
     ) -> Result<(), SourceError> {
-        into.clear();
-        let Some(found) = self.series.get(index) else { return Ok(()) };
-        let Some(parts) = self.apart(found) else {
-            // What one part holds another may replace or add to.
-            self.read(index, budget, &mut into.samples)?;
-            into.push_samples_since(0);
-            return Ok(());
+        let places = self.places_of(index);
+        let sorted;
+        let apart = match places {
+            [_] => places,
+            _ => match self.apart(places) {
+                Some(apart) => {
+                    sorted = apart;
+                    &sorted
+                }
+                None => {
+                    // What one part holds another may replace or add to.
+                    into.pieces.clear();
+                    self.read(index, budget, &mut into.samples)?;
+                    into.push_samples_since(0);
+                    return Ok(());
+                }
+            },
         };
-        for part in parts {
+        into.clear();
+        for part in apart.iter().filter_map(|&place| self.part(place)) {
             match part {
                 Part::Block(block, metrics, ordinal) => {
                     match metrics.samples_in_pieces(ordinal, self.range, whole) {
@@ -286,14 +338,13 @@ impl SelectedSeries for Selected {
                     });
                     into.samples.missing = missing;
                 }
-                Part::Head(timestamps, values) => {
-                    budget.charge_samples(timestamps.len() as u64)?;
+                Part::Head(head) => {
+                    budget.charge_samples(head.timestamps.len() as u64)?;
                     let first = into.samples.values.len();
-                    into.samples.timestamps.extend_from_slice(timestamps);
-                    into.samples.values.extend_from_slice(values);
+                    into.samples.timestamps.extend_from_slice(&head.timestamps);
+                    into.samples.values.extend_from_slice(&head.values);
                     into.push_samples_since(first);
                 }
-                Part::Missing(missing) => into.samples.missing.push(missing),
             }
         }
         if planted(Bug::DamageNotReported) {
@@ -307,41 +358,96 @@ impl SelectedSeries for Selected {
     }
 }
 
-/// Where some of a series' samples are.
-enum Part<'a> {
+/// What is at a place.
+pub(crate) enum Part<'a> {
     Block(&'a OpenBlock, &'a MetricBlock, u32),
-    Head(&'a [i64], &'a [f64]),
-    Missing(Missing),
+    Head(&'a HeadSeries),
 }
 
 impl Selected {
-    /// The parts of a series in time order, where no two of them reach into each other's time.
-    fn apart<'a>(&'a self, found: &'a Found) -> Option<Vec<Part<'a>>> {
-        let mut parts: Vec<(TimeRange, Part<'a>)> = Vec::new();
-        for &(block, ordinal) in &found.in_blocks {
-            let Some(Searched { block, metrics: Some(metrics) }) = self.blocks.get(block as usize) else {
-                continue;
-            };
-            match metrics.extent(ordinal) {
-                Ok(extent) => parts.push((extent, Part::Block(block, metrics, ordinal))),
-                Err(error) => {
-                    parts.push((TimeRange::EMPTY, Part::Missing(block.missing(error.to_string()))));
-                }
+    fn places_of(&self, index: usize) -> &[Place] {
+        let Some(&[start, end]) = self.starts.get(index..).and_then(|starts| starts.first_chunk::<2>())
+        else {
+            return &[];
+        };
+        self.places.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    pub(crate) fn part(&self, place: Place) -> Option<Part<'_>> {
+        match place {
+            Place::Block { block, ordinal } => {
+                let searched = self.blocks.get(block as usize)?;
+                Some(Part::Block(&searched.block, searched.metrics.as_ref()?, ordinal))
+            }
+            Place::Head(head) => self.heads.get(head as usize).map(Part::Head),
+        }
+    }
+
+    /// Compares the labels of what is at two places.
+    fn compare(&self, a: Place, b: Place) -> Ordering {
+        match (a, b) {
+            // Of one block they are in label order; of one head too.
+            (Place::Block { block: one, ordinal: a }, Place::Block { block: other, ordinal: b })
+                if one == other =>
+            {
+                a.cmp(&b)
+            }
+            (Place::Head(a), Place::Head(b)) if a == b => Ordering::Equal,
+            _ => {
+                let (mut a_numbers, mut b_numbers) = (Vec::new(), Vec::new());
+                self.pairs(a, &mut a_numbers).cmp(self.pairs(b, &mut b_numbers))
             }
         }
-        for (timestamps, values) in &found.in_heads {
-            if let (Some(&first), Some(&last)) = (timestamps.first(), timestamps.last()) {
-                let extent = TimeRange::new(Timestamp(first.saturating_sub(1)), Timestamp(last));
-                parts.push((extent, Part::Head(timestamps, values)));
+    }
+
+    /// The labels of what is at a place; `numbers` is room for them.
+    fn pairs<'a>(
+        &'a self,
+        place: Place,
+        numbers: &'a mut Vec<u32>,
+    ) -> Box<dyn Iterator<Item = (&'a str, &'a str)> + 'a> {
+        match self.part(place) {
+            Some(Part::Block(_, metrics, ordinal)) if metrics.pair_numbers(ordinal, numbers).is_ok() => {
+                Box::new(numbers.iter().filter_map(|&number| metrics.pair(number).ok().flatten()))
             }
+            Some(Part::Head(head)) => Box::new(head.labels.iter()),
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// A series' places in time order, where no two of them reach into each other's time.
+    fn apart(&self, places: &[Place]) -> Option<Vec<Place>> {
+        let mut parts: Vec<(TimeRange, Place)> = Vec::with_capacity(places.len());
+        for &place in places {
+            let extent = match self.part(place)? {
+                // What cannot be read is nowhere.
+                Part::Block(_, metrics, ordinal) => metrics.extent(ordinal).unwrap_or(TimeRange::EMPTY),
+                Part::Head(head) => match (head.timestamps.first(), head.timestamps.last()) {
+                    (Some(&first), Some(&last)) => {
+                        TimeRange::new(Timestamp(first.saturating_sub(1)), Timestamp(last))
+                    }
+                    _ => TimeRange::EMPTY,
+                },
+            };
+            parts.push((extent, place));
         }
         parts.sort_by_key(|(extent, _)| (extent.start, extent.end));
-        let ends = parts.iter().scan(Timestamp::MIN, |end, (extent, part)| {
-            let apart = matches!(part, Part::Missing(_)) || *end <= extent.start;
-            *end = (*end).max(extent.end);
-            Some(apart)
-        });
-        ends.min().unwrap_or(true).then(|| parts.into_iter().map(|(_, part)| part).collect())
+        let mut end = Timestamp::MIN;
+        for (extent, _) in parts.iter().filter(|(extent, _)| !extent.is_empty()) {
+            if end > extent.start {
+                return None;
+            }
+            end = extent.end;
+        }
+        Some(parts.into_iter().map(|(_, place)| place).collect())
+    }
+
+    fn read_values(&self, places: &[Place], into: &mut Samples) {
+        for part in places.iter().filter_map(|&place| self.part(place)) {
+            if let Part::Block(_, metrics, ordinal) = part {
+                metrics.read_values_lossy(ordinal, self.range, &mut into.values, &mut |_, _| {});
+            }
+        }
     }
 }
 

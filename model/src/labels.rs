@@ -142,6 +142,19 @@ impl LabelSet {
         Pairs { rest: &self.bytes }
     }
 
+    /// The labels whose names a predicate keeps.
+    #[must_use]
+    pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> LabelSet {
+        if self.iter().all(|(name, _)| keep(name)) {
+            return self.clone();
+        }
+        // Part of a valid set is a valid set.
+        let kept = self.encoded_pairs().zip(self.iter()).filter(|(_, (name, _))| keep(name));
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        kept.for_each(|(pair, _)| bytes.extend_from_slice(pair));
+        LabelSet { bytes: bytes.into() }
+    }
+
     /// The value of a label; the empty string where it is missing, as PromQL sees it.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {

@@ -62,7 +62,7 @@ pub use seal::{COMMITMENT_BYTES, DataKeys, KeyId, NONCE_BYTES, SEAL_BYTES, Seale
 pub use signal::{FieldValue, Pseudonym, Signal, SignalBatch, SignalRow, SignalValue};
 pub use source::{
     Budget, Coverage, LimitExceeded, Missing, Piece, Pieces, QueryLimits, Samples, SelectedSeries,
-    SeriesSource, SourceError,
+    SeriesGroups, SeriesSource, SourceError, StampsRead,
 };
 pub use sum::{Sum, add_compensated};
 pub use time::{DAY_MS, Day, HOUR_MS, MINUTE_MS, TimeRange, Timestamp};

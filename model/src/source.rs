@@ -9,6 +9,7 @@
 //!             ── read_pieces(index, whole, ..) ────► the same, but runs that no window cuts come as aggregates
 //! ```
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -72,8 +73,20 @@ pub trait SelectedSeries: Send + Sync {
         self.len() == 0
     }
 
-    /// The labels of one, `index` below [`SelectedSeries::len`].
-    fn labels(&self, index: usize) -> &LabelSet;
+    /// The labels of one, `index` below [`SelectedSeries::len`]; made when they are asked for.
+    fn labels(&self, index: usize) -> LabelSet;
+
+    /// Puts all series into groups by some of their labels: those named (`only`), or all but those.
+    fn groups(&self, only: bool, names: &[&str]) -> SeriesGroups {
+        let mut groups = SeriesGroups::default();
+        let mut known: BTreeMap<LabelSet, u32> = BTreeMap::new();
+        for index in 0..self.len() {
+            let labels = self.labels(index).filtered(|name| names.contains(&name) == only);
+            let group = *known.entry(labels).or_insert_with_key(|labels| groups.push(labels.clone()));
+            groups.of.push(group);
+        }
+        groups
+    }
 
     /// The kind of one, `index` below [`SelectedSeries::len`].
     fn kind(&self, index: usize) -> SeriesKind;
@@ -101,6 +114,24 @@ pub trait SelectedSeries: Send + Sync {
     fn coverage(&self) -> &Coverage;
 }
 
+/// The groups of selected series.
+#[derive(Debug, Clone, Default)]
+pub struct SeriesGroups {
+    /// Per series, by index: its group.
+    pub of: Vec<u32>,
+    /// Per group: the labels that its series share.
+    pub labels: Vec<LabelSet>,
+}
+
+impl SeriesGroups {
+    /// Adds a group and returns its number.
+    pub fn push(&mut self, labels: LabelSet) -> u32 {
+        self.labels.push(labels);
+        // There are no more groups than series, of which a source has fewer than 2^32.
+        (self.labels.len() - 1) as u32
+    }
+}
+
 /// Samples of one series in columns, reused from read to read.
 #[derive(Debug, Clone, Default)]
 pub struct Samples {
@@ -115,11 +146,51 @@ pub struct Samples {
     pub start_times: Vec<i64>,
     /// What could not be read.
     pub missing: Vec<Missing>,
+    /// What the timestamps were read from.
+    pub stamps: StampsRead,
+}
+
+/// What timestamps were read from. Series that were sampled together share their columns of timestamps: where the next
+/// series' are those that were read last, they are not read again.
+#[derive(Debug, Clone, Default)]
+pub struct StampsRead {
+    places: Vec<(u64, u64)>,
+    version: u64,
+}
+
+impl StampsRead {
+    /// Changes whenever the timestamps may have changed, and only then.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether the timestamps at hand are those of these places.
+    #[must_use]
+    pub fn are(&self, places: &[(u64, u64)]) -> bool {
+        !places.is_empty() && self.places == places
+    }
+
+    /// Says that the timestamps are those of these places from now on; of none, that nobody can tell.
+    pub fn set(&mut self, places: &[(u64, u64)]) {
+        self.places.clear();
+        self.places.extend_from_slice(places);
+        self.version += 1;
+    }
 }
 
 impl Samples {
+    /// Empties the columns but the timestamps, and keeps their memory.
+    pub fn clear_values(&mut self) {
+        self.values.clear();
+        self.histograms.clear();
+        self.start_times.clear();
+        self.missing.clear();
+    }
+
     /// Empties the columns and keeps their memory.
     pub fn clear(&mut self) {
+        self.stamps.set(&[]);
         self.timestamps.clear();
         self.values.clear();
         self.histograms.clear();

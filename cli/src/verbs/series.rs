@@ -23,7 +23,7 @@ pub(crate) fn series(args: &SeriesArgs, screen: &mut Screen) -> Outcome {
     let mut found: Vec<(LabelSet, SeriesKind)> = Vec::new();
     for matchers in &selectors {
         let selected = reader.select(matchers, range(&args.time), &budget).map_err(CliError::failed)?;
-        found.extend((0..selected.len()).map(|index| (selected.labels(index).clone(), selected.kind(index))));
+        found.extend((0..selected.len()).map(|index| (selected.labels(index), selected.kind(index))));
         for missing in &selected.coverage().missing {
             eprintln!("warning: {}", missing.why);
         }

@@ -122,8 +122,8 @@ impl SelectedSeries for Selected<'_> {
         self.series.len()
     }
 
-    fn labels(&self, index: usize) -> &LabelSet {
-        &self.series[index].0
+    fn labels(&self, index: usize) -> LabelSet {
+        self.series[index].0.clone()
     }
 
     fn kind(&self, index: usize) -> SeriesKind {

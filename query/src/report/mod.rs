@@ -19,7 +19,7 @@
 //! # struct Nothing;
 //! # impl SelectedSeries for Nothing {
 //! #     fn len(&self) -> usize { 0 }
-//! #     fn labels(&self, _: usize) -> &LabelSet { unreachable!() }
+//! #     fn labels(&self, _: usize) -> LabelSet { unreachable!() }
 //! #     fn kind(&self, _: usize) -> SeriesKind { unreachable!() }
 //! #     fn read(&self, _: usize, _: &Budget, _: &mut Samples) -> Result<(), SourceError> { Ok(()) }
 //! #     fn coverage(&self) -> &Coverage {

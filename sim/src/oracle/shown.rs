@@ -49,8 +49,9 @@ impl Shown {
             missing: selected.coverage().missing.clone(),
             ..Shown::default()
         };
+        // Reused, so that a series may take over the timestamps of the one before.
+        let mut samples = Samples::default();
         for index in 0..selected.len() {
-            let mut samples = Samples::default();
             if let Err(error) = selected.read(index, &budget, &mut samples) {
                 shown.failed = Some(error.to_string());
                 break;
@@ -63,7 +64,7 @@ impl Shown {
             }
             agrees_in_pieces(selected, index, &samples, &budget)
                 .map_err(|what| Violation::new("I5", format!("{labels} in pieces: {what}")))?;
-            shown.series.push((labels.clone(), samples));
+            shown.series.push((labels, samples.clone()));
         }
         if !shown.series.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(Violation::new("I5", "series do not come in label order, each once"));

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use annals_model::{Histogram, LabelSet};
+use annals_model::{Histogram, LabelSet, SeriesGroups};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
@@ -12,7 +12,7 @@ use super::column::{ABSENT, Column, Grid, Vector, histogram_at, histogram_bytes,
 use super::fold::{Mean, Sum, nan_first, quantile};
 use super::labels::{Grouping, LabelMap, with_label};
 use super::mixed::HistogramMean;
-use super::{Evaluator, merged, not_evaluated, text_of};
+use super::{Evaluator, Labels, merged, not_evaluated, text_of};
 use crate::promql::ast::{Aggregate, Expr};
 use crate::promql::error::{PromqlError, QueryError, Span};
 use crate::promql::signature::Aggregator;
@@ -128,25 +128,66 @@ struct Groups<'g> {
     grouping: Grouping<'g>,
     index: LabelMap<usize>,
     labels: Vec<(LabelSet, bool)>,
+    /// Of series that come from one selection: its groups, and which of ours each is.
+    selected: Option<(SeriesGroups, Vec<Option<usize>>)>,
 }
 
 impl<'g> Groups<'g> {
     fn new(aggregate: &'g Aggregate) -> Groups<'g> {
         let grouping = Grouping { only: !aggregate.without, labels: &aggregate.grouping };
-        Groups { grouping, index: HashMap::with_hasher(FixedState::default()), labels: Vec::new() }
+        let index = HashMap::with_hasher(FixedState::default());
+        Groups { grouping, index, labels: Vec::new(), selected: None }
     }
 
-    /// The group of a series. A name among the group's labels goes away where it goes away for any member.
+    /// The group of a series of a stream. A name among the group's labels goes away where it goes away for any member.
+    fn of_streamed(&mut self, labels: Labels<'_>, drop_name: bool) -> usize {
+        let (selected, index) = match labels {
+            Labels::Own(labels) => return self.of(labels, drop_name),
+            Labels::Of(selected, index) => (selected, index),
+        };
+        let (of, known) = self.selected.get_or_insert_with(|| {
+            let groups = self.grouping.of_all(selected);
+            let known = vec![None; groups.labels.len()];
+            (groups, known)
+        });
+        let number = of.of.get(index).map_or(0, |&number| number as usize);
+        let group = match known.get(number) {
+            Some(&Some(group)) => group,
+            _ => {
+                let labels = of.labels.get(number).cloned().unwrap_or_else(LabelSet::empty);
+                let group = self.insert(labels);
+                if let Some((_, known)) = &mut self.selected
+                    && let Some(known) = known.get_mut(number)
+                {
+                    *known = Some(group);
+                }
+                group
+            }
+        };
+        self.remember(group, drop_name);
+        group
+    }
+
+    /// The group of a series.
     fn of(&mut self, labels: &LabelSet, drop_name: bool) -> usize {
-        let own = self.grouping.of(labels);
-        let group = *self.index.entry(own.clone()).or_insert(self.labels.len());
-        if group == self.labels.len() {
+        let group = self.insert(self.grouping.of(labels));
+        self.remember(group, drop_name);
+        group
+    }
+
+    fn insert(&mut self, own: LabelSet) -> usize {
+        let next = self.labels.len();
+        let group = *self.index.entry(own.clone()).or_insert(next);
+        if group == next {
             self.labels.push((own, false));
         }
+        group
+    }
+
+    fn remember(&mut self, group: usize, drop_name: bool) {
         if let Some((_, dropped)) = self.labels.get_mut(group) {
             *dropped |= drop_name && self.grouping.keeps_name();
         }
-        group
     }
 }
 
@@ -172,7 +213,7 @@ impl<'a> Evaluator<'a> {
         let mut out = Vector::new(self.budget);
         let mut gathered: Vec<(Vec<Cell>, Vec<HistogramCell>)> = Vec::new();
         self.stream(&aggregate.expr, grid, &mut |series| {
-            let group = groups.of(series.labels, series.drop_name);
+            let group = groups.of_streamed(series.labels, series.drop_name);
             if group == gathered.len() {
                 out.charge.add(grid.count.saturating_mul(size_of::<Cell>()))?;
                 gathered.push((vec![Cell::default(); grid.count], Vec::new()));
@@ -239,7 +280,7 @@ impl<'a> Evaluator<'a> {
         cell: &mut HistogramCell,
         own: &Histogram,
         (op, span): (Aggregator, Span),
-        labels: &LabelSet,
+        labels: Labels<'_>,
     ) {
         let HistogramCell::Mean(mean) = cell else { return };
         let added = if op == Aggregator::Sum { mean.add_plainly(own) } else { mean.add(own) };
@@ -248,7 +289,7 @@ impl<'a> Evaluator<'a> {
                 self.remark_bounds(added, "aggregation", span);
             }
             None => {
-                self.warn_mixed_schemas(span, labels.metric_name());
+                self.warn_mixed_schemas(span, labels.get().metric_name());
                 *cell = HistogramCell::Impossible;
             }
         }
@@ -385,7 +426,7 @@ impl<'a> Evaluator<'a> {
         let mut by_value: HashMap<(LabelSet, String), usize, FixedState> =
             HashMap::with_hasher(FixedState::default());
         self.stream(&aggregate.expr, grid, &mut |series| {
-            let group = grouping.of(series.labels);
+            let group = grouping.of(&series.labels.get());
             // Neighbouring steps mostly show the same value.
             let mut latest: Option<(u64, usize)> = None;
             for (step, &value) in series.values.iter().enumerate() {

@@ -17,7 +17,7 @@ use super::mixed::{Either, Outcome, Place, transitions};
 use super::runs::{Frame, Run, Track};
 use super::select::spread;
 use super::window::WindowFn;
-use super::{Evaluator, Sink, Streamed};
+use super::{Evaluator, Labels, Sink, Streamed};
 use crate::promql::ast::{Expr, Extended, Selector};
 use crate::promql::error::QueryError;
 
@@ -205,7 +205,7 @@ impl Evaluator<'_> {
             Ok(ends) => ends,
             Err(NoEnds::Empty) => return None,
             Err(NoEnds::Mixed) => {
-                self.warn_mixed_schemas(place.span, place.name);
+                self.warn_mixed_schemas(place.span, &place.name());
                 return None;
             }
         };
@@ -213,20 +213,20 @@ impl Evaluator<'_> {
         if counter && [&ends.left, &ends.right].into_iter().chain(ends.inner).any(gauge) {
             self.warn(
                 Some(place.span),
-                format!("this native histogram metric is not a counter: {:?}", place.name),
+                format!("this native histogram metric is not a counter: {:?}", &place.name()),
             );
         }
         if !(counter || gauge(&ends.left) && gauge(&ends.right)) {
             self.warn(
                 Some(place.span),
-                format!("this native histogram metric is not a gauge: {:?}", place.name),
+                format!("this native histogram metric is not a gauge: {:?}", &place.name()),
             );
         }
         let custom = ends.right.is_custom();
         if ends.left.is_custom() != custom
             || (counter && ends.inner.iter().any(|own| own.is_custom() != custom))
         {
-            self.warn_mixed_schemas(place.span, place.name);
+            self.warn_mixed_schemas(place.span, &place.name());
             return None;
         }
         let mut sum = HistogramSum::of(&ends.right);
@@ -330,9 +330,8 @@ impl Evaluator<'_> {
         let (mut values, mut histograms) = (Vec::new(), Histograms::new());
         for index in 0..selected.len() {
             self.read(&*selected, index, expr.span, &mut samples)?;
-            let labels = selected.labels(index);
-            let place =
-                Place { function: WindowFn::Last, delta: false, span: expr.span, name: labels.metric_name() };
+            let labels = Labels::Of(&*selected, index);
+            let place = Place { function: WindowFn::Last, delta: false, span: expr.span, labels };
             super::runs::drop_stale(&mut samples);
             values.clear();
             histograms.clear();
@@ -394,7 +393,7 @@ impl Evaluator<'_> {
                 match a.toward(b, fraction, counter) {
                     Some(value) => Outcome::Histogram(Histogram::clone(&value)),
                     None => {
-                        self.warn_mixed_schemas(place.span, place.name);
+                        self.warn_mixed_schemas(place.span, &place.name());
                         Outcome::Nothing
                     }
                 }

@@ -320,7 +320,7 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Vector<'a>, QueryError> {
         let mut vector = Vector::new(self.budget);
         self.stream_latest(expr, selector, grid, wanted, &mut |series| {
-            vector.push(Column::floats(series.labels.clone(), true, std::mem::take(series.values)))
+            vector.push(Column::floats(series.labels.get(), true, std::mem::take(series.values)))
         })?;
         Ok(vector)
     }

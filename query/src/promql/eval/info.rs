@@ -112,7 +112,7 @@ impl<'a> Evaluator<'a> {
         let mut samples = Samples::default();
         for index in 0..selected.len() {
             let labels = selected.labels(index);
-            let target = target(labels);
+            let target = target(&labels);
             if !targets.contains(&target) {
                 continue;
             }

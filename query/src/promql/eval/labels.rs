@@ -1,6 +1,6 @@
 //! Work on label sets, done once per series.
 
-use annals_model::{InvalidLabels, LabelSet, METRIC_NAME};
+use annals_model::{InvalidLabels, LabelSet, METRIC_NAME, SelectedSeries, SeriesGroups};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
@@ -52,6 +52,16 @@ impl Grouping<'_> {
         } else {
             filtered(labels, |name| name != METRIC_NAME && !listed(name))
         }
+    }
+
+    /// The groups of all selected series.
+    pub(super) fn of_all(&self, selected: &dyn SelectedSeries) -> SeriesGroups {
+        let listed = self.labels.iter().map(String::as_str);
+        if self.only && self.labels.is_empty() {
+            return SeriesGroups { of: vec![0; selected.len()], labels: vec![LabelSet::empty()] };
+        }
+        let names: Vec<&str> = listed.chain((!self.only).then_some(METRIC_NAME)).collect();
+        selected.groups(self.only, &names)
     }
 
     /// Whether the metric's name is among the labels that it keeps.

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use annals_model::{Added, Histogram, HistogramSum, ResetHint};
 
-use super::Evaluator;
 use super::column::{ABSENT, Charge, Histograms, histogram_bytes, is_absent, set_histogram};
 use super::runs::{Frame, Run, Track};
 use super::window::{Begins, WindowFn, extrapolation, find_bounds};
+use super::{Evaluator, Labels};
 use crate::promql::error::{QueryError, Span};
 
 /// Which call it is that looks at which metric.
@@ -22,7 +22,14 @@ pub(super) struct Place<'p> {
     /// The series counts events, one cell per sample.
     pub(super) delta: bool,
     pub(super) span: Span,
-    pub(super) name: &'p str,
+    pub(super) labels: Labels<'p>,
+}
+
+impl Place<'_> {
+    /// The metric's name.
+    pub(super) fn name(&self) -> String {
+        self.labels.get().metric_name().to_owned()
+    }
 }
 
 /// What a window gives.
@@ -145,7 +152,7 @@ impl Evaluator<'_> {
             _ => {
                 if !floats.values.is_empty() {
                     let text = "ignored histograms in a range containing both floats and histograms";
-                    self.inform(place.span, named(text, place.name));
+                    self.inform(place.span, named(text, &place.name()));
                 }
                 if is_absent(of_floats) { Outcome::Nothing } else { Outcome::Float(of_floats) }
             }
@@ -163,7 +170,7 @@ impl Evaluator<'_> {
                     self.remark_bounds(added, "aggregation", place.span);
                 }
                 None => {
-                    self.warn_mixed_schemas(place.span, place.name);
+                    self.warn_mixed_schemas(place.span, &place.name());
                     return Outcome::Nothing;
                 }
             }
@@ -195,7 +202,7 @@ impl Evaluator<'_> {
             match increase.plus(first) {
                 Ok((sum, _)) => increase = Histogram { reset_hint: ResetHint::Gauge, ..sum },
                 Err(_) => {
-                    self.warn_mixed_schemas(place.span, place.name);
+                    self.warn_mixed_schemas(place.span, &place.name());
                     return Outcome::Nothing;
                 }
             }
@@ -221,13 +228,13 @@ impl Evaluator<'_> {
         if counter && samples.values.iter().any(|own| gauge(own)) {
             self.warn(
                 Some(place.span),
-                format!("this native histogram metric is not a counter: {:?}", place.name),
+                format!("this native histogram metric is not a counter: {:?}", &place.name()),
             );
         }
         if !(counter || gauge(first) && gauge(last)) {
             self.warn(
                 Some(place.span),
-                format!("this native histogram metric is not a gauge: {:?}", place.name),
+                format!("this native histogram metric is not a gauge: {:?}", &place.name()),
             );
         }
         let anew = |index: usize, before: &Histogram| {
@@ -247,7 +254,7 @@ impl Evaluator<'_> {
         let inner = samples.values.get(1..).unwrap_or_default();
         let looked_at = if counter { inner } else { std::slice::from_ref(last) };
         if looked_at.iter().any(|own| own.is_custom() != custom) {
-            self.warn_mixed_schemas(place.span, place.name);
+            self.warn_mixed_schemas(place.span, &place.name());
             return None;
         }
         let mut sum = HistogramSum::of(last);
@@ -289,11 +296,11 @@ impl Evaluator<'_> {
             (Either::Histogram(before), Either::Histogram(now)) => {
                 let gauges = [before, now].map(|own| own.reset_hint == ResetHint::Gauge);
                 if rate && gauges.contains(&true) {
-                    let text = format!("this native histogram metric is not a counter: {:?}", place.name);
+                    let text = format!("this native histogram metric is not a counter: {:?}", &place.name());
                     self.warn(Some(place.span), text);
                 }
                 if !rate && gauges.contains(&false) {
-                    let text = format!("this native histogram metric is not a gauge: {:?}", place.name);
+                    let text = format!("this native histogram metric is not a gauge: {:?}", &place.name());
                     self.warn(Some(place.span), text);
                 }
                 let anew = place.delta
@@ -302,7 +309,7 @@ impl Evaluator<'_> {
                 let mut result = Histogram::clone(now);
                 if !(rate && anew) {
                     let Ok((difference, added)) = now.minus(before) else {
-                        self.warn_mixed_schemas(place.span, place.name);
+                        self.warn_mixed_schemas(place.span, &place.name());
                         return Outcome::Nothing;
                     };
                     self.remark_bounds(added, "subtraction", place.span);
@@ -319,7 +326,7 @@ impl Evaluator<'_> {
     }
 
     pub(super) fn warn_mixed_types(&self, place: &Place<'_>) {
-        self.warn(Some(place.span), named("encountered a mix of histograms and floats", place.name));
+        self.warn(Some(place.span), named("encountered a mix of histograms and floats", &place.name()));
     }
 
     pub(super) fn warn_mixed_schemas(&self, span: Span, name: &str) {
@@ -358,7 +365,7 @@ impl Evaluator<'_> {
             let seen = |index: usize| bounds.iter().any(|&(low, high)| (low + 1..high).contains(&index));
             if overlapping.into_iter().any(seen) {
                 let text = "sample has start time that overlaps with previous sample timestamp";
-                self.warn(Some(place.span), for_metric(text, place.name));
+                self.warn(Some(place.span), for_metric(text, &place.name()));
             }
         };
         if !run.floats.starts.is_empty() {

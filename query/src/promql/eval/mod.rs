@@ -26,7 +26,7 @@ mod window;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use annals_model::{Budget, Coverage, LabelSet, LimitExceeded, SeriesSource, Timestamp};
+use annals_model::{Budget, Coverage, LabelSet, LimitExceeded, SelectedSeries, SeriesSource, Timestamp};
 
 use super::ast::{At, DurationExpr, Expr, ExprKind, TimeShift};
 use super::error::{Annotation, PromqlError, QueryError, Span};
@@ -266,7 +266,7 @@ impl<'a> Evaluator<'a> {
                 let mut vector = Vector::new(self.budget);
                 self.stream(expr, grid, &mut |series| {
                     vector.push(Column {
-                        labels: series.labels.clone(),
+                        labels: series.labels.get(),
                         drop_name: series.drop_name,
                         values: std::mem::take(series.values),
                         histograms: std::mem::take(series.histograms),
@@ -289,7 +289,7 @@ impl<'a> Evaluator<'a> {
                 let vector = self.vector(expr, grid)?;
                 for mut column in vector.columns {
                     sink(Streamed {
-                        labels: &column.labels,
+                        labels: Labels::Own(&column.labels),
                         drop_name: column.drop_name,
                         values: &mut column.values,
                         histograms: &mut column.histograms,
@@ -337,9 +337,25 @@ impl<'a> Evaluator<'a> {
     }
 }
 
+/// The labels of a series on its way; those of a selected one are made only for who asks.
+#[derive(Clone, Copy)]
+enum Labels<'s> {
+    Own(&'s LabelSet),
+    Of(&'s dyn SelectedSeries, usize),
+}
+
+impl Labels<'_> {
+    fn get(self) -> LabelSet {
+        match self {
+            Labels::Own(labels) => labels.clone(),
+            Labels::Of(selected, index) => selected.labels(index),
+        }
+    }
+}
+
 /// One series on its way to whoever wants it; the values may be taken.
 struct Streamed<'s> {
-    labels: &'s LabelSet,
+    labels: Labels<'s>,
     drop_name: bool,
     values: &'s mut Vec<f64>,
     histograms: &'s mut Histograms,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use annals_model::{Histogram, LabelSet, ResetHint, Samples, SeriesKind, TimeRange, Timestamp, is_stale};
+use annals_model::{Histogram, ResetHint, Samples, SeriesKind, TimeRange, Timestamp, is_stale};
 
 use super::column::{Charge, Grid, Histograms, histogram_at, is_absent};
-use super::{Evaluator, Hints, not_evaluated};
+use super::{Evaluator, Hints, Labels, not_evaluated};
 use crate::promql::ast::{Expr, ExprKind, Extended, Subquery};
 use crate::promql::error::{PromqlError, QueryError, Span};
 
@@ -63,7 +63,7 @@ impl<'r, T> Track<'r, T> {
 
 /// One series' samples, of a selector or a subquery.
 pub(super) struct Run<'r> {
-    pub(super) labels: &'r LabelSet,
+    pub(super) labels: Labels<'r>,
     pub(super) drop_name: bool,
     /// The kind of a selected series; values of a subquery have none.
     pub(super) kind: Option<SeriesKind>,
@@ -168,7 +168,7 @@ impl Evaluator<'_> {
             self.read(&*selected, index, matrix.span, &mut samples)?;
             drop_stale(&mut samples);
             let mut run = Run {
-                labels: selected.labels(index),
+                labels: Labels::Of(&*selected, index),
                 drop_name: false,
                 kind: Some(selected.kind(index)),
                 floats: Track {
@@ -262,6 +262,7 @@ pub(super) fn drop_stale(samples: &mut Samples) {
     if !samples.values.iter().any(|&value| is_stale(value)) {
         return;
     }
+    samples.stamps.set(&[]);
     let stale: Vec<bool> = samples.values.iter().map(|&value| is_stale(value)).collect();
     let keep = |at: &mut usize| {
         *at += 1;

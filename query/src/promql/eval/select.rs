@@ -13,7 +13,7 @@ use super::column::{ABSENT, Charge, Grid, Histograms, histogram_bytes, nothing, 
 use super::mixed::Place;
 use super::runs::{Run, Track};
 use super::window::{Parameters, WindowFn, Windows, evaluate, find_bounds};
-use super::{Evaluator, Hints, Sink, Streamed, labels, not_evaluated};
+use super::{Evaluator, Hints, Labels, Sink, Streamed, labels, not_evaluated};
 use crate::promql::ast::{Expr, ExprKind, Selector};
 use crate::promql::error::{PromqlError, QueryError, Span};
 use crate::promql::signature::Function;
@@ -154,7 +154,7 @@ impl Evaluator<'_> {
                 continue;
             }
             sink(Streamed {
-                labels: selected.labels(index),
+                labels: Labels::Of(&*selected, index),
                 drop_name: wanted != Wanted::Value,
                 values: &mut values,
                 histograms: &mut histograms,
@@ -204,7 +204,7 @@ impl Evaluator<'_> {
                     function: window_fn,
                     delta: run.kind == Some(SeriesKind::Delta),
                     span: matrix.span,
-                    name: run.labels.metric_name(),
+                    labels: run.labels,
                 };
                 self.extended_windows(extended, &run, &frame, &place, (&mut values, &mut histograms))?;
             } else {
@@ -220,7 +220,7 @@ impl Evaluator<'_> {
                     function: window_fn,
                     delta: run.kind == Some(SeriesKind::Delta),
                     span: matrix.span,
-                    name: run.labels.metric_name(),
+                    labels: run.labels,
                 };
                 self.warn_overlaps(&run, &frame, &place);
                 if !run.histograms.times.is_empty() {
@@ -256,7 +256,7 @@ impl Evaluator<'_> {
                         function: WindowFn::Last,
                         delta: run.kind == Some(SeriesKind::Delta),
                         span: matrix.span,
-                        name: run.labels.metric_name(),
+                        labels: run.labels,
                     };
                     self.extended_samples(extended, &run, (end.saturating_sub(frame.range_ms), end), &place)
                 }
@@ -273,7 +273,8 @@ impl Evaluator<'_> {
             }
             let bytes = histograms.iter().map(|(_, histogram)| histogram_bytes(histogram)).sum::<usize>();
             charge.add(floats.len().saturating_mul(16).saturating_add(bytes))?;
-            let labels = if run.drop_name { labels::without_name(run.labels) } else { run.labels.clone() };
+            let own = run.labels.get();
+            let labels = if run.drop_name { labels::without_name(&own) } else { own };
             let points = floats.into_iter().map(|(time, value)| (Timestamp(time), value)).collect();
             let histograms = histograms.into_iter().map(|(time, own)| (Timestamp(time), own)).collect();
             series.push(Series { labels, points, histograms });
@@ -340,17 +341,16 @@ impl Evaluator<'_> {
         kinds: &mut (bool, bool),
     ) {
         let Some(kind) = run.kind else { return };
-        let name = run.labels.metric_name();
         if window_fn.wants_counter() {
             let asked = window_fn != WindowFn::Irate && !run.floats.times.is_empty();
-            if asked
-                && kind == SeriesKind::Gauge
-                && !COUNTER_ENDINGS.iter().any(|ending| name.ends_with(ending))
-            {
-                self.inform(
-                    matrix.span,
-                    format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}"),
-                );
+            if asked && kind == SeriesKind::Gauge {
+                let labels = run.labels.get();
+                let name = labels.metric_name();
+                if !COUNTER_ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+                    let text =
+                        "metric might not be a counter, name does not end in _total/_sum/_count/_bucket";
+                    self.inform(matrix.span, format!("{text}: {name:?}"));
+                }
             }
             let (deltas, others) = kinds;
             *deltas |= kind == SeriesKind::Delta;
