@@ -51,6 +51,12 @@ impl MetricBlock {
         });
     }
 
+    /// Whether any chunk of a series lies in a range and is taken as one.
+    pub fn has_whole(&self, ordinal: u32, range: TimeRange, whole: &dyn Fn(TimeRange) -> bool) -> bool {
+        let times = self.chunks(ordinal).into_iter().flatten().map(|chunk| chunk.column.range());
+        times.filter(|time| range.covers(*time)).any(whole)
+    }
+
     /// How many samples [`MetricBlock::read_pieces`] decodes at most, where every chunk has an aggregate.
     pub fn samples_in_pieces(
         &self,

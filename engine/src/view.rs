@@ -242,9 +242,8 @@ impl SelectedSeries for Selected {
     fn read(&self, index: usize, budget: &Budget, into: &mut Samples) -> Result<(), SourceError> {
         into.clear_values();
         let places = self.places_of(index);
-        // Parts of several blocks may have to be merged by time; of one, neighbours may share timestamps.
         let mut columns = vec![(self.range.start.0 as u64, self.range.end.0 as u64)];
-        let one = places.len() == 1;
+        let mut only_blocks = true;
         for part in places.iter().filter_map(|&place| self.part(place)) {
             match part {
                 Part::Block(block, metrics, ordinal) => {
@@ -254,10 +253,13 @@ impl SelectedSeries for Selected {
                         Err(error) => into.missing.push(block.missing(error.to_string())),
                     }
                 }
-                Part::Head(head) => budget.charge_samples(head.timestamps.len() as u64)?,
+                Part::Head(head) => {
+                    only_blocks = false;
+                    budget.charge_samples(head.timestamps.len() as u64)?;
+                }
             }
         }
-        if one && into.stamps.are(&columns) {
+        if only_blocks && into.stamps.are(&columns) {
             self.read_values(places, into);
             if into.values.len() == into.timestamps.len() {
                 return Ok(());
@@ -283,15 +285,14 @@ impl SelectedSeries for Selected {
                 }
             }
         }
-        if one && columns.len() > 1 && into.missing.is_empty() {
+        if !into.timestamps.is_sorted_by(|a, b| a < b) {
+            merge(self.kind(index), into);
+        } else if only_blocks && columns.len() > 1 && into.missing.is_empty() {
+            // The next series may have the same columns; merged ones are in none.
             into.stamps.set(&columns);
         }
         if planted(Bug::DamageNotReported) {
             into.missing.clear();
-        }
-        // One part alone is ascending and has one sample per stamp.
-        if !one {
-            merge(self.kind(index), into);
         }
         Ok(())
     }
@@ -304,6 +305,16 @@ impl SelectedSeries for Selected {
         into: &mut Pieces,
     ) -> Result<(), SourceError> {
         let places = self.places_of(index);
+        let has_whole = |&place: &Place| match self.part(place) {
+            Some(Part::Block(_, metrics, ordinal)) => metrics.has_whole(ordinal, self.range, whole),
+            _ => false,
+        };
+        if !places.iter().any(has_whole) {
+            into.pieces.clear();
+            self.read(index, budget, &mut into.samples)?;
+            into.push_samples_since(0);
+            return Ok(());
+        }
         let sorted;
         let apart = match places {
             [_] => places,

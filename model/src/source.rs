@@ -95,7 +95,8 @@ pub trait SelectedSeries: Send + Sync {
     fn read(&self, index: usize, budget: &Budget, into: &mut Samples) -> Result<(), SourceError>;
 
     /// Replaces `into` by the series in pieces, in time order. A run of samples that `whole` takes as one, and that no other
-    /// part of the data touches, may come as its aggregate; all else comes as samples.
+    /// part of the data touches, may come as its aggregate; all else comes as samples. A series with histograms comes as
+    /// samples alone.
     fn read_pieces(
         &self,
         index: usize,
@@ -158,8 +159,11 @@ pub struct StampsRead {
     version: u64,
 }
 
+/// The next [`StampsRead::version`]; 0 is that of no timestamps at all.
+static VERSIONS: AtomicU64 = AtomicU64::new(1);
+
 impl StampsRead {
-    /// Changes whenever the timestamps may have changed, and only then.
+    /// Changes whenever the timestamps may have changed, and only then; no others in this process have it.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
@@ -175,7 +179,7 @@ impl StampsRead {
     pub fn set(&mut self, places: &[(u64, u64)]) {
         self.places.clear();
         self.places.extend_from_slice(places);
-        self.version += 1;
+        self.version = VERSIONS.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -223,6 +223,12 @@ pub(crate) trait Source {
 pub(crate) trait Sink {
     /// Takes them. Must be `#[inline(always)]`.
     fn put(&mut self, numbers: &[i64]);
+
+    /// Whether it needs no more. Must be `#[inline(always)]`.
+    #[inline(always)]
+    fn is_done(&self) -> bool {
+        false
+    }
 }
 
 /// Residuals of which all are zero.
@@ -265,20 +271,21 @@ struct Decode<'s, R, S> {
 }
 
 impl<R: Source, S: Sink> Work for Decode<'_, R, S> {
-    type Output = Option<()>;
+    /// How many numbers were not needed.
+    type Output = Option<usize>;
 
     #[inline(always)]
-    fn run<V: Vectors>(mut self) -> Option<()> {
+    fn run<V: Vectors>(mut self) -> Option<usize> {
         let mut numbers = [0i64; MINI];
         let mut left = self.count;
-        while left > 0 {
+        while left > 0 && !self.sink.is_done() {
             let numbers = numbers.get_mut(..left.min(MINI))?;
             self.source.next::<V>(numbers)?;
             self.run.advance::<V>(numbers);
             self.sink.put(numbers);
             left -= numbers.len();
         }
-        Some(())
+        Some(left)
     }
 }
 
@@ -290,7 +297,7 @@ pub(crate) struct Decoding {
     whole: Vec<i64>,
 }
 
-/// Reads a run of `count` numbers into `sink`. `None` where the bytes are not one; the sink may have got a part then. The
+/// Reads a run of `count` numbers into `sink`, or as many as it needs. `None` where the bytes are not one; the sink may have got a part then. The
 /// caller bounds `count`.
 pub(crate) fn decode<S: Sink>(
     cursor: &mut Cursor<'_>,
@@ -304,7 +311,7 @@ pub(crate) fn decode<S: Sink>(
     let step = if predictor.has_step() { cursor.varint_signed()? } else { 0 };
     let factor = if has_factor { cursor.varint()? as i64 } else { 1 };
     let run = Run { predictor, start, step, factor };
-    match packing {
+    let left = match packing {
         Packing::Zero => level.run(Decode { source: Zeros, run, count, sink }),
         Packing::Packed => level.run(Decode { source: Packed(cursor), run, count, sink }),
         Packing::Entropy => {
@@ -322,8 +329,8 @@ pub(crate) fn decode<S: Sink>(
                 return None;
             }
             let mut plain = Cursor::new(decoding.unsqueezer.exactly(cursor.blob()?, plain_bytes)?);
-            level.run(Decode { source: Packed(&mut plain), run, count, sink })?;
-            plain.is_empty().then_some(())
+            let left = level.run(Decode { source: Packed(&mut plain), run, count, sink });
+            left.filter(|&left| left > 0 || plain.is_empty())
         }
         Packing::Cold => {
             decoding.whole.clear();
@@ -331,7 +338,8 @@ pub(crate) fn decode<S: Sink>(
             cold::decode(cursor.blob()?, &mut decoding.whole)?;
             level.run(Decode { source: Whole(&decoding.whole), run, count, sink })
         }
-    }
+    };
+    left.map(|_| ())
 }
 
 /// The same into a vector, replacing what it held.

@@ -158,6 +158,9 @@ impl Sink for Doubles<'_> {
         let first = self.wanted.start.saturating_sub(self.at).min(numbers.len());
         let end = self.wanted.end.saturating_sub(self.at).min(numbers.len());
         self.at += numbers.len();
+        if first >= end {
+            return;
+        }
         let Some(doubles) = self.doubles.get_mut(..numbers.len()) else { return };
         match self.mapping {
             Mapping::Decimal => to_doubles(numbers, self.power, doubles),
@@ -167,6 +170,11 @@ impl Sink for Doubles<'_> {
             }
         }
         self.out.extend_from_slice(doubles.get(first..end).unwrap_or_default());
+    }
+
+    #[inline(always)]
+    fn is_done(&self) -> bool {
+        self.at >= self.wanted.end
     }
 }
 
@@ -225,7 +233,9 @@ fn decode_part(
     let wanted = positions.clone();
     let mut sink = Doubles { mapping, power, wanted, at: 0, doubles: [0.0; MINI], out };
     ints::decode(&mut cursor, count, level, decoding, &mut sink)?;
-    cursor.is_empty().then_some(())?;
+    let sink_at = sink.at;
+    // What comes after the last wanted position was not looked at.
+    (cursor.is_empty() || sink_at < count).then_some(())?;
     let mut next = 0usize;
     for _ in 0..exceptions {
         let gap = usize::try_from(exception_cursor.varint()?).ok()?;

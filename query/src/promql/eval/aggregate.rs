@@ -18,7 +18,7 @@ use crate::promql::error::{PromqlError, QueryError, Span};
 use crate::promql::signature::Aggregator;
 use crate::promql::value::{format_plain, format_value};
 
-/// What one group has gathered at one step. There is one per group and step, so it is kept small:
+/// What one group has gathered, in columns of one number per step:
 ///
 /// | aggregator       | `value`            | `rest`                                |
 /// |------------------|--------------------|---------------------------------------|
@@ -26,67 +26,123 @@ use crate::promql::value::{format_plain, format_value};
 /// | `avg`            | sum, or mean       | its compensation                      |
 /// | `min` `max`      | the extreme so far | -                                     |
 /// | `stddev`,`stdvar`| mean               | sum of squared distances from it      |
-#[derive(Debug, Clone, Copy, Default)]
-struct Cell {
-    count: f64,
-    value: f64,
-    rest: f64,
-    /// Of `avg`: `value` is the mean already, because the sum would overflow.
-    incremental: bool,
+#[derive(Debug)]
+struct Cells {
+    count: Vec<f64>,
+    value: Vec<f64>,
+    rest: Vec<f64>,
+    /// Whether a sum might overflow: then each value is looked at by itself.
+    huge: bool,
+    /// Of `avg`, where values are huge: `value` is the mean already, because the sum would overflow.
+    incremental: Vec<bool>,
 }
 
-const _: () = assert!(size_of::<Cell>() == 32);
+/// What a [`Cells`] takes per step.
+const CELL_BYTES: usize = 24;
+/// Sums of smaller values do not overflow, however many there are.
+const HUGE: f64 = 1e290;
+/// Steps whose values a quantile gathers together.
+const STEPS_AT_ONCE: usize = 16;
 
-impl Cell {
-    fn sum(self) -> Sum {
-        Sum { sum: self.value, compensation: self.rest }
+impl Cells {
+    fn new(steps: usize) -> Cells {
+        let zeros = || vec![0.0; steps];
+        Cells { count: zeros(), value: zeros(), rest: zeros(), huge: false, incremental: Vec::new() }
     }
 
-    fn mean(self) -> Mean {
-        Mean { sum: self.sum(), count: self.count, incremental: self.incremental }
+    fn sum(&self, step: usize) -> Sum {
+        Sum { sum: self.value[step], compensation: self.rest[step] }
     }
 
-    fn add(&mut self, op: Aggregator, value: f64) {
+    fn mean(&self, step: usize) -> Mean {
+        let incremental = self.incremental.get(step).copied().unwrap_or_default();
+        Mean { sum: self.sum(step), count: self.count[step], incremental }
+    }
+
+    /// Adds a series.
+    fn add(&mut self, op: Aggregator, values: &[f64]) {
+        let columns = self.count.iter_mut().zip(&mut self.value).zip(&mut self.rest).zip(values);
         match op {
-            Aggregator::Sum => {
-                let mut sum = self.sum();
-                sum.add(value);
-                (self.value, self.rest) = (sum.sum, sum.compensation);
+            Aggregator::Count | Aggregator::Group => {
+                for (count, &value) in self.count.iter_mut().zip(values) {
+                    *count += if is_absent(value) { 0.0 } else { 1.0 };
+                }
             }
-            Aggregator::Avg => {
-                let mut mean = self.mean();
-                mean.add(value);
-                (self.value, self.rest) = (mean.sum.sum, mean.sum.compensation);
-                self.incremental = mean.incremental;
+            Aggregator::Sum | Aggregator::Avg => {
+                self.huge |= values.iter().fold(false, |huge, value| huge | (value.abs() > HUGE));
+                if self.huge {
+                    return self.add_each(op, values);
+                }
+                for (((count, sum), lost), &value) in columns {
+                    let present = !is_absent(value);
+                    // Knuth's two-sum: what Neumaier's keeps, without a branch.
+                    let total = *sum + value;
+                    let shadow = total - *sum;
+                    let kept = *lost + ((*sum - (total - shadow)) + (value - shadow));
+                    *count += if present { 1.0 } else { 0.0 };
+                    *sum = if present { total } else { *sum };
+                    *lost = if present { kept } else { *lost };
+                }
             }
-            Aggregator::Min if self.count == 0.0 || value < self.value || self.value.is_nan() => {
-                self.value = value;
+            Aggregator::Min | Aggregator::Max => {
+                for (((count, best), _), &value) in columns {
+                    if is_absent(value) {
+                        continue;
+                    }
+                    let better = if op == Aggregator::Min { value < *best } else { value > *best };
+                    if *count == 0.0 || better || best.is_nan() {
+                        *best = value;
+                    }
+                    *count += 1.0;
+                }
             }
-            Aggregator::Max if self.count == 0.0 || value > self.value || self.value.is_nan() => {
-                self.value = value;
+            _ => {
+                for (((count, mean), squares), &value) in columns {
+                    if is_absent(value) {
+                        continue;
+                    }
+                    let delta = value - *mean;
+                    *mean += delta / (*count + 1.0);
+                    *squares += delta * (value - *mean);
+                    *count += 1.0;
+                }
             }
-            Aggregator::Stddev | Aggregator::Stdvar => {
-                let delta = value - self.value;
-                self.value += delta / (self.count + 1.0);
-                self.rest += delta * (value - self.value);
-            }
-            _ => {}
         }
-        self.count += 1.0;
     }
 
-    fn result(self, op: Aggregator) -> f64 {
-        if self.count == 0.0 {
+    /// Adds a series to sums or means that may overflow.
+    fn add_each(&mut self, op: Aggregator, values: &[f64]) {
+        if op == Aggregator::Avg {
+            self.incremental.resize(values.len(), false);
+        }
+        for (step, &value) in values.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
+            let mut mean = self.mean(step);
+            if op == Aggregator::Sum {
+                mean.sum.add(value);
+            } else {
+                mean.add(value);
+            }
+            (self.value[step], self.rest[step]) = (mean.sum.sum, mean.sum.compensation);
+            self.count[step] += 1.0;
+            if let Some(incremental) = self.incremental.get_mut(step) {
+                *incremental = mean.incremental;
+            }
+        }
+    }
+
+    fn result(&self, op: Aggregator, step: usize) -> f64 {
+        let count = self.count[step];
+        if count == 0.0 {
             return ABSENT;
         }
         match op {
-            Aggregator::Sum => self.sum().total(),
-            Aggregator::Avg => self.mean().mean(),
-            Aggregator::Count => self.count,
+            Aggregator::Sum => self.sum(step).total(),
+            Aggregator::Avg => self.mean(step).mean(),
+            Aggregator::Count => count,
             Aggregator::Group => 1.0,
-            Aggregator::Stdvar => self.rest / self.count,
-            Aggregator::Stddev => (self.rest / self.count).sqrt(),
-            _ => self.value,
+            Aggregator::Stdvar => self.rest[step] / count,
+            Aggregator::Stddev => (self.rest[step] / count).sqrt(),
+            _ => self.value[step],
         }
     }
 }
@@ -211,26 +267,22 @@ impl<'a> Evaluator<'a> {
         let op = aggregate.op;
         let mut groups = Groups::new(aggregate);
         let mut out = Vector::new(self.budget);
-        let mut gathered: Vec<(Vec<Cell>, Vec<HistogramCell>)> = Vec::new();
+        let mut gathered: Vec<(Cells, Vec<HistogramCell>)> = Vec::new();
         self.stream(&aggregate.expr, grid, &mut |series| {
             let group = groups.of_streamed(series.labels, series.drop_name);
             if group == gathered.len() {
-                out.charge.add(grid.count.saturating_mul(size_of::<Cell>()))?;
-                gathered.push((vec![Cell::default(); grid.count], Vec::new()));
+                out.charge.add(grid.count.saturating_mul(CELL_BYTES))?;
+                gathered.push((Cells::new(grid.count), Vec::new()));
             }
             let Some((cells, of_histograms)) = gathered.get_mut(group) else { return Ok(()) };
-            for (cell, &value) in cells.iter_mut().zip(series.values.iter()) {
-                if !is_absent(value) {
-                    cell.add(op, value);
-                }
-            }
+            cells.add(op, series.values);
             if series.histograms.is_empty() {
                 return Ok(());
             }
             match op {
                 Aggregator::Count | Aggregator::Group => {
-                    let present = cells.iter_mut().zip(series.histograms.iter());
-                    present.filter(|(_, own)| own.is_some()).for_each(|(cell, _)| cell.count += 1.0);
+                    let present = cells.count.iter_mut().zip(series.histograms.iter());
+                    present.filter(|(_, own)| own.is_some()).for_each(|(count, _)| *count += 1.0);
                 }
                 Aggregator::Sum | Aggregator::Avg => {
                     if of_histograms.is_empty() {
@@ -251,7 +303,7 @@ impl<'a> Evaluator<'a> {
             Ok(())
         })?;
         for ((labels, drop_name), (cells, of_histograms)) in groups.labels.into_iter().zip(gathered) {
-            let values: Vec<f64> = cells.iter().map(|cell| cell.result(op)).collect();
+            let values: Vec<f64> = (0..grid.count).map(|step| cells.result(op, step)).collect();
             let mut column = Column::floats(labels, drop_name, values);
             for (step, cell) in of_histograms.iter().enumerate() {
                 if cell.is_empty() {
@@ -390,17 +442,29 @@ impl<'a> Evaluator<'a> {
         vector.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
         let (groups, members) = Self::members(aggregate, &vector.columns);
         let mut out = Vector::new(self.budget);
-        let mut present = Vec::new();
+        let mut present: [Vec<f64>; STEPS_AT_ONCE] = Default::default();
         for ((labels, drop_name), members) in groups.labels.into_iter().zip(members) {
             out.charge.add_column(grid.count)?;
             let mut values = Vec::with_capacity(grid.count);
-            for (step, &phi) in phis.iter().enumerate() {
-                present.clear();
-                for &at in &members {
-                    let value = vector.columns.get(at).and_then(|column| column.values.get(step));
-                    present.extend(value.filter(|value| !is_absent(**value)).copied());
+            for (first, phis) in (0..).step_by(STEPS_AT_ONCE).zip(phis.chunks(STEPS_AT_ONCE)) {
+                // Columns are read some steps at a time: each step alone would touch all of memory.
+                for (present, step) in present.iter_mut().zip(first..) {
+                    present.clear();
+                    present.reserve(if step < grid.count { members.len() } else { 0 });
                 }
-                values.push(if present.is_empty() { ABSENT } else { quantile(phi, &mut present) });
+                for column in members.iter().filter_map(|&at| vector.columns.get(at)) {
+                    let steps = column.values.get(first..).unwrap_or_default();
+                    for (present, &value) in present.iter_mut().zip(steps) {
+                        if !is_absent(value) {
+                            present.push(value);
+                        }
+                    }
+                }
+                values.extend(
+                    phis.iter().zip(&mut present).map(|(&phi, present)| {
+                        if present.is_empty() { ABSENT } else { quantile(phi, present) }
+                    }),
+                );
             }
             out.columns.push(Column::floats(labels, drop_name, values));
         }

@@ -21,6 +21,12 @@ pub(super) fn is_absent(value: f64) -> bool {
     is_stale(value)
 }
 
+/// Whether any value is a NaN, marks of absence among them.
+pub(super) fn has_nan(values: &[f64]) -> bool {
+    // In strides without a branch in them.
+    values.chunks(512).any(|stride| stride.iter().fold(false, |nan, value| nan | value.is_nan()))
+}
+
 /// The times at which an expression is evaluated: `start`, `start + step`, and so on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grid {

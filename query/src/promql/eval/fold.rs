@@ -135,7 +135,7 @@ impl Fold for Spread {
     }
 }
 
-/// The φ-quantile of values, which are sorted in place; NaN sorts first.
+/// The φ-quantile of values, which are brought into another order; NaN comes first.
 pub(super) fn quantile(phi: f64, values: &mut [f64]) -> f64 {
     if values.is_empty() || phi.is_nan() {
         return f64::NAN;
@@ -146,15 +146,20 @@ pub(super) fn quantile(phi: f64, values: &mut [f64]) -> f64 {
     if phi > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_unstable_by(|a, b| nan_first(*a, *b));
     let last = values.len() - 1;
     let rank = phi * last as f64;
     let lower = (rank.floor() as usize).min(last);
     let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[(lower + 1).min(last)] * weight
+    let (_, &mut low, above) = values.select_nth_unstable_by(lower, |a, b| nan_first(*a, *b));
+    let high = above.iter().copied().min_by(|a, b| nan_first(*a, *b)).unwrap_or(low);
+    low * (1.0 - weight) + high * weight
 }
 
 /// Ascending, NaN before everything.
 pub(super) fn nan_first(a: f64, b: f64) -> std::cmp::Ordering {
-    b.is_nan().cmp(&a.is_nan()).then(a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal))
+    // Of a number and a NaN neither is less.
+    match a.partial_cmp(&b) {
+        Some(order) => order,
+        None => b.is_nan().cmp(&a.is_nan()),
+    }
 }

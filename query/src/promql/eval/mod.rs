@@ -16,11 +16,14 @@ mod functions;
 mod histogram;
 mod info;
 mod labels;
+mod latest;
 mod limit;
 mod mixed;
 mod native;
+mod parts;
 mod runs;
 mod select;
+mod series;
 mod window;
 
 use std::cell::{Cell, RefCell};
@@ -41,11 +44,13 @@ pub struct QueryOptions {
     pub lookback_ms: i64,
     /// The step of subqueries that name none.
     pub subquery_step_ms: i64,
+    /// How many threads read series at the same time, at most. The answer is the same with any number.
+    pub parallelism: usize,
 }
 
 impl Default for QueryOptions {
     fn default() -> QueryOptions {
-        QueryOptions { lookback_ms: 5 * 60_000, subquery_step_ms: 60_000 }
+        QueryOptions { lookback_ms: 5 * 60_000, subquery_step_ms: 60_000, parallelism: 1 }
     }
 }
 
@@ -176,6 +181,15 @@ impl<'a> Evaluator<'a> {
     fn answer(self, value: Value) -> Answer {
         let Notes { warnings, infos, coverage } = self.notes.into_inner();
         Answer { value, warnings, infos, coverage }
+    }
+
+    /// Adds what another thread has remarked.
+    fn take_notes(&self, notes: Notes) {
+        let Notes { warnings, infos, coverage } = notes;
+        let mut own = self.notes.borrow_mut();
+        warnings.into_iter().for_each(|warning| note(&mut own.warnings, warning));
+        infos.into_iter().for_each(|info| note(&mut own.infos, info));
+        own.coverage.extend(coverage);
     }
 
     fn warn(&self, span: Option<Span>, text: String) {

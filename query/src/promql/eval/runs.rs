@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use annals_model::{Histogram, ResetHint, Samples, SeriesKind, TimeRange, Timestamp, is_stale};
+use annals_model::{
+    Histogram, ResetHint, Samples, SelectedSeries, SeriesKind, TimeRange, Timestamp, is_stale,
+};
 
-use super::column::{Charge, Grid, Histograms, histogram_at, is_absent};
+use super::column::{Charge, Grid, Histograms, has_nan, histogram_at, is_absent};
 use super::{Evaluator, Hints, Labels, not_evaluated};
-use crate::promql::ast::{Expr, ExprKind, Extended, Subquery};
+use crate::promql::ast::{DurationExpr, Expr, ExprKind, Extended, Selector, Subquery};
 use crate::promql::error::{PromqlError, QueryError, Span};
 
 /// Samples of one type: times ascending, values, and where known when each began to count (else empty).
@@ -65,6 +67,8 @@ impl<'r, T> Track<'r, T> {
 pub(super) struct Run<'r> {
     pub(super) labels: Labels<'r>,
     pub(super) drop_name: bool,
+    /// Of its floats' timestamps, where other series may have the same.
+    pub(super) version: Option<u64>,
     /// The kind of a selected series; values of a subquery have none.
     pub(super) kind: Option<SeriesKind>,
     pub(super) floats: Track<'r, f64>,
@@ -83,7 +87,7 @@ pub(super) struct Frame {
 
 /// Floats and histograms of a series that has both, taken apart; kept for its memory.
 #[derive(Default)]
-struct Apart {
+pub(super) struct Apart {
     times: Vec<i64>,
     values: Vec<f64>,
     starts: Vec<i64>,
@@ -151,6 +155,22 @@ impl Evaluator<'_> {
             ExprKind::Subquery(subquery) => return self.stream_subquery(matrix.span, subquery, grid, sink),
             _ => return Err(not_evaluated(matrix.span, "this range vector")),
         };
+        let selected = self.select(selector, matrix.span, self.needed(selector, range, grid)?)?;
+        let (mut samples, mut apart) = (Samples::default(), Apart::default());
+        for index in 0..selected.len() {
+            self.read(&*selected, index, matrix.span, &mut samples)?;
+            sink(run_of(&*selected, index, &mut samples, &mut apart))?;
+        }
+        Ok(())
+    }
+
+    /// The time in which samples of any window lie.
+    pub(super) fn needed(
+        &self,
+        selector: &Selector,
+        range: &DurationExpr,
+        grid: Grid,
+    ) -> Result<TimeRange, QueryError> {
         let (shifted, _) = self.shifted(&selector.time, grid)?;
         let mut back_ms = self.length_ms(range)?;
         let mut last = shifted.last();
@@ -161,34 +181,7 @@ impl Evaluator<'_> {
         if selector.extended == Some(Extended::Smoothed) {
             last = last.saturating_add(self.options.lookback_ms);
         }
-        let needed = TimeRange::new(Timestamp(shifted.start.saturating_sub(back_ms)), Timestamp(last));
-        let selected = self.select(selector, matrix.span, needed)?;
-        let (mut samples, mut apart) = (Samples::default(), Apart::default());
-        for index in 0..selected.len() {
-            self.read(&*selected, index, matrix.span, &mut samples)?;
-            drop_stale(&mut samples);
-            let mut run = Run {
-                labels: Labels::Of(&*selected, index),
-                drop_name: false,
-                kind: Some(selected.kind(index)),
-                floats: Track {
-                    times: &samples.timestamps,
-                    values: &samples.values,
-                    starts: &samples.start_times,
-                },
-                histograms: Track { times: &[], values: &[], starts: &[] },
-            };
-            if !samples.histograms.is_empty() {
-                apart.clear();
-                for (at, (&time, &value)) in samples.timestamps.iter().zip(&samples.values).enumerate() {
-                    let histogram = samples.histograms.get(at).and_then(Option::as_ref);
-                    apart.push(time, value, histogram, samples.start_times.get(at).copied());
-                }
-                (run.floats, run.histograms) = (apart.floats(), apart.histograms());
-            }
-            sink(run)?;
-        }
-        Ok(())
+        Ok(TimeRange::new(Timestamp(shifted.start.saturating_sub(back_ms)), Timestamp(last)))
     }
 
     fn stream_subquery(
@@ -230,6 +223,7 @@ impl Evaluator<'_> {
             sink(Run {
                 labels: series.labels,
                 drop_name: series.drop_name,
+                version: None,
                 kind: None,
                 floats: apart.floats(),
                 histograms: apart.histograms(),
@@ -238,6 +232,33 @@ impl Evaluator<'_> {
         self.hints.set(hints);
         result
     }
+}
+
+/// A selected series' samples as windows see them.
+pub(super) fn run_of<'r>(
+    selected: &'r dyn SelectedSeries,
+    index: usize,
+    samples: &'r mut Samples,
+    apart: &'r mut Apart,
+) -> Run<'r> {
+    drop_stale(samples);
+    let mut run = Run {
+        labels: Labels::Of(selected, index),
+        drop_name: false,
+        version: samples.histograms.is_empty().then(|| samples.stamps.version()),
+        kind: Some(selected.kind(index)),
+        floats: Track { times: &samples.timestamps, values: &samples.values, starts: &samples.start_times },
+        histograms: Track { times: &[], values: &[], starts: &[] },
+    };
+    if !samples.histograms.is_empty() {
+        apart.clear();
+        for (at, (&time, &value)) in samples.timestamps.iter().zip(&samples.values).enumerate() {
+            let histogram = samples.histograms.get(at).and_then(Option::as_ref);
+            apart.push(time, value, histogram, samples.start_times.get(at).copied());
+        }
+        (run.floats, run.histograms) = (apart.floats(), apart.histograms());
+    }
+    run
 }
 
 /// Steps leave samples out, so what a histogram knows of the one before it says nothing of the step before.
@@ -259,7 +280,7 @@ fn forget_resets(histograms: &mut Histograms) {
 
 /// Windows hold samples, not the marks that a series ended.
 pub(super) fn drop_stale(samples: &mut Samples) {
-    if !samples.values.iter().any(|&value| is_stale(value)) {
+    if !has_nan(&samples.values) || !samples.values.iter().any(|&value| is_stale(value)) {
         return;
     }
     samples.stamps.set(&[]);

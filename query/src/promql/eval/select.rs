@@ -3,16 +3,20 @@
 //! Each selector makes one `select()` over all the time that it needs, and each series one `read()`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_model::{
-    Coverage, Histogram, LabelSet, METRIC_NAME, Matcher, Missing, ResetHint, Samples, SelectedSeries,
+    Coverage, Histogram, LabelSet, METRIC_NAME, Matcher, Missing, Piece, ResetHint, Samples, SelectedSeries,
     SeriesKind, TimeRange, Timestamp, is_stale,
 };
 
-use super::column::{ABSENT, Charge, Grid, Histograms, histogram_bytes, nothing, set_histogram};
+use super::column::{ABSENT, Charge, Grid, Histograms, has_nan, histogram_bytes, nothing};
+use super::latest::Wanted;
 use super::mixed::Place;
-use super::runs::{Run, Track};
-use super::window::{Parameters, WindowFn, Windows, evaluate, find_bounds};
+use super::parts::{self, Segments};
+use super::runs::{Frame, Run, Track, run_of};
+use super::series::Buffers;
+use super::window::{Parameters, Reach, WindowFn, Windows, evaluate, find_bounds};
 use super::{Evaluator, Hints, Labels, Sink, Streamed, labels, not_evaluated};
 use crate::promql::ast::{Expr, ExprKind, Selector};
 use crate::promql::error::{PromqlError, QueryError, Span};
@@ -22,14 +26,23 @@ use crate::promql::value::Series;
 /// Endings of the names that Prometheus takes for counters.
 const COUNTER_ENDINGS: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
 
-/// What of the latest sample is wanted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Value,
-    /// Its time, in seconds.
-    Time,
-    /// When what it counts began, in seconds; nothing where that is not known.
-    Start,
+/// A call of a function over windows.
+struct WindowJob<'j> {
+    function: WindowFn,
+    span: Span,
+    frame: &'j Frame,
+    /// Where windows may join.
+    segments: Option<Segments>,
+    parameters: &'j Parameters,
+    /// How many steps one value is spread over under `@`.
+    spread_over: Option<usize>,
+    /// Whether it has met series of kind delta, and others.
+    deltas: AtomicBool,
+    others: AtomicBool,
+}
+
+fn is_whole(piece: &Piece) -> bool {
+    matches!(piece, Piece::Whole(_))
 }
 
 impl Evaluator<'_> {
@@ -70,15 +83,22 @@ impl Evaluator<'_> {
         samples: &mut Samples,
     ) -> Result<(), QueryError> {
         selected.read(index, self.budget, samples)?;
+        self.finish_samples(span, samples);
+        Ok(())
+    }
+
+    /// Makes of samples that were read what evaluation goes by.
+    pub(super) fn finish_samples(&self, span: Span, samples: &mut Samples) {
         // A NaN of any other bits could become the mark of an absent step by losing its sign.
-        for value in samples.values.iter_mut().filter(|value| value.is_nan() && !is_stale(**value)) {
-            *value = f64::NAN;
+        if has_nan(&samples.values) {
+            for value in samples.values.iter_mut().filter(|value| value.is_nan() && !is_stale(**value)) {
+                *value = f64::NAN;
+            }
         }
         if self.hints.get() == Hints::Resolved {
             resolve_hints(samples);
         }
         self.warn_missing(span, &samples.missing);
-        Ok(())
     }
 
     /// The latest sample of each series at each step, where it is young enough and not stale.
@@ -93,74 +113,6 @@ impl Evaluator<'_> {
             return self.stream_smoothed(expr, selector, grid, sink);
         }
         self.stream_latest(expr, selector, grid, Wanted::Value, sink)
-    }
-
-    /// The same, or something else of that sample.
-    pub(super) fn stream_latest(
-        &self,
-        expr: &Expr,
-        selector: &Selector,
-        grid: Grid,
-        wanted: Wanted,
-        sink: Sink<'_>,
-    ) -> Result<(), QueryError> {
-        let (shifted, fixed) = self.shifted(&selector.time, grid)?;
-        let lookback_ms = self.options.lookback_ms;
-        let range =
-            TimeRange::new(Timestamp(shifted.start.saturating_sub(lookback_ms)), Timestamp(shifted.last()));
-        let selected = self.select(selector, expr.span, range)?;
-        let mut charge = Charge::none(self.budget);
-        charge.add_column(grid.count)?;
-        let mut samples = Samples::default();
-        let (mut values, mut histograms) = (Vec::new(), Histograms::new());
-        for index in 0..selected.len() {
-            self.read(&*selected, index, expr.span, &mut samples)?;
-            values.clear();
-            values.reserve(grid.count);
-            histograms.clear();
-            let mut next = 0;
-            for step in 0..shifted.count {
-                let now = shifted.time(step);
-                while samples.timestamps.get(next).is_some_and(|&time| time <= now) {
-                    next += 1;
-                }
-                let latest = next
-                    .checked_sub(1)
-                    .and_then(|at| Some((at, *samples.timestamps.get(at)?, *samples.values.get(at)?)))
-                    .filter(|(_, time, value)| *time > now.saturating_sub(lookback_ms) && !is_stale(*value));
-                let Some((at, time, value)) = latest else {
-                    values.push(ABSENT);
-                    continue;
-                };
-                values.push(match wanted {
-                    Wanted::Time => time as f64 / 1000.0,
-                    Wanted::Start => match samples.start_times.get(at) {
-                        None | Some(0) => ABSENT,
-                        Some(&start) => start as f64 / 1000.0,
-                    },
-                    Wanted::Value => match samples.histograms.get(at).and_then(Option::as_ref) {
-                        None => value,
-                        Some(histogram) => {
-                            set_histogram(&mut histograms, shifted.count, step, Some(Arc::clone(histogram)));
-                            ABSENT
-                        }
-                    },
-                });
-            }
-            if fixed {
-                spread(&mut values, &mut histograms, grid.count);
-            }
-            if nothing(&values, &histograms) {
-                continue;
-            }
-            sink(Streamed {
-                labels: Labels::Of(&*selected, index),
-                drop_name: wanted != Wanted::Value,
-                values: &mut values,
-                histograms: &mut histograms,
-            })?;
-        }
-        Ok(())
     }
 
     /// A function over windows, one series after the other.
@@ -190,56 +142,161 @@ impl Evaluator<'_> {
             None
         };
         let mut charge = Charge::none(self.budget);
-        charge.add(frame.ends.len().saturating_mul(32))?;
-        let (mut bounds, mut values, mut histograms) = (Vec::new(), Vec::new(), Histograms::new());
-        let mut kinds = (false, false);
-        self.stream_runs(matrix, grid, &mut |run| {
-            self.remark_kinds(window_fn, function, &run, matrix, &mut kinds);
-            histograms.clear();
-            // The sum of events within a window has no ends to look for.
-            let events = run.kind == Some(SeriesKind::Delta)
-                && matches!(window_fn, WindowFn::Rate | WindowFn::Increase);
-            if let Some(extended) = frame.extended.filter(|_| !events) {
-                let place = Place {
-                    function: window_fn,
-                    delta: run.kind == Some(SeriesKind::Delta),
-                    span: matrix.span,
-                    labels: run.labels,
+        charge.add(frame.ends.len().saturating_mul(48))?;
+        let job = WindowJob {
+            function: window_fn,
+            span: matrix.span,
+            frame: &frame,
+            segments: None,
+            parameters: &parameters,
+            spread_over,
+            deltas: AtomicBool::new(false),
+            others: AtomicBool::new(false),
+        };
+        let drop_name = !window_fn.keeps_name();
+        match &matrix.unparen().kind {
+            ExprKind::Matrix(selector, range) => {
+                let selected = self.select(selector, matrix.span, self.needed(selector, range, grid)?)?;
+                let kinds = || (0..selected.len()).map(|index| selected.kind(index));
+                let plain = frame.extended.is_none();
+                let job = if plain && kinds().any(|kind| parts::joins(window_fn, kind)) {
+                    charge.add(Segments::bytes(frame.ends.len()))?;
+                    WindowJob { segments: Some(Segments::new(&frame.ends, frame.range_ms)), ..job }
+                } else {
+                    job
                 };
-                self.extended_windows(extended, &run, &frame, &place, (&mut values, &mut histograms))?;
-            } else {
-                find_bounds(run.floats.times, &frame.ends, frame.range_ms, &mut bounds);
-                let windows = Windows {
-                    floats: run.floats,
-                    ends: &frame.ends,
-                    bounds: &bounds,
-                    range_ms: frame.range_ms,
-                };
-                evaluate(window_fn, run.kind, &windows, &parameters, &mut values);
-                let place = Place {
-                    function: window_fn,
-                    delta: run.kind == Some(SeriesKind::Delta),
-                    span: matrix.span,
-                    labels: run.labels,
-                };
-                self.warn_overlaps(&run, &frame, &place);
-                if !run.histograms.times.is_empty() {
-                    self.mixed_windows(&run, &frame, &place, &bounds, (&mut values, &mut histograms))?;
+                self.each_series(
+                    &*selected,
+                    &|evaluator, index, buffers| evaluator.windows_of(&*selected, &job, index, buffers),
+                    &mut |index, values, histograms| {
+                        sink(Streamed {
+                            labels: Labels::Of(&*selected, index),
+                            drop_name,
+                            values,
+                            histograms,
+                        })
+                    },
+                )?;
+                self.remark_mixture(function, &job);
+                Ok(())
+            }
+            _ => {
+                let mut buffers = Buffers::default();
+                self.stream_runs(matrix, grid, &mut |run| {
+                    if !self.windows_of_run(&job, &run, &mut buffers)? {
+                        return Ok(());
+                    }
+                    sink(Streamed {
+                        labels: run.labels,
+                        drop_name: run.drop_name || drop_name,
+                        values: &mut buffers.values,
+                        histograms: &mut buffers.histograms,
+                    })
+                })
+            }
+        }
+    }
+
+    /// All windows of a selected series; false where there is nothing in any.
+    fn windows_of(
+        &self,
+        selected: &dyn SelectedSeries,
+        job: &WindowJob<'_>,
+        index: usize,
+        buffers: &mut Buffers,
+    ) -> Result<bool, QueryError> {
+        let kind = selected.kind(index);
+        match job.segments.as_ref().filter(|_| parts::joins(job.function, kind)) {
+            Some(segments) => {
+                let whole = |range: TimeRange| segments.is_whole(range);
+                selected.read_pieces(index, &whole, self.budget, &mut buffers.pieces)?;
+                if let Some(any) = self.windows_of_pieces(job, segments, (selected, index), buffers) {
+                    return Ok(any);
+                }
+                if buffers.pieces.pieces.iter().any(is_whole) {
+                    selected.read(index, self.budget, &mut buffers.pieces.samples)?;
                 }
             }
-            if let Some(steps) = spread_over {
-                spread(&mut values, &mut histograms, steps);
+            None => selected.read(index, self.budget, &mut buffers.pieces.samples)?,
+        }
+        let mut samples = std::mem::take(&mut buffers.pieces.samples);
+        let mut apart = std::mem::take(&mut buffers.apart);
+        self.finish_samples(job.span, &mut samples);
+        let run = run_of(selected, index, &mut samples, &mut apart);
+        let result = self.windows_of_run(job, &run, buffers);
+        (buffers.pieces.samples, buffers.apart) = (samples, apart);
+        result
+    }
+
+    /// The same from pieces, whether there is anything in any window; `None` where the series must be looked at window by
+    /// window, or where that is faster.
+    fn windows_of_pieces(
+        &self,
+        job: &WindowJob<'_>,
+        segments: &Segments,
+        (selected, index): (&dyn SelectedSeries, usize),
+        buffers: &mut Buffers,
+    ) -> Option<bool> {
+        let Buffers { pieces, cuts, values, histograms, .. } = buffers;
+        let kind = selected.kind(index);
+        if !parts::gains(job.function, kind) && !pieces.pieces.iter().any(is_whole) {
+            return None;
+        }
+        let samples = &pieces.samples;
+        if !samples.histograms.is_empty() || !samples.start_times.is_empty() || has_nan(&samples.values) {
+            return None;
+        }
+        let windows = (segments, job.frame.ends.as_slice(), job.frame.range_ms);
+        if !parts::evaluate(job.function, kind, windows, pieces, cuts, values) {
+            return None;
+        }
+        self.remark_kind(job, Labels::Of(selected, index), kind, !pieces.pieces.is_empty());
+        self.warn_missing(job.span, &pieces.samples.missing);
+        histograms.clear();
+        if let Some(steps) = job.spread_over {
+            spread(values, histograms, steps);
+        }
+        Some(!nothing(values, histograms))
+    }
+
+    /// All windows of a run; false where there is nothing in any.
+    fn windows_of_run(
+        &self,
+        job: &WindowJob<'_>,
+        run: &Run<'_>,
+        buffers: &mut Buffers,
+    ) -> Result<bool, QueryError> {
+        let WindowJob { function, frame, parameters, span, .. } = *job;
+        let Buffers { values, histograms, windows, reaches, .. } = buffers;
+        if let Some(kind) = run.kind {
+            self.remark_kind(job, run.labels, kind, !run.floats.times.is_empty());
+        }
+        histograms.clear();
+        let delta = run.kind == Some(SeriesKind::Delta);
+        let place = Place { function, delta, span, labels: run.labels };
+        // The sum of events within a window has no ends to look for.
+        let events = delta && matches!(function, WindowFn::Rate | WindowFn::Increase);
+        if let Some(extended) = frame.extended.filter(|_| !events) {
+            self.extended_windows(extended, run, frame, &place, (values, histograms))?;
+        } else {
+            let (times, ends) = (run.floats.times, frame.ends.as_slice());
+            let bounds = windows.get(run.version, |bounds| find_bounds(times, ends, frame.range_ms, bounds));
+            let reaches = if function.is_extrapolated() && !events {
+                reaches.get(run.version, |into| Reach::of_all(times, bounds, (ends, frame.range_ms), into))
+            } else {
+                &[][..]
+            };
+            let windows = Windows { floats: run.floats, ends, bounds, range_ms: frame.range_ms, reaches };
+            evaluate(function, run.kind, &windows, parameters, values);
+            self.warn_overlaps(run, frame, &place);
+            if !run.histograms.times.is_empty() {
+                self.mixed_windows(run, frame, &place, bounds, (values, histograms))?;
             }
-            if nothing(&values, &histograms) {
-                return Ok(());
-            }
-            sink(Streamed {
-                labels: run.labels,
-                drop_name: run.drop_name || !window_fn.keeps_name(),
-                values: &mut values,
-                histograms: &mut histograms,
-            })
-        })
+        }
+        if let Some(steps) = job.spread_over {
+            spread(values, histograms, steps);
+        }
+        Ok(!nothing(values, histograms))
     }
 
     /// The samples of each window of an instant query that asks for them.
@@ -331,39 +388,33 @@ impl Evaluator<'_> {
         Ok(parameters)
     }
 
-    /// Says so where a function meets kinds that it is not made for.
-    fn remark_kinds(
-        &self,
-        window_fn: WindowFn,
-        function: &Function,
-        run: &Run<'_>,
-        matrix: &Expr,
-        kinds: &mut (bool, bool),
-    ) {
-        let Some(kind) = run.kind else { return };
-        if window_fn.wants_counter() {
-            let asked = window_fn != WindowFn::Irate && !run.floats.times.is_empty();
-            if asked && kind == SeriesKind::Gauge {
-                let labels = run.labels.get();
-                let name = labels.metric_name();
-                if !COUNTER_ENDINGS.iter().any(|ending| name.ends_with(ending)) {
-                    let text =
-                        "metric might not be a counter, name does not end in _total/_sum/_count/_bucket";
-                    self.inform(matrix.span, format!("{text}: {name:?}"));
-                }
+    /// Says so where a function meets a kind that it is not made for.
+    fn remark_kind(&self, job: &WindowJob<'_>, labels: Labels<'_>, kind: SeriesKind, any: bool) {
+        if !job.function.wants_counter() {
+            return;
+        }
+        let seen = if kind == SeriesKind::Delta { &job.deltas } else { &job.others };
+        seen.store(true, Ordering::Relaxed);
+        if any && job.function != WindowFn::Irate && kind == SeriesKind::Gauge {
+            let labels = labels.get();
+            let name = labels.metric_name();
+            if !COUNTER_ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+                let text = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket";
+                self.inform(job.span, format!("{text}: {name:?}"));
             }
-            let (deltas, others) = kinds;
-            *deltas |= kind == SeriesKind::Delta;
-            *others |= kind != SeriesKind::Delta;
-            if *deltas && *others {
-                self.warn(
-                    Some(matrix.span),
-                    format!(
-                        "{} met series of kind delta beside others; each was evaluated by its own kind",
-                        function.name
-                    ),
-                );
-            }
+        }
+    }
+
+    /// Says so where a function met series of kind delta beside others.
+    fn remark_mixture(&self, function: &Function, job: &WindowJob<'_>) {
+        if job.deltas.load(Ordering::Relaxed) && job.others.load(Ordering::Relaxed) {
+            self.warn(
+                Some(job.span),
+                format!(
+                    "{} met series of kind delta beside others; each was evaluated by its own kind",
+                    function.name
+                ),
+            );
         }
     }
 

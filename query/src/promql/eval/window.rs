@@ -88,6 +88,11 @@ impl WindowFn {
         matches!(self, WindowFn::PredictLinear | WindowFn::Quantile | WindowFn::Smoothing)
     }
 
+    /// Whether what was sampled is carried on to the window's ends.
+    pub(super) fn is_extrapolated(self) -> bool {
+        matches!(self, WindowFn::Rate | WindowFn::Increase | WindowFn::Delta)
+    }
+
     /// Whether it takes counters.
     pub(super) fn wants_counter(self) -> bool {
         matches!(self, WindowFn::Rate | WindowFn::Increase | WindowFn::Irate)
@@ -102,6 +107,8 @@ pub(super) struct Windows<'w> {
     /// Per step: index of the first sample within, and index past the last.
     pub(super) bounds: &'w [(usize, usize)],
     pub(super) range_ms: i64,
+    /// Per step: how far what was sampled is from the window's ends; needed by `rate`, `increase` and `delta`.
+    pub(super) reaches: &'w [Reach],
 }
 
 /// What a function takes besides the window, one entry per step.
@@ -369,21 +376,21 @@ fn extremes(
 /// Prometheus' `rate`, `increase` and `delta`: the difference of first and last sample, resets made good, carried
 /// on to the window's ends where samples come close to them.
 fn extrapolated(windows: &Windows<'_>, counter: bool, rate: bool, out: &mut Vec<f64>) {
+    let floats = windows.floats;
     // The samples at which a counter was reset, and what it had reached before.
-    let resets: Vec<(usize, f64)> = if counter {
-        (1..windows.floats.values.len())
-            .filter(|&index| {
-                windows.floats.values[index] < windows.floats.values[index - 1]
-                    || windows.floats.starts_anew(index)
-            })
-            .map(|index| (index, windows.floats.values[index - 1]))
+    let resets: Vec<(usize, f64)> = if counter && (falls(floats.values) || !floats.starts.is_empty()) {
+        (1..floats.values.len())
+            .filter(|&index| floats.values[index] < floats.values[index - 1] || floats.starts_anew(index))
+            .map(|index| (index, floats.values[index - 1]))
             .collect()
     } else {
         Vec::new()
     };
+    let seconds = windows.range_ms as f64 / 1000.0;
     let mut correction = Sliding::new();
     let (mut entered, mut left) = (0, 0);
-    for (&(low, high), &end) in windows.bounds.iter().zip(windows.ends) {
+    out.reserve(windows.bounds.len());
+    for ((&(low, high), &end), reach) in windows.bounds.iter().zip(windows.ends).zip(windows.reaches) {
         while let Some(&(_, before)) = resets.get(entered).filter(|(index, _)| *index < high) {
             correction.push(Sum::of(before));
             entered += 1;
@@ -396,17 +403,120 @@ fn extrapolated(windows: &Windows<'_>, counter: bool, rate: bool, out: &mut Vec<
             out.push(ABSENT);
             continue;
         }
-        let part = windows.floats.part((low, high));
-        let (first, last) = (windows.floats.values[low], windows.floats.values[high - 1]);
-        let begins =
-            if counter { Begins::of(part, end.saturating_sub(windows.range_ms)) } else { Begins::Before };
-        let mut increase = last - first + correction.fold().map_or(0.0, Sum::total);
-        if let Begins::Within(_) = begins {
-            increase += first;
+        let (first, last) = (floats.values[low], floats.values[high - 1]);
+        let made_good = if resets.is_empty() { 0.0 } else { correction.fold().map_or(0.0, Sum::total) };
+        let mut increase = last - first + made_good;
+        if counter && !floats.starts.is_empty() {
+            let part = floats.part((low, high));
+            let begins = Begins::of(part, end.saturating_sub(windows.range_ms));
+            if let Begins::Within(_) = begins {
+                increase += first;
+            }
+            let zero = (increase > 0.0 && first >= 0.0).then(|| first / increase);
+            let factor = extrapolation(part.times, (end, windows.range_ms), begins, rate, zero);
+            out.push(factor.map_or(ABSENT, |factor| increase * factor));
+            continue;
         }
-        let zero = (counter && increase > 0.0 && first >= 0.0).then(|| first / increase);
-        let factor = extrapolation(part.times, (end, windows.range_ms), begins, rate, zero);
-        out.push(factor.map_or(ABSENT, |factor| increase * factor));
+        if !reach.is_some() {
+            out.push(ABSENT);
+            continue;
+        }
+        let falling_short = counter && increase > 0.0 && first >= 0.0 && reach.may_meet_zero(first, increase);
+        let factor = reach.factor(falling_short.then(|| first / increase));
+        out.push(increase * if rate { factor / seconds } else { factor });
+    }
+}
+
+/// Whether any value is less than the one before it.
+fn falls(values: &[f64]) -> bool {
+    // In strides without a branch in them.
+    const STRIDE: usize = 512;
+    (0..values.len()).step_by(STRIDE).any(|start| {
+        let stride = values.get(start..(start + STRIDE + 1).min(values.len())).unwrap_or_default();
+        let later = stride.get(1..).unwrap_or_default();
+        stride.iter().zip(later).fold(false, |falls, (before, now)| falls | (now < before))
+    })
+}
+
+/// What was sampled of a window, and how far it is to the window's ends, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reach {
+    sampled: f64,
+    to_start: f64,
+    to_end: f64,
+    /// By how much the difference of first and last sample is carried on, where the start does not come too early.
+    factor: f64,
+}
+
+impl Reach {
+    /// Where there are too few samples.
+    const NONE: Reach = Reach { sampled: 0.0, to_start: 0.0, to_end: 0.0, factor: f64::NAN };
+
+    /// Of so many samples, the first and last of them at these times, in a window; `None` where they are too few.
+    pub(super) fn of((first, last, count): (i64, i64, u64), window: (i64, i64)) -> Option<Reach> {
+        Reach::between((first, first, last), count.checked_sub(1)?, window, true)
+    }
+
+    /// Per window: of the samples within.
+    pub(super) fn of_all(
+        times: &[i64],
+        bounds: &[(usize, usize)],
+        (ends, range_ms): (&[i64], i64),
+        into: &mut Vec<Reach>,
+    ) {
+        into.clear();
+        into.extend(bounds.iter().zip(ends).map(|(&(low, high), &end)| {
+            let within = times.get(low..high).unwrap_or_default();
+            let ends = within.first().zip(within.last());
+            ends.and_then(|(&first, &last)| Reach::of((first, last, within.len() as u64), (end, range_ms)))
+                .unwrap_or(Reach::NONE)
+        }));
+    }
+
+    fn is_some(&self) -> bool {
+        !self.factor.is_nan()
+    }
+
+    /// Of what was counted from `from` on, the first sample being at `first`, with so many gaps between.
+    fn between(
+        (from, first, last): (i64, i64, i64),
+        gaps: u64,
+        (end, range_ms): (i64, i64),
+        open: bool,
+    ) -> Option<Reach> {
+        if gaps == 0 {
+            return None;
+        }
+        let sampled = last.saturating_sub(from) as f64 / 1000.0;
+        let average = sampled / gaps as f64;
+        let threshold = average * 1.1;
+        let mut to_end = end.saturating_sub(last) as f64 / 1000.0;
+        if to_end >= threshold {
+            to_end = average / 2.0;
+        }
+        let mut to_start = 0.0;
+        if open {
+            to_start = first.saturating_sub(end.saturating_sub(range_ms)) as f64 / 1000.0;
+            if to_start >= threshold {
+                to_start = average / 2.0;
+            }
+        }
+        Some(Reach { sampled, to_start, to_end, factor: (sampled + to_start + to_end) / sampled })
+    }
+
+    /// Whether a counter that grew so much from `first` may have been zero within the reach of its start: not surely not.
+    fn may_meet_zero(&self, first: f64, increase: f64) -> bool {
+        // Twice as far as it must be: well beyond what rounding could hide.
+        first * self.sampled < 2.0 * self.to_start * increase
+    }
+
+    /// By how much the difference of first and last sample is carried on to the window's ends. A counter was not below
+    /// zero: it started where its slope meets zero, or later; `zero` is how far before the first sample that is, in lengths
+    /// of what was sampled.
+    pub(super) fn factor(&self, zero: Option<f64>) -> f64 {
+        let Some(zero) = zero else { return self.factor };
+        let to_start = self.to_start.min(self.sampled * zero);
+        (self.sampled + to_start + self.to_end) / self.sampled
     }
 }
 
@@ -449,27 +559,9 @@ pub(super) fn extrapolation(
         Begins::Within(start) => (start, times.len()),
         Begins::Before | Begins::Here => (first, times.len() - 1),
     };
-    if gaps == 0 {
-        return None;
-    }
-    let sampled = last.saturating_sub(from) as f64 / 1000.0;
-    let average = sampled / gaps as f64;
-    let threshold = average * 1.1;
-    let mut to_end = end.saturating_sub(last) as f64 / 1000.0;
-    if to_end >= threshold {
-        to_end = average / 2.0;
-    }
-    let mut to_start = 0.0;
-    if begins == Begins::Before {
-        to_start = first.saturating_sub(end.saturating_sub(range_ms)) as f64 / 1000.0;
-        if to_start >= threshold {
-            to_start = average / 2.0;
-        }
-        if let Some(zero) = zero {
-            to_start = to_start.min(sampled * zero);
-        }
-    }
-    let factor = (sampled + to_start + to_end) / sampled;
+    let open = begins == Begins::Before;
+    let reach = Reach::between((from, first, last), gaps as u64, (end, range_ms), open)?;
+    let factor = reach.factor(zero.filter(|_| open));
     Some(if rate { factor / (range_ms as f64 / 1000.0) } else { factor })
 }
 

@@ -1,0 +1,149 @@
+//! Series of a selection, one after the other or several at a time: each is read and turned into its column by itself,
+//! and handed on in label order, so that answers are the same bits however many threads are at work.
+
+use std::ops::Range;
+use std::thread::ScopedJoinHandle;
+
+use annals_model::{Pieces, SelectedSeries};
+
+use super::column::{Charge, Histograms};
+use super::latest::Shown;
+use super::runs::Apart;
+use super::window::Reach;
+use super::{Evaluator, Notes};
+use crate::promql::error::QueryError;
+
+/// How many series a thread takes at a time.
+const SERIES_AT_ONCE: usize = 64;
+
+/// What turning a series into its column needs; kept from series to series.
+#[derive(Default)]
+pub(super) struct Buffers {
+    pub(super) pieces: Pieces,
+    pub(super) apart: Apart,
+    /// The column: a value per step, and histograms where there are any.
+    pub(super) values: Vec<f64>,
+    pub(super) histograms: Histograms,
+    pub(super) windows: OfStamps<Vec<(usize, usize)>>,
+    pub(super) reaches: OfStamps<Vec<Reach>>,
+    pub(super) cuts: OfStamps<Vec<usize>>,
+    pub(super) shown: OfStamps<Vec<Shown>>,
+}
+
+/// What was computed from a series' timestamps. Series that were sampled together share them, and it.
+#[derive(Default)]
+pub(super) struct OfStamps<T> {
+    version: Option<u64>,
+    value: T,
+}
+
+impl<T> OfStamps<T> {
+    /// As it was computed for timestamps of this version, or as `compute` makes it; without a version, always anew.
+    pub(super) fn get(&mut self, version: Option<u64>, compute: impl FnOnce(&mut T)) -> &T {
+        if version.is_none() || self.version != version {
+            compute(&mut self.value);
+            self.version = version;
+        }
+        &self.value
+    }
+}
+
+/// Makes the column of a series; says whether there is anything in it.
+pub(super) type Work<'w> =
+    &'w (dyn Fn(&Evaluator<'_>, usize, &mut Buffers) -> Result<bool, QueryError> + Sync);
+
+/// Takes a series' column.
+pub(super) type Take<'t> = &'t mut dyn FnMut(usize, &mut Vec<f64>, &mut Histograms) -> Result<(), QueryError>;
+
+impl<'a> Evaluator<'a> {
+    /// Makes the columns of all series of a selection and hands out those in which there is anything, in label order.
+    pub(super) fn each_series(
+        &self,
+        selected: &dyn SelectedSeries,
+        work: Work<'_>,
+        take: Take<'_>,
+    ) -> Result<(), QueryError> {
+        let threads = self.options.parallelism.min(selected.len() / SERIES_AT_ONCE);
+        if threads > 1 {
+            return self.each_series_in_threads(selected.len(), threads, work, take);
+        }
+        let mut buffers = Buffers::default();
+        for index in 0..selected.len() {
+            if work(self, index, &mut buffers)? {
+                take(index, &mut buffers.values, &mut buffers.histograms)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn each_series_in_threads(
+        &self,
+        count: usize,
+        threads: usize,
+        work: Work<'_>,
+        take: Take<'_>,
+    ) -> Result<(), QueryError> {
+        let mut buffers: Vec<Buffers> = (0..threads).map(|_| Buffers::default()).collect();
+        for first in (0..count).step_by(SERIES_AT_ONCE * threads) {
+            let slices = (0..threads).map(|thread| {
+                let start = first + thread * SERIES_AT_ONCE;
+                start.min(count)..(start + SERIES_AT_ONCE).min(count)
+            });
+            let (source, options, budget, times) = (self.source, self.options, self.budget, self.times);
+            let hints = self.hints.get();
+            let parts: Vec<Result<Part<'_>, QueryError>> = std::thread::scope(|scope| {
+                let started: Vec<_> = slices
+                    .zip(&mut buffers)
+                    .map(|(slice, buffers)| {
+                        scope.spawn(move || {
+                            let own = Evaluator::new(source, options, budget, times);
+                            own.hints.set(hints);
+                            own.part(slice, buffers, work)
+                        })
+                    })
+                    .collect();
+                let join = |thread: ScopedJoinHandle<'_, _>| match thread.join() {
+                    Ok(part) => part,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                };
+                started.into_iter().map(join).collect()
+            });
+            for part in parts {
+                let Part { series, charge: _charge } = part?;
+                for (index, notes, column) in series {
+                    self.take_notes(notes);
+                    if let Some((mut values, mut histograms)) = column {
+                        take(index, &mut values, &mut histograms)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns of some series, by a thread of its own.
+    fn part(
+        self,
+        slice: Range<usize>,
+        buffers: &mut Buffers,
+        work: Work<'_>,
+    ) -> Result<Part<'a>, QueryError> {
+        let (mut series, mut charge) = (Vec::new(), Charge::none(self.budget));
+        for index in slice {
+            let mut column = None;
+            if work(&self, index, buffers)? {
+                charge.add_column(buffers.values.len())?;
+                charge.add_histograms(&buffers.histograms)?;
+                column = Some((std::mem::take(&mut buffers.values), std::mem::take(&mut buffers.histograms)));
+            }
+            series.push((index, self.notes.take(), column));
+        }
+        Ok(Part { series, charge })
+    }
+}
+
+/// What one thread made of its series: by index, what it remarked, and the column where there is anything in it.
+struct Part<'a> {
+    series: Vec<(usize, Notes, Option<(Vec<f64>, Histograms)>)>,
+    charge: Charge<'a>,
+}
