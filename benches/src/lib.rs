@@ -5,6 +5,7 @@
 //! cargo bench -p annals-benches -- sizes      bytes a sample of whole blocks, by section
 //! cargo bench -p annals-benches -- scan       samples/s of one thread over decoded chunks and over their aggregates
 //! cargo bench -p annals-benches -- index      a million series: their index written, read, and looked up in
+//! cargo bench -p annals-benches -- signals    a million raw signals: their bytes, listed, searched and counted
 //! cargo bench -p annals-benches -- ingest     samples/s into the library, acknowledged after a sync
 //! cargo bench -p annals-benches -- hicard     1,000,000 series: samples/s, peak memory, restart after a kill, bytes/sample
 //! cargo bench -p annals-benches -- store      bytes/sample settled, and scan with sum over decoded chunks

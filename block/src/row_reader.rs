@@ -5,9 +5,7 @@ use std::sync::Arc;
 use annals_model::bytes::Cursor;
 use annals_model::schema::{FieldType, KindSchema};
 use annals_model::{FieldValue, Matcher, Pseudonym};
-use hashbrown::HashMap;
 
-use crate::FixedHash;
 use crate::codec::ints::{self, Decoding};
 use crate::rows::{ALL_PRESENT, NONE_PRESENT, SOME_PRESENT, Storage};
 
@@ -174,9 +172,15 @@ impl Column<'_> {
     ) {
         let is_match = |value: &FieldValue| matcher.matches(&field.text(value));
         let absent = matcher.matches_empty();
-        let mut verdicts: HashMap<i64, bool, FixedHash> = HashMap::default();
-        let mut of_number =
-            |key: i64, value: FieldValue| *verdicts.entry(key).or_insert_with(|| is_match(&value));
+        // Numbers repeat: those that were looked at last are remembered by their low bits.
+        let mut verdicts: [Option<(i64, bool)>; 64] = [None; 64];
+        let mut of_number = |number: i64, value: FieldValue| {
+            let known = verdicts.get_mut((number & 63) as usize)?;
+            match *known {
+                Some((same, verdict)) if same == number => Some(verdict),
+                _ => Some(known.insert((number, is_match(&value))).1),
+            }
+        };
         match &self.values {
             Values::Names { symbols: names, at } => {
                 let of_name: Vec<bool> =
@@ -184,10 +188,10 @@ impl Column<'_> {
                 self.keep(kept, absent, |rank| at_of(at, rank).and_then(|at| of_name.get(at).copied()));
             }
             Values::Integers(numbers) => self.keep(kept, absent, |rank| {
-                numbers.get(rank).map(|&number| of_number(number, FieldValue::Integer(number)))
+                numbers.get(rank).and_then(|&number| of_number(number, FieldValue::Integer(number)))
             }),
             Values::Flags(numbers) => self.keep(kept, absent, |rank| {
-                numbers.get(rank).map(|&bits| of_number(bits, FieldValue::Flags(bits as u64)))
+                numbers.get(rank).and_then(|&bits| of_number(bits, FieldValue::Flags(bits as u64)))
             }),
             Values::Pseudonyms { distinct, at } => {
                 let of_each: Vec<bool> =

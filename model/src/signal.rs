@@ -1,7 +1,6 @@
 //! Signals: as a host hands them in, and as they are stored once admitted.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::schema::{FieldType, KindSchema};
@@ -119,9 +118,8 @@ impl FieldType {
     #[must_use]
     pub fn text<'a>(&self, value: &'a FieldValue) -> Cow<'a, str> {
         fn hexadecimal(pseudonym: &Pseudonym, out: &mut String) {
-            for byte in pseudonym.hash {
-                let _ = write!(out, "{byte:02x}");
-            }
+            let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+            out.extend(pseudonym.hash.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
         }
         match value {
             FieldValue::Name(name) => Cow::Borrowed(name),
@@ -132,12 +130,12 @@ impl FieldType {
                 Cow::Owned(set.map(|(_, name)| &**name).collect::<Vec<_>>().join(","))
             }
             FieldValue::Pseudonym(pseudonym) => {
-                let mut text = String::new();
+                let mut text = String::with_capacity(32);
                 hexadecimal(pseudonym, &mut text);
                 Cow::Owned(text)
             }
             FieldValue::Change { before, after } => {
-                let mut text = String::new();
+                let mut text = String::with_capacity(66);
                 hexadecimal(before, &mut text);
                 text.push_str("..");
                 hexadecimal(after, &mut text);

@@ -8,6 +8,7 @@ mod ingest;
 mod queries;
 mod rivals;
 mod scan;
+mod signals;
 mod sizes;
 mod store;
 
@@ -20,11 +21,12 @@ fn main() {
     }
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
-    let subjects: [(&str, fn()); 8] = [
+    let subjects: [(&str, fn()); 9] = [
         ("codecs", codecs::run),
         ("sizes", sizes::run),
         ("scan", scan::run),
         ("index", index::run),
+        ("signals", signals::run),
         ("ingest", ingest::run),
         ("hicard", hicard::run),
         ("store", store::run),

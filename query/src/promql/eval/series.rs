@@ -142,8 +142,11 @@ impl<'a> Evaluator<'a> {
     }
 }
 
+/// A column's values, and its histograms.
+type MadeColumn = (Vec<f64>, Histograms);
+
 /// What one thread made of its series: by index, what it remarked, and the column where there is anything in it.
 struct Part<'a> {
-    series: Vec<(usize, Notes, Option<(Vec<f64>, Histograms)>)>,
+    series: Vec<(usize, Notes, Option<MadeColumn>)>,
     charge: Charge<'a>,
 }
