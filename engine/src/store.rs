@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use annals_model::{
-    BlockMeta, LabelSet, Plan, SampleBatch, SeriesKind, SignalBatch, TenantId, TenantNumber, Timestamp,
+    BlockMeta, LabelSet, Lsn, Plan, SampleBatch, SeriesKind, SignalBatch, TenantId, TenantNumber, Timestamp,
 };
 use annals_signals::reserved_metrics;
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -176,7 +176,8 @@ impl Annals {
         let refused = |source| unmade(TenantError::Keys { tenant: id.clone(), source });
         keys::create(vfs, &*shared.entropy, layout, holder, shared.now()).map_err(refused)?;
         let keys = Arc::new(keys::load(vfs, layout, holder).map_err(refused)?);
-        let after = shared.commits.committed();
+        // Where acknowledgements do not wait for a sync, a power cut may take the log's last records.
+        let after = shared.commits.committed().min(Lsn(shared.commits.wal.durable().0));
         let remembered = Remembered::default();
         let sealed = remembered.seal(&keys, &*shared.entropy).map_err(|e| unmade(io(&directory, e)))?;
         let manifest = Manifest::new(id.clone(), plan, shared.now(), after, sealed);

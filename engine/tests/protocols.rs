@@ -197,3 +197,19 @@ fn a_bad_sector_in_the_log_costs_what_lies_on_it_and_a_dead_disk_costs_nothing()
     let left = failures(&acme.reader(), later(&machine));
     assert!((3_000.0..4_000.0).contains(&left), "{left} are left");
 }
+
+#[test]
+fn a_tenant_that_is_created_after_an_unsynced_write_does_not_make_its_loss_look_like_damage() {
+    let mut machine = Machine::new();
+    machine.options.durability = Durability::Buffered;
+    let store = machine.open();
+    let acme = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    write_signals(&acme, &attempts(1, &[NOW])).expect("acknowledged, and not synced");
+    store.create_tenant(&id("bolt"), plan("archive")).expect("created");
+    machine.vfs.set_crash_at(0);
+    drop((acme, store));
+    machine.vfs.power_cut(SimCut::Nothing);
+    let found = verify(std::sync::Arc::new(machine.vfs.clone()), "/data".as_ref()).expect("readable");
+    assert_eq!(found.findings, []);
+    assert_eq!(raw_signals(&machine.open().tenant(&id("acme")).expect("there").reader()), 0);
+}
