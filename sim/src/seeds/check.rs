@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use annals::{MaintenanceError, TenantId, Ticket, WriteError};
+use annals::{MaintenanceError, TenantId, Ticket, Verification, WriteError};
 
 use super::draw::Draws;
 use super::operation::End;
@@ -38,15 +38,28 @@ impl Run<'_> {
 
     /// Reads every byte. `exact` where every damaged block that is still there must be found.
     pub(super) fn verify(&mut self, exact: bool) -> Result<(), Violation> {
-        let vfs = Arc::new(self.machine.vfs.clone());
-        let found = match annals::verify(vfs, "/data".as_ref()) {
-            Ok(found) => found,
-            Err(_) if self.reads_fail => return Ok(()),
-            Err(error) => return Err(Violation::new("I6", format!("cannot verify: {error}"))),
-        };
+        let found = annals::verify(Arc::new(self.machine.vfs.clone()), "/data".as_ref());
         if self.reads_fail {
             return Ok(());
         }
+        self.is_found(&found.map_err(|error| Violation::new("I6", format!("cannot verify: {error}")))?, exact)
+    }
+
+    /// Reads every byte of what a store left when it ended: what a crash leaves is not damage. The history itself makes no
+    /// call for it.
+    pub(super) fn verify_ended(&self) -> Result<(), Violation> {
+        let ended = self.machine.fork();
+        ended.vfs.clear_faults();
+        let found = annals::verify(Arc::new(ended.vfs), "/data".as_ref());
+        match found {
+            // A store that ended before it began.
+            Err(_) if self.opens == 0 => Ok(()),
+            Err(error) => Err(Violation::new("I6", format!("cannot verify what ended: {error}"))),
+            Ok(found) => self.is_found(&found, false),
+        }
+    }
+
+    fn is_found(&self, found: &Verification, exact: bool) -> Result<(), Violation> {
         for finding in &found.findings {
             if !self.rotten.contains_key(&finding.path) {
                 let inspected = annals::inspect(&self.machine.vfs, &finding.path);

@@ -13,6 +13,8 @@ use crate::oracle::{Shown, Violation};
 /// After how many recoveries of one disk the next does what the last did. Where heads may hold less than the log does, each
 /// makes blocks of a part of it.
 const RECOVERIES_MAX: usize = 12;
+/// Of so many crashes, one is followed by a look at every byte that it left.
+const VERIFIED_OF: u64 = 4;
 /// How many opens may fail while faults are planted.
 const OPENS_MAX: usize = 3;
 
@@ -75,6 +77,9 @@ impl Run<'_> {
                 drop(store);
                 self.cut(policy);
             }
+        }
+        if self.outcome.crashes % VERIFIED_OF == 1 {
+            self.verify_ended()?;
         }
         self.open(draws)
     }
