@@ -22,8 +22,9 @@ use crate::labels::LabelIndex;
 use crate::metric_writer::effort;
 use crate::row_reader::RowReader;
 use crate::schemas::parse_schemas;
-use crate::series::SeriesTable;
+use crate::series::{Form, SeriesTable};
 use crate::symbols::Symbols;
+use crate::windows;
 
 /// The values of a chunk, where these bytes are one of `count` values.
 #[must_use]
@@ -64,6 +65,8 @@ pub fn read_index(bytes: &[u8], count: u32) {
     let _ = parse_groups(bytes, Day(0), bytes.len() as u64, count as usize, count as usize);
     let _ = parse_pages(bytes, count as usize, bytes.len() as u64);
     let _ = Page::default().decode(bytes, (count as usize).min(PAGE_CHUNKS), &mut Decoding::default());
+    let ends: Vec<i64> = (1..=i64::from(count.min(1024))).map(|window| window * 300_000).collect();
+    let _ = windows::decode(bytes, &ends, 300_000, &mut Decoding::default(), &mut Vec::new());
     if let Ok(symbols) = Symbols::parse(bytes, bytes.len() * 64) {
         assert!(
             (0..symbols.len() as u32)
@@ -87,7 +90,9 @@ pub fn read_index(bytes: &[u8], count: u32) {
         && let Ok(columns) = parse_columns(columns, Day(0), u64::from(count))
     {
         let checks = vec![0; columns.len() * 4];
-        if let Ok(table) = SeriesTable::parse(series.to_vec(), checks, columns, u64::from(count)) {
+        if let Ok(table) =
+            SeriesTable::parse(series.to_vec(), Form::Doubles, checks, columns, u64::from(count))
+        {
             let chunks = (0..table.len() as u32).filter_map(|ordinal| table.chunks(ordinal)).flatten();
             assert!(chunks.map(|chunk| chunk.part.bytes as u64).sum::<u64>() <= u64::from(count));
         }
@@ -204,7 +209,9 @@ fn put_part_checks(bytes: &mut [u8], frame: &Frame) -> Option<()> {
     let (series, checks) = (range(SectionKind::Series)?, range(SectionKind::Checks)?);
     let values = range(SectionKind::Values)?;
     let (series, stored) = (bytes.get(series)?.to_vec(), bytes.get(checks.clone())?.to_vec());
-    let table = SeriesTable::parse(series, stored, columns, values.len() as u64).ok()?;
+    let table =
+        SeriesTable::parse(series, Form::of(frame.identity.id.content), stored, columns, values.len() as u64)
+            .ok()?;
     let chunks = (0..table.len() as u32).filter_map(|ordinal| table.chunks(ordinal)).flatten();
     let parts: Vec<Part> = chunks.map(|chunk| chunk.part).collect();
     put(bytes, checks.start, values.start, &parts)?;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   MetricBlockWriter ─► EncodedBlock ─► (published by the caller) ─► MetricBlock
-//!   SignalBlockWriter ─►   bytes, meta                            ─► SignalBlock
+//!   RollupBlockWriter ─►   bytes, meta                            ─► RollupBlock
+//!   SignalBlockWriter ─►                                          ─► SignalBlock
 //!
 //!   header │ data: stamps, values, aggregates / rows │ index: columns, symbols, labels, series, pages / groups │ footer
 //! ```
@@ -56,6 +57,7 @@ mod labels;
 mod metric_block;
 mod metric_writer;
 mod pieces;
+mod rollup_block;
 mod row_reader;
 mod rows;
 mod schemas;
@@ -64,6 +66,7 @@ mod scratch;
 mod sealed_tests;
 mod sealing;
 mod series;
+mod series_index;
 mod signal_block;
 mod signal_scan;
 mod signal_writer;
@@ -71,12 +74,15 @@ mod squeeze;
 mod symbols;
 #[cfg(test)]
 mod testing;
+mod windows;
 
 pub use container::{EncodedBlock, MAGIC};
 pub use error::{BlockError, BlockIdentity, CodecUse, Corruption, Damage, SectionInfo, WriteError};
 pub use metric_block::MetricBlock;
 pub use metric_writer::MetricBlockWriter;
+pub use rollup_block::{RollupBlock, RollupBlockWriter};
 pub use sealing::{SALT_BYTES, SealWith};
+pub use series_index::SeriesIndex;
 pub use signal_block::SignalBlock;
 pub use signal_scan::{LostRows, SignalCounts, SignalScan};
 pub use signal_writer::SignalBlockWriter;

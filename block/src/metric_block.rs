@@ -14,14 +14,15 @@ use annals_model::{
 use annals_vfs::Sealed;
 use roaring::RoaringBitmap;
 
+use crate::codec::ints::Decoding;
 use crate::codec::kernel::Level;
 use crate::codec::values;
-use crate::columns::parse_columns;
+use crate::columns::{Column, parse_columns};
 use crate::container::{Container, Part, SectionKind};
 use crate::error::{BlockError, BlockIdentity, CodecUse, Damage, Findings, SectionInfo};
 use crate::labels::{LabelIndex, membership};
-use crate::scratch::{Scratch, with_scratch};
-use crate::series::{Chunk, SERIES_ENTRY_BYTES_MIN, SeriesTable};
+use crate::scratch::{KeptColumns, Scratch, with_scratch};
+use crate::series::{Chunk, Form, SERIES_ENTRY_BYTES_MIN, SeriesTable};
 use crate::symbols::Symbols;
 
 /// An opened block of metric samples. Series are known by their ordinal, which counts them in label order.
@@ -41,7 +42,17 @@ static OPENED: AtomicU64 = AtomicU64::new(0);
 impl MetricBlock {
     /// Opens a block from its file's bytes; `name` is the file's, for errors.
     pub fn open(bytes: Sealed, identity: BlockIdentity, name: &str) -> Result<MetricBlock, BlockError> {
-        let container = Container::open(bytes, identity, BlockContent::RawMetrics, name)?;
+        MetricBlock::open_as(bytes, identity, BlockContent::RawMetrics, name)
+    }
+
+    /// The same of a block whose chunks hold what `content` says.
+    pub(crate) fn open_as(
+        bytes: Sealed,
+        identity: BlockIdentity,
+        content: BlockContent,
+        name: &str,
+    ) -> Result<MetricBlock, BlockError> {
+        let container = Container::open(bytes, identity, content, name)?;
         // Before anything is sized by it: sets of series are built up to this number.
         let room = container.plain_bytes(SectionKind::Series)? / SERIES_ENTRY_BYTES_MIN;
         let series_count = u32::try_from(container.meta().series)
@@ -277,7 +288,8 @@ impl MetricBlock {
     fn verify_series(&self, table: &SeriesTable, labels_whole: bool, found: &mut Findings) {
         let whole = Some(self.meta().time);
         let (mut samples, mut before) = (0u64, None);
-        let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+        let window_ms = self.meta().id.content.window_ms();
+        let (mut timestamps, mut values, mut windows) = (Vec::new(), Vec::new(), Vec::new());
         for ordinal in 0..self.series_count {
             let mut digest = None;
             let kind = table.head(ordinal).map(|(kind, _)| kind);
@@ -301,15 +313,22 @@ impl MetricBlock {
                 samples += rows;
                 timestamps.clear();
                 values.clear();
+                windows.clear();
                 let range = chunk.column.range();
-                let read = with_scratch(|scratch| {
-                    self.read_chunk(&chunk, range, scratch, Some(&mut timestamps), &mut values)
+                let read = with_scratch(|scratch| match window_ms {
+                    None => self.read_chunk(&chunk, range, scratch, Some(&mut timestamps), &mut values),
+                    Some(window_ms) => {
+                        self.read_windows(&chunk, window_ms, scratch, &mut windows)?;
+                        timestamps.extend(windows.iter().map(|window| window.end));
+                        Ok(())
+                    }
                 });
                 let ascends = || timestamps.iter().zip(timestamps.iter().skip(1)).all(|(a, b)| a < b);
                 let sound = match read {
-                    Ok(()) if ascends() && timestamps.len() == chunk.column.count => {
-                        self.verify_aggregate(kind, &chunk, &timestamps, &values)
-                    }
+                    Ok(()) if ascends() && timestamps.len() == chunk.column.count => match window_ms {
+                        None => self.verify_aggregate(kind, &chunk, &timestamps, &values),
+                        Some(_) => Ok(()),
+                    },
                     Ok(()) => {
                         let part = chunk.column.part;
                         Err(self.container.corrupt(part.kind, Some(part.ordinal), "timestamps do not ascend"))
@@ -400,11 +419,7 @@ impl MetricBlock {
     ) -> Result<(), BlockError> {
         let Scratch { copy, decoding, columns, .. } = scratch;
         let column = &chunk.column;
-        let stamps = columns.get((self.number, column.part.ordinal), |stamps| {
-            self.container.copy_part(column.part, copy)?;
-            let corrupt = |what| self.container.corrupt(SectionKind::Stamps, Some(column.part.ordinal), what);
-            column.decode(copy, decoding, stamps).map_err(corrupt)
-        })?;
+        let stamps = self.stamps(column, copy, decoding, columns)?;
         let positions: Range<usize> = stamps.partition_point(|&stamp| stamp <= range.start.0)
             ..stamps.partition_point(|&stamp| stamp <= range.end.0);
         let taken = stamps.get(positions.clone()).unwrap_or_default();
@@ -422,6 +437,21 @@ impl MetricBlock {
             timestamps.extend_from_slice(taken);
         }
         Ok(())
+    }
+
+    /// The stamps of a column, checked and decoded, or as they were kept.
+    pub(crate) fn stamps<'k>(
+        &self,
+        column: &Column,
+        copy: &mut Vec<u8>,
+        decoding: &mut Decoding,
+        kept: &'k mut KeptColumns,
+    ) -> Result<&'k [i64], BlockError> {
+        kept.get((self.number, column.part.ordinal), |stamps| {
+            self.container.copy_part(column.part, copy)?;
+            let corrupt = |what| self.container.corrupt(SectionKind::Stamps, Some(column.part.ordinal), what);
+            column.decode(copy, decoding, stamps).map_err(corrupt)
+        })
     }
 
     fn head(&self, ordinal: u32) -> Result<(SeriesKind, Vec<u32>), BlockError> {
@@ -484,8 +514,9 @@ impl MetricBlock {
         let bytes = container.section(SectionKind::Series)?;
         let checks = container.section(SectionKind::Checks)?;
         let values_bytes = container.section_bytes(SectionKind::Values)?;
+        let form = Form::of(container.meta().id.content);
         let corrupt = |what| container.corrupt(SectionKind::Series, None, what);
-        let table = SeriesTable::parse(bytes, checks, columns, values_bytes).map_err(corrupt)?;
+        let table = SeriesTable::parse(bytes, form, checks, columns, values_bytes).map_err(corrupt)?;
         if table.len() as u64 != container.meta().series {
             return Err(corrupt("not as many series as the footer says"));
         }

@@ -6,6 +6,8 @@
 //!   finish ──── symbols, pairs, postings, series ─► the block
 //! ```
 
+use std::ops::Range;
+
 use annals_model::{
     Aggregate, BlockContent, ChunkAge, LABELS_MAX, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp,
 };
@@ -21,7 +23,7 @@ use crate::container::{ContainerWriter, EncodedBlock, SectionKind, Totals};
 use crate::error::{BlockIdentity, WriteError};
 use crate::labels::{PairRuns, encode_labels};
 use crate::sealing::SealWith;
-use crate::series::put_series;
+use crate::series::{Form, put_series};
 use crate::symbols::{EncodedSymbols, Interner};
 
 /// Samples per chunk straight from the head: decoded in full even for a narrow query, so they are short.
@@ -123,19 +125,40 @@ impl MetricBlockWriter {
         timestamps: &[i64],
         values: &[f64],
     ) -> Result<(), WriteError> {
-        let ordinal = self.check_series(labels, timestamps, values)?;
+        let ordinal = self.check_series(BlockContent::RawMetrics, labels, timestamps, values.len())?;
         let age = self.container.age();
         let (chunk_samples, effort) = (chunk_samples(age, timestamps.len()), effort(age));
-        let chunks_before = self.chunks.len();
+        self.add_chunks(ordinal, labels, kind, timestamps, chunk_samples, |encoder, at, out| {
+            encoder.encode(values.get(at).unwrap_or_default(), effort, out);
+        });
         for (stamps, values) in timestamps.chunks(chunk_samples).zip(values.chunks(chunk_samples)) {
+            let aggregate = Aggregate::of(kind, stamps, values);
+            self.aggregates.push(aggregate.as_ref(), &mut self.encoder, &mut self.container);
+        }
+        Ok(())
+    }
+
+    /// Adds a series that was checked, in chunks of so many stamps; `encode` appends what a chunk holds at these positions.
+    pub(crate) fn add_chunks(
+        &mut self,
+        ordinal: u32,
+        labels: &LabelSet,
+        kind: SeriesKind,
+        timestamps: &[i64],
+        chunk_samples: usize,
+        mut encode: impl FnMut(&mut ValueEncoder, Range<usize>, &mut Vec<u8>),
+    ) {
+        let effort = effort(self.container.age());
+        let chunks_before = self.chunks.len();
+        let mut position = 0;
+        for stamps in timestamps.chunks(chunk_samples) {
             let column = self.columns.number(stamps, &mut self.encoder.ints, effort);
             let start = self.values.len();
-            self.encoder.encode(values, effort, &mut self.values);
+            encode(&mut self.encoder, position..position + stamps.len(), &mut self.values);
+            position += stamps.len();
             let chunk = (self.checks.len() / 4) as u64;
             let check = self.container.seal_part(SectionKind::Values, chunk, &mut self.values, start);
             self.checks.extend(check.to_le_bytes());
-            let aggregate = Aggregate::of(kind, stamps, values);
-            self.aggregates.push(aggregate.as_ref(), &mut self.encoder, &mut self.container);
             // At most 2^16 values of 8 bytes.
             self.chunks.push((column, (self.values.len() - start) as u32));
         }
@@ -162,7 +185,6 @@ impl MetricBlockWriter {
             self.time = Some((least.min(first), greatest.max(last)));
         }
         self.rows += timestamps.len() as u64;
-        Ok(())
     }
 
     /// The block; none where no series was added.
@@ -183,6 +205,7 @@ impl MetricBlockWriter {
                 *slot = rank;
             }
         }
+        let form = Form::of(self.container.identity().id.content);
         let mut table = Vec::new();
         annals_model::bytes::PutBytes::put_varint(&mut table, self.series.len() as u64);
         let mut numbers = Vec::new();
@@ -192,7 +215,7 @@ impl MetricBlockWriter {
             let (pairs, others) = members.split_at_checked(usize::from(series.pairs)).unwrap_or_default();
             numbers.extend(pairs.iter().filter_map(|&number| pair_ranks.get(number as usize)));
             let (own, rest) = chunks.split_at_checked(series.chunks as usize).unwrap_or_default();
-            put_series(series.kind, &numbers, own, &mut table);
+            put_series(series.kind, form, &numbers, own, &mut table);
             (members, chunks) = (others, rest);
         }
         // What is no longer needed goes before more is made: of a million series it is most of the memory.
@@ -231,9 +254,15 @@ impl MetricBlockWriter {
     }
 
     /// Checks a series against the block and itself; returns its ordinal.
-    fn check_series(&self, labels: &LabelSet, timestamps: &[i64], values: &[f64]) -> Result<u32, WriteError> {
+    pub(crate) fn check_series(
+        &self,
+        content: BlockContent,
+        labels: &LabelSet,
+        timestamps: &[i64],
+        values: usize,
+    ) -> Result<u32, WriteError> {
         let id = self.container.identity().id;
-        if id.content != BlockContent::RawMetrics {
+        if id.content != content {
             return Err(WriteError::WrongContent { id, content: id.content });
         }
         let ordinal = u32::try_from(self.series.len()).ok().filter(|&ordinal| ordinal < SERIES_MAX);
@@ -241,8 +270,8 @@ impl MetricBlockWriter {
         if self.last_labels.as_ref().is_some_and(|last| labels <= last) {
             return Err(WriteError::SeriesOrder { ordinal });
         }
-        if timestamps.len() != values.len() || timestamps.is_empty() {
-            let (timestamps, values) = (timestamps.len(), values.len());
+        if timestamps.len() != values || timestamps.is_empty() {
+            let timestamps = timestamps.len();
             return Err(WriteError::Lengths { ordinal, timestamps, values });
         }
         let unordered = timestamps.iter().zip(timestamps.iter().skip(1)).position(|(a, b)| a >= b);

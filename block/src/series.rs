@@ -4,9 +4,9 @@
 //! |-------:|----------|------------------------------------------------------------------------------|
 //! | varint | `count`  | then per series:                                                             |
 //! |      1 | `kind`   | `SeriesKind::tag`                                                            |
-//! |      1 | `form`   | bits 0 to 2: what its chunks are: 0 doubles (1 histograms, 2 rollups, 3 columns of  |
-//! |        |          | events, kept for blocks that say so in their required features); bit 3: start |
-//! |        |          | times, bit 4: metadata follow; zero but in such blocks                        |
+//! |      1 | `form`   | bits 0 to 2: what its chunks are: 0 doubles, 2 rollups, the same for all (1    |
+//! |        |          | histograms, 3 columns of events, kept for blocks that say so in their required |
+//! |        |          | features); bit 3: start times, bit 4: metadata follow; zero but in such blocks |
 //! | varint | `pairs`  | how many labels; then the number of each pair, ascending, as the difference  |
 //! |        |          | to the one before (the first as it is)                                       |
 //! | varint | `chunks` | how many, at least one; then per chunk:                                      |
@@ -17,21 +17,39 @@
 //! apart from the table because they do not compress. A chunk has as many values as its column has stamps.
 //! The chunks of a series ascend in time and do not overlap.
 
-use annals_model::SeriesKind;
 use annals_model::bytes::{Cursor, PutBytes};
+use annals_model::{BlockContent, SeriesKind};
 
 use crate::columns::Column;
 use crate::container::{Part, SectionKind};
 
 /// What an entry takes at least: kind, form, number of pairs, number of chunks, and one chunk of two numbers.
 pub(crate) const SERIES_ENTRY_BYTES_MIN: u64 = 6;
-/// Chunks of doubles, and nothing else.
-const FORM_DOUBLES: u8 = 0;
+
+/// What the chunks of all series of a block are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Doubles = 0,
+    Rollups = 2,
+}
+
+impl Form {
+    /// As the block's content asks for it.
+    pub(crate) fn of(content: BlockContent) -> Form {
+        if content.window_ms().is_some() { Form::Rollups } else { Form::Doubles }
+    }
+}
 
 /// Appends a series' entry: kind, pairs (ascending), chunks (column, bytes).
-pub(crate) fn put_series(kind: SeriesKind, pairs: &[u32], chunks: &[(u32, u32)], out: &mut Vec<u8>) {
+pub(crate) fn put_series(
+    kind: SeriesKind,
+    form: Form,
+    pairs: &[u32],
+    chunks: &[(u32, u32)],
+    out: &mut Vec<u8>,
+) {
     out.put_u8(kind.tag());
-    out.put_u8(FORM_DOUBLES);
+    out.put_u8(form as u8);
     out.put_varint(pairs.len() as u64);
     let mut before = 0;
     for &pair in pairs {
@@ -97,6 +115,7 @@ impl SeriesTable {
     /// Reads a table; says what is wrong where it is not one.
     pub(crate) fn parse(
         bytes: Vec<u8>,
+        form: Form,
         checks: Vec<u8>,
         columns: Vec<Column>,
         values_bytes: u64,
@@ -107,7 +126,7 @@ impl SeriesTable {
         let (mut first_chunk, mut values) = (0u32, 0u64);
         for _ in 0..count {
             let start = u32::try_from(cursor.offset()).map_err(|_| "it is larger than 4 GiB")?;
-            skip_pairs(&mut cursor).ok_or("a series cannot be read")?;
+            skip_pairs(&mut cursor, form).ok_or("a series cannot be read")?;
             let entry = Entry::new(start, first_chunk, values, cursor.offset() - start as usize);
             entries.push(entry.ok_or("a series with too many labels")?);
             let chunks = cursor.count(2).filter(|&chunks| chunks > 0).ok_or("a series without chunks")?;
@@ -166,7 +185,8 @@ impl SeriesTable {
     pub(crate) fn head_into(&self, ordinal: u32, pairs: &mut Vec<u32>) -> Option<SeriesKind> {
         let mut cursor = self.entry(ordinal)?.1;
         let kind = SeriesKind::from_tag(cursor.u8()?)?;
-        cursor.u8().filter(|&form| form == FORM_DOUBLES)?;
+        // The form, which was looked at when the table was read.
+        cursor.u8()?;
         pairs.clear();
         let mut pair = 0u32;
         for _ in 0..cursor.count(1)? {
@@ -232,9 +252,9 @@ impl Iterator for Chunks<'_> {
     }
 }
 
-fn skip_pairs(cursor: &mut Cursor<'_>) -> Option<()> {
+fn skip_pairs(cursor: &mut Cursor<'_>, form: Form) -> Option<()> {
     SeriesKind::from_tag(cursor.u8()?)?;
-    cursor.u8().filter(|&form| form == FORM_DOUBLES)?;
+    cursor.u8().filter(|&found| found == form as u8)?;
     for _ in 0..cursor.count(1)? {
         cursor.varint()?;
     }

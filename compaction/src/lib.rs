@@ -4,6 +4,7 @@
 //!   blocks, plan, now ──► explain ──► one fate per block: rule, due date, state     fate.rs
 //!                    └──► plan ─────► steps, most urgent first                       plan.rs
 //!   Step::Drop                        the engine unlinks, after its manifest says so
+//!   Step::Seal  ──► seal_day ──► encoded blocks of rollups, and a digest              seal.rs
 //!   Step::Merge ──► merge_metrics, merge_signals ──► one encoded block               merge*.rs
 //! ```
 //!
@@ -37,9 +38,11 @@ mod merge_tests;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
+mod seal;
 
-pub use fate::{BlockFate, Rule, Standing, State, explain};
+pub use fate::{BlockFate, DayBlocks, Rule, Standing, State, explain};
 pub use merge::{MergeError, merge_metrics};
 pub use merge_signals::merge_signals;
 pub use plan::chunk_age;
 pub use plan::{Step, plan};
+pub use seal::{RollupOutput, SealedDay, seal_day};

@@ -70,11 +70,11 @@ pub enum MergeError {
 /// Where the inputs are not all of the output's day and content, in LSN order.
 pub(crate) fn lineage<'a>(
     inputs: impl Iterator<Item = &'a BlockMeta>,
-    output: BlockIdentity,
+    output: BlockId,
 ) -> Result<Option<(LsnRange, u8)>, MergeError> {
     let mut lineage: Option<(LsnRange, u8)> = None;
     for meta in inputs {
-        let of_output = (meta.id.day, meta.id.content) == (output.id.day, output.id.content);
+        let of_output = (meta.id.day, meta.id.content) == (output.day, output.content);
         let (lsns, level) = match lineage {
             None => (meta.lsns, meta.level),
             // Parts of one flush have the same range.
@@ -103,16 +103,37 @@ pub fn merge_metrics(
     seal: Option<SealWith<'_>>,
 ) -> Result<Option<EncodedBlock>, MergeError> {
     let inputs: Vec<&MetricBlock> = inputs.iter().map(Borrow::borrow).collect();
-    let Some((lsns, level)) = lineage(inputs.iter().map(|block| block.meta()), output)? else {
+    let Some((lsns, level)) = lineage(inputs.iter().map(|block| block.meta()), output.id)? else {
         return Ok(None);
     };
     let in_output = |source| MergeError::Write { block: output.id, source };
-    let range = TimeRange::new(floor, Timestamp::MAX);
     let mut writer = MetricBlockWriter::new(output, lsns, level, age);
     if let Some(seal) = seal {
         writer = writer.seal_with(seal);
     }
-    let mut cursors = inputs.into_iter().map(Cursor::open).collect::<Result<Vec<_>, _>>()?;
+    each_series(&inputs, floor, |Series { labels, kind, timestamps, values }| {
+        writer.add_series(labels, kind, timestamps, values).map_err(in_output)
+    })?;
+    writer.finish().map_err(in_output)
+}
+
+/// One series of all inputs.
+pub(crate) struct Series<'a> {
+    pub(crate) labels: &'a LabelSet,
+    pub(crate) kind: SeriesKind,
+    /// Ascending strictly; at least one.
+    pub(crate) timestamps: &'a [i64],
+    pub(crate) values: &'a [f64],
+}
+
+/// Hands out the series of blocks, given in LSN order, in label order; samples at or before `floor` are left out.
+pub(crate) fn each_series(
+    inputs: &[&MetricBlock],
+    floor: Timestamp,
+    mut take: impl FnMut(Series<'_>) -> Result<(), MergeError>,
+) -> Result<(), MergeError> {
+    let range = TimeRange::new(floor, Timestamp::MAX);
+    let mut cursors = inputs.iter().map(|&block| Cursor::open(block)).collect::<Result<Vec<_>, _>>()?;
     let (mut merged, mut next) = (Columns::default(), Columns::default());
     while let Some(labels) = cursors.iter().filter_map(|cursor| cursor.labels.clone()).min() {
         merged.clear();
@@ -131,10 +152,11 @@ pub fn merge_metrics(
             cursor.advance()?;
         }
         if let (Some(kind), false) = (kind_so_far, merged.timestamps.is_empty()) {
-            writer.add_series(&labels, kind, &merged.timestamps, &merged.values).map_err(in_output)?;
+            let Columns { timestamps, values, .. } = &merged;
+            take(Series { labels: &labels, kind, timestamps, values })?;
         }
     }
-    writer.finish().map_err(in_output)
+    Ok(())
 }
 
 /// The series of one input, in label order.

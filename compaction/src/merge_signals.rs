@@ -24,7 +24,7 @@ pub fn merge_signals(
     seal: Option<SealWith<'_>>,
 ) -> Result<Option<EncodedBlock>, MergeError> {
     let inputs: Vec<&SignalBlock> = inputs.iter().map(Borrow::borrow).collect();
-    let Some((lsns, level)) = lineage(inputs.iter().map(|block| block.meta()), output)? else {
+    let Some((lsns, level)) = lineage(inputs.iter().map(|block| block.meta()), output.id)? else {
         return Ok(None);
     };
     let in_output = |source| MergeError::Write { block: output.id, source };

@@ -1,12 +1,14 @@
 //! What should happen to a tenant's blocks, as values: decided here, done elsewhere.
 //!
-//! Drops come first, the longest overdue first. Then merges, at most one per day and content:
+//! Drops come first, the longest overdue first. Seals come last. In between come merges, at most one per day and content:
 //!
 //! ```text
 //!   blocks of one day and content, by LSN:   L2  L1 L1  L0 L0 L0 L0        one level, 4 or more: merge them
 //!                                                       └────┬────┘
 //!   a day that is over, more than one block: L2  L1 L1  L0                 merge to one
 //! ```
+//!
+//! What is merged as far as it goes is sealed: its rollups are made. They are never merged themselves.
 //!
 //! A single block of metrics is written once more, by a merge with nothing, when its day is over and again when that was
 //! a week ago: where its chunks were made for a younger day, and it will stay at least as long as it has lived.
@@ -21,7 +23,7 @@ use std::collections::BTreeMap;
 
 use annals_model::{BlockContent, BlockId, BlockMeta, ChunkAge, DAY_MS, Day, HOUR_MS, Plan, Timestamp};
 
-use crate::fate::{Rule, Standing, State, fate};
+use crate::fate::{Days, Rule, Standing, State};
 
 /// Neighbours of one level that are merged.
 const LEVEL_BLOCKS: usize = 4;
@@ -53,6 +55,15 @@ pub enum Step {
         /// Why.
         rule: Rule,
     },
+    /// Make the rollups of a day from all its raw blocks.
+    Seal {
+        /// Which day.
+        day: Day,
+        /// Its raw blocks, in LSN order.
+        inputs: Vec<BlockId>,
+        /// Which tiers.
+        tiers: Vec<BlockContent>,
+    },
     /// Put one block in place of several, or of one whose chunks can be smaller.
     Merge {
         /// Which blocks, in LSN order: the later write last.
@@ -73,16 +84,18 @@ pub fn plan(blocks: &[BlockMeta], plan: &Plan, now: Timestamp, standing: &Standi
     for block in blocks {
         groups.entry((block.id.day, block.id.content)).or_default().push(block);
     }
-    let (mut drops, mut merges) = (Vec::new(), Vec::new());
+    let days = Days::of(blocks, plan, now, standing);
+    let (mut drops, mut merges, mut seals) = (Vec::new(), Vec::new(), Vec::new());
     for ((day, content), mut group) in groups {
         group.sort_by_key(|block| (block.lsns.after, block.lsns.through, block.id.sequence));
-        let (rule, due, state) = fate(day, content, plan, now, standing);
+        let (rule, due, state) = days.fate(day, content);
         match (state, due) {
             (State::Due, due) => {
                 let due = due.unwrap_or(now);
                 drops.extend(group.into_iter().map(|block| Step::Drop { block: block.id, due, rule }));
             }
-            (State::Held, _) => {}
+            (State::Held, _) => seals.extend(to_seal(&days, &group, state, plan, now, standing)),
+            (State::Live, _) if content.window_ms().is_some() => {}
             (State::Live, _) => {
                 let growth = Growth::of(day, plan, now);
                 let merge = runs(&group, standing).into_iter().find_map(|run| merge_of(run, growth));
@@ -93,21 +106,58 @@ pub fn plan(blocks: &[BlockMeta], plan: &Plan, now: Timestamp, standing: &Standi
                 };
                 if !inputs.is_empty() {
                     merges.push(Step::Merge { inputs, day, content });
+                } else if content == BlockContent::RawMetrics {
+                    seals.extend(to_seal(&days, &group, state, plan, now, standing));
                 }
             }
         }
     }
     drops.sort_by_key(|step| match step {
         Step::Drop { due, .. } => *due,
-        Step::Merge { .. } => Timestamp::MAX,
+        Step::Merge { .. } | Step::Seal { .. } => Timestamp::MAX,
     });
     // The more blocks, the more each query of that day has to open.
     merges.sort_by_key(|step| match step {
         Step::Merge { inputs, .. } => Reverse(inputs.len()),
-        Step::Drop { .. } => Reverse(0),
+        Step::Drop { .. } | Step::Seal { .. } => Reverse(0),
     });
     drops.append(&mut merges);
+    drops.append(&mut seals);
     drops
+}
+
+/// The seal that is owed of a day whose raw blocks these are.
+///
+/// A closed day is sealed once, and again where the plan wants further tiers of it. A day that may take old data for ever
+/// is sealed when it is over, and again once a fair part is new, or when its raw metrics are about to go. Nothing is made
+/// from less than was sealed before.
+fn to_seal(
+    days: &Days<'_>,
+    group: &[&BlockMeta],
+    state: State,
+    plan: &Plan,
+    now: Timestamp,
+    standing: &Standing,
+) -> Option<Step> {
+    let day = group.first()?.id.day;
+    let (found, tiers) = (days.blocks(day)?, days.wanted(day).collect::<Vec<_>>());
+    let seal = standing.seals.get(&day);
+    let less = seal.is_some_and(|seal| found.rows < seal.rows);
+    let damaged = group.iter().any(|block| standing.set_aside.contains(&block.id));
+    if tiers.is_empty() || less || damaged || days.is_complete(day) || days.has_unflushed(day) {
+        return None;
+    }
+    let is_new = seal.is_none_or(|seal| {
+        let lacks_tier = tiers.iter().any(|tier| !found.tiers.contains(tier));
+        lacks_tier || found.rows - seal.rows >= (seal.rows / TAIL_PART).max(1)
+    });
+    let wanted = match Growth::of(day, plan, now) {
+        _ if state == State::Held => true,
+        Growth::Open => false,
+        Growth::Over => is_new,
+        Growth::Sealed => true,
+    };
+    wanted.then(|| Step::Seal { day, inputs: group.iter().map(|block| block.id).collect(), tiers })
 }
 
 /// What the chunks of a day's metrics are made for when it is merged.

@@ -1,10 +1,10 @@
 //! Plans as tables, and what holds of every plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, ChunkAge, DAY_MS, Day, HOUR_MS, Keep, Lsn, LsnRange, Plan, Resolution,
-    Tier, Timestamp,
+    BlockContent, BlockId, BlockMeta, ChunkAge, DAY_MS, Day, DaySeal, Floors, HOUR_MS, Keep, Lsn, LsnRange,
+    Plan, Resolution, Tier, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -34,13 +34,28 @@ fn raw(sequence: u64, level: u8) -> BlockMeta {
     block(BlockContent::RawMetrics, sequence, level)
 }
 
-/// The sequences of the inputs of each merge, and of each dropped block.
+/// Nothing up to this stamp comes back, of any content.
+fn floors(floor: Timestamp) -> Standing {
+    let floors =
+        BlockContent::ALL.into_iter().fold(Floors::NONE, |floors, content| floors.raised(content, floor));
+    Standing { floors, ..Standing::default() }
+}
+
+fn besides_seals(blocks: &[BlockMeta], plan_: &Plan, now: Timestamp, standing: &Standing) -> Vec<Step> {
+    let mut steps = plan(blocks, plan_, now, standing);
+    steps.retain(|step| !matches!(step, Step::Seal { .. }));
+    steps
+}
+
+/// The sequences of the inputs of each merge, and of each dropped block; seals aside.
 fn steps(blocks: &[BlockMeta], plan_: &Plan, now: Timestamp, standing: &Standing) -> Vec<Vec<u64>> {
-    plan(blocks, plan_, now, standing)
-        .into_iter()
+    besides_seals(blocks, plan_, now, standing)
+        .iter()
         .map(|step| match step {
             Step::Drop { block, .. } => vec![block.sequence],
-            Step::Merge { inputs, .. } => inputs.iter().map(|id| id.sequence).collect(),
+            Step::Merge { inputs, .. } | Step::Seal { inputs, .. } => {
+                inputs.iter().map(|id| id.sequence).collect()
+            }
         })
         .collect()
 }
@@ -62,18 +77,18 @@ fn a_block_goes_at_its_due_instant_and_not_a_millisecond_before() {
         let blocks = [BlockMeta { age: ChunkAge::Old, ..block(content, 1, 0) }];
         let (plan_, standing) = (built_in(name), Standing::default());
         let Some(days) = days else {
-            assert_eq!(plan(&blocks, &plan_, Timestamp::MAX, &standing), [], "{name}");
+            assert_eq!(besides_seals(&blocks, &plan_, Timestamp::MAX, &standing), [], "{name}");
             let fate = explain(&blocks, &plan_, Timestamp::MAX, &standing)[0];
             assert_eq!((fate.due, fate.state), (None, State::Live), "{name}");
             continue;
         };
         let due = DAY.end().saturating_add(days * DAY_MS);
         let before = due.saturating_add(-1);
-        assert_eq!(plan(&blocks, &plan_, before, &standing), [], "{name} {content:?}");
+        assert_eq!(besides_seals(&blocks, &plan_, before, &standing), [], "{name} {content:?}");
         let fate = explain(&blocks, &plan_, before, &standing)[0];
         assert_eq!(fate.due, Some(due), "{name} {content:?}");
         assert_eq!(
-            plan(&blocks, &plan_, due, &standing),
+            besides_seals(&blocks, &plan_, due, &standing),
             [Step::Drop { block: blocks[0].id, due, rule: fate.rule }],
             "{name} {content:?}"
         );
@@ -97,7 +112,11 @@ fn raw_is_held_hidden_until_the_longest_tier_ends_where_no_rollup_stands_in_for_
             assert!(fate.rule.to_string().contains("held 1100 days"));
         }
     }
-    assert_eq!(plan(&blocks, &enterprise, hidden_from, &Standing::default()), [], "nothing held is merged");
+    assert_eq!(
+        besides_seals(&blocks, &enterprise, hidden_from, &Standing::default()),
+        [],
+        "nothing held is merged"
+    );
 
     let mut for_ever = built_in("starter");
     for_ever.tiers[1] = Tier { resolution: Resolution::Hour, keep: Keep::Forever };
@@ -109,20 +128,25 @@ fn raw_is_held_hidden_until_the_longest_tier_ends_where_no_rollup_stands_in_for_
 fn what_has_expired_once_goes_even_under_a_longer_plan_or_an_earlier_clock() {
     let blocks = [raw(1, 0), block(BlockContent::RawSignals, 2, 0)];
     let now = DAY.end().saturating_add(DAY_MS);
-    let standing = Standing { metrics_floor: DAY.end(), signals_floor: DAY.end(), ..Standing::default() };
+    let standing = floors(DAY.end());
     let dropped: Vec<_> = blocks
         .iter()
         .map(|block| Step::Drop { block: block.id, due: now, rule: Rule::ExpiredBefore })
         .collect();
-    assert_eq!(plan(&blocks, &built_in("archive"), now, &standing), dropped);
+    assert_eq!(besides_seals(&blocks, &built_in("archive"), now, &standing), dropped);
     let below = DAY.end().saturating_add(-DAY_MS);
-    let standing = Standing { metrics_floor: below, signals_floor: below, ..Standing::default() };
-    assert_eq!(plan(&blocks, &built_in("archive"), now, &standing), [], "the day is above the floor");
+    let standing = floors(below);
+    assert_eq!(
+        besides_seals(&blocks, &built_in("archive"), now, &standing),
+        [],
+        "the day is above the floor"
+    );
     // Held raw waits for its rollup although queries no longer see it.
-    let standing = Standing { metrics_floor: DAY.end(), ..Standing::default() };
+    let hidden = Floors::NONE.raised(BlockContent::RawMetrics, DAY.end());
+    let standing = Standing { floors: hidden, ..Standing::default() };
     let fate = explain(&blocks[..1], &built_in("enterprise"), now, &standing)[0];
     assert_eq!(fate.state, State::Held);
-    assert_eq!(plan(&blocks[..1], &built_in("enterprise"), now, &standing), []);
+    assert_eq!(besides_seals(&blocks[..1], &built_in("enterprise"), now, &standing), []);
 }
 
 #[test]
@@ -228,7 +252,8 @@ fn the_longest_overdue_goes_first_and_drops_come_before_merges() {
 fn a_day_of_metrics_is_written_once_more_when_it_is_over_and_when_it_is_old_if_it_stays_as_long_again() {
     let standing = Standing::default();
     let after = |days: i64| DAY.end().saturating_add(days * DAY_MS);
-    let steps = |blocks: &[BlockMeta], plan_: &str, now| plan(blocks, &built_in(plan_), now, &standing);
+    let steps =
+        |blocks: &[BlockMeta], plan_: &str, now| besides_seals(blocks, &built_in(plan_), now, &standing);
     let single = |age| vec![BlockMeta { age, bytes: 64 << 10, ..raw(1, 0) }];
     let again = vec![Step::Merge { inputs: vec![raw(1, 0).id], day: DAY, content: BlockContent::RawMetrics }];
     assert_eq!(steps(&single(ChunkAge::Fresh), "professional", DAY.end()), [], "data still comes in");
@@ -248,13 +273,92 @@ fn a_day_of_metrics_is_written_once_more_when_it_is_over_and_when_it_is_old_if_i
     let signals = [BlockMeta { age: ChunkAge::Fresh, ..block(BlockContent::RawSignals, 1, 0) }];
     assert_eq!(steps(&signals, "archive", after(7)), []);
     let aside = Standing { set_aside: BTreeSet::from([raw(1, 0).id]), ..Standing::default() };
-    assert_eq!(plan(&single(ChunkAge::Fresh), &built_in("archive"), after(7), &aside), []);
+    assert_eq!(besides_seals(&single(ChunkAge::Fresh), &built_in("archive"), after(7), &aside), []);
+}
+
+fn seal(rows: u64, through: u64) -> DaySeal {
+    DaySeal { rows, through: Lsn(through), digest: [0; 16] }
+}
+
+#[test]
+fn a_day_is_sealed_when_its_late_window_has_passed_and_its_blocks_are_one() {
+    use BlockContent::{RawMetrics, Rollup1h, Rollup5m};
+    let enterprise = built_in("enterprise");
+    let sealed_at = DAY.end().saturating_add(24 * HOUR_MS);
+    let blocks = [raw(1, 0), raw(2, 0)];
+    let merge = Step::Merge { inputs: vec![blocks[0].id, blocks[1].id], day: DAY, content: RawMetrics };
+    let standing = Standing::default();
+    assert_eq!(plan(&blocks, &enterprise, sealed_at.saturating_add(-1), &standing), []);
+    assert_eq!(plan(&blocks, &enterprise, sealed_at, &standing), [merge]);
+    let one = [BlockMeta { rows: 20, ..raw(3, 1) }];
+    let seal_of =
+        |tiers: &[BlockContent]| Step::Seal { day: DAY, inputs: vec![one[0].id], tiers: tiers.to_vec() };
+    assert_eq!(plan(&one, &enterprise, sealed_at, &standing), [seal_of(&[Rollup5m, Rollup1h])]);
+    let unflushed = Standing { unflushed: Some(DAY.range()), ..Standing::default() };
+    assert_eq!(plan(&one, &enterprise, sealed_at, &unflushed), [], "not all of it is in blocks");
+    let aside = Standing { set_aside: BTreeSet::from([one[0].id]), ..Standing::default() };
+    assert_eq!(plan(&one, &enterprise, sealed_at, &aside), [], "a part of it is damaged");
+
+    let rolled = |content| block(content, 4, 0);
+    let standing = Standing { seals: [(DAY, seal(20, 40))].into(), ..Standing::default() };
+    let all = [one[0], rolled(Rollup5m), rolled(Rollup1h)];
+    assert_eq!(plan(&all, &enterprise, sealed_at, &standing), [], "once");
+    // A tier that the plan wants and that is not there is made while raw is whole.
+    assert_eq!(plan(&all[..2], &enterprise, sealed_at, &standing), [seal_of(&[Rollup5m, Rollup1h])]);
+    let less = [BlockMeta { rows: 19, ..one[0] }, rolled(Rollup5m)];
+    assert_eq!(plan(&less, &enterprise, sealed_at, &standing), [], "never from less than before");
+    // In the end the 5-minute tier has expired, and is not made any more.
+    let late = DAY.end().saturating_add(500 * DAY_MS);
+    assert_eq!(plan(&one, &enterprise, late, &Standing::default()), [seal_of(&[Rollup1h])]);
+}
+
+#[test]
+fn raw_goes_on_its_date_once_its_rollups_are_sealed_and_they_go_on_theirs() {
+    use BlockContent::{Rollup1h, Rollup5m};
+    let enterprise = built_in("enterprise");
+    let standing = Standing { seals: [(DAY, seal(10, 40))].into(), ..Standing::default() };
+    let blocks = [raw(3, 1), block(Rollup5m, 4, 0), block(Rollup1h, 5, 0)];
+    for (days, kept) in [(90, vec![4, 5]), (400, vec![5]), (1100, vec![])] {
+        for (now, gone) in [
+            (DAY.end().saturating_add(days * DAY_MS), true),
+            (DAY.end().saturating_add(days * DAY_MS - 1), false),
+        ] {
+            let due: Vec<u64> = steps(&blocks, &enterprise, now, &standing).concat();
+            let left: Vec<u64> = blocks
+                .iter()
+                .map(|block| block.id.sequence)
+                .filter(|sequence| !due.contains(sequence))
+                .collect();
+            assert_eq!(left == kept, gone, "{days} days: {left:?}");
+        }
+    }
+    // A rollup of less than raw has now does not let raw go.
+    let now = DAY.end().saturating_add(90 * DAY_MS);
+    let newer = Standing { seals: [(DAY, seal(10, 39))].into(), ..Standing::default() };
+    assert_eq!(steps(&blocks, &enterprise, now, &newer), [] as [Vec<u64>; 0]);
+    assert!(matches!(plan(&blocks, &enterprise, now, &newer)[..], [Step::Seal { .. }]));
+    // A tier that the plan does not have goes at once.
+    assert_eq!(steps(&blocks, &built_in("archive"), DAY.end(), &standing), [[4]]);
+}
+
+#[test]
+fn a_day_that_stays_open_is_sealed_again_once_a_fair_part_is_new() {
+    let archive = built_in("archive");
+    let now = DAY.end().saturating_add(2 * HOUR_MS);
+    let sealed = block(BlockContent::Rollup1h, 9, 0);
+    let big = BlockMeta { rows: 1_000, bytes: 100_000, age: ChunkAge::Old, ..raw(1, 1) };
+    let standing = Standing { seals: [(DAY, seal(1_000, 20))].into(), ..Standing::default() };
+    let with = |rows| [big, BlockMeta { rows, ..raw(2, 0) }, sealed];
+    assert_eq!(plan(&with(249), &archive, now, &standing), []);
+    assert!(matches!(plan(&with(250), &archive, now, &standing)[..], [Step::Seal { .. }]));
+    assert_eq!(plan(&with(250), &archive, DAY.end(), &standing), [], "not before it is over");
 }
 
 /// A tenant's blocks of some days under flushes and merges, with the bytes written for them.
 #[derive(Debug, Default)]
 struct Tenant {
     blocks: Vec<BlockMeta>,
+    seals: BTreeMap<Day, DaySeal>,
     sequence: u64,
     flushed_bytes: u64,
     merged_bytes: u64,
@@ -273,12 +377,33 @@ impl Tenant {
         self.blocks.push(BlockMeta { id, lsns, bytes, ..raw(0, 0) });
     }
 
+    fn standing(&self) -> Standing {
+        Standing { seals: self.seals.clone(), ..Standing::default() }
+    }
+
     /// Does a step, and checks what must hold of it.
     fn apply(&mut self, step: &Step, plan_: &Plan, now: Timestamp) {
         let (inputs, day, content) = match step {
             Step::Drop { block, due, .. } => {
                 assert!(*due <= now);
                 self.blocks.retain(|other| other.id != *block);
+                return;
+            }
+            Step::Seal { day, inputs, tiers } => {
+                let raw: Vec<&BlockMeta> = self
+                    .blocks
+                    .iter()
+                    .filter(|block| (block.id.day, block.id.content) == (*day, BlockContent::RawMetrics))
+                    .collect();
+                assert!(raw.iter().all(|block| inputs.contains(&block.id)) && raw.len() == inputs.len());
+                let rows = raw.iter().map(|block| block.rows).sum();
+                let through = raw.iter().map(|block| block.lsns.through).max().expect("an input");
+                self.seals.insert(*day, DaySeal { through, rows, digest: [0; 16] });
+                self.blocks.retain(|block| block.id.day != *day || block.id.content.window_ms().is_none());
+                for &tier in tiers {
+                    let id = self.next_id(*day, tier);
+                    self.blocks.push(BlockMeta { id, ..raw_of(through) });
+                }
                 return;
             }
             Step::Merge { inputs, day, content } => (inputs, *day, *content),
@@ -300,7 +425,7 @@ impl Tenant {
                 "a merge skips a neighbour"
             );
         }
-        for fate in explain(&metas, plan_, now, &Standing::default()) {
+        for fate in explain(&metas, plan_, now, &self.standing()) {
             assert_eq!(fate.state, State::Live);
         }
         let bytes = metas.iter().map(|meta| meta.bytes).sum();
@@ -308,13 +433,14 @@ impl Tenant {
         self.merged_bytes += bytes;
         let id = self.next_id(day, content);
         self.blocks.retain(|other| !inputs.contains(&other.id));
-        self.blocks.push(BlockMeta { id, lsns, level, age, bytes, ..raw(0, 0) });
+        let rows = metas.iter().map(|meta| meta.rows).sum();
+        self.blocks.push(BlockMeta { id, lsns, level, age, bytes, rows, ..raw(0, 0) });
     }
 
     /// Plans and does until nothing is left to do; only as many steps per plan as asked.
     fn settle(&mut self, plan_: &Plan, now: Timestamp, steps_per_plan: usize) {
         for _ in 0..10_000 {
-            let steps = plan(&self.blocks, plan_, now, &Standing::default());
+            let steps = plan(&self.blocks, plan_, now, &self.standing());
             if steps.is_empty() {
                 return;
             }
@@ -322,7 +448,7 @@ impl Tenant {
             for step in &steps {
                 let blocks = match step {
                     Step::Drop { block, .. } => std::slice::from_ref(block),
-                    Step::Merge { inputs, .. } => inputs,
+                    Step::Merge { inputs, .. } | Step::Seal { inputs, .. } => inputs,
                 };
                 assert!(blocks.iter().all(|id| touched.insert(*id)), "two steps touch one block");
             }
@@ -332,6 +458,10 @@ impl Tenant {
         }
         panic!("the plan does not converge");
     }
+}
+
+fn raw_of(through: Lsn) -> BlockMeta {
+    BlockMeta { lsns: LsnRange { after: Lsn(0), through }, ..raw(0, 0) }
 }
 
 proptest! {
@@ -358,10 +488,10 @@ proptest! {
         tenant.settle(&plan_, now, steps_per_plan);
 
         // The order in which blocks are given changes nothing.
-        let planned = plan(&tenant.blocks, &plan_, now, &Standing::default());
+        let planned = plan(&tenant.blocks, &plan_, now, &tenant.standing());
         let len = tenant.blocks.len().max(1);
         tenant.blocks.rotate_left((order % len as u64) as usize);
-        prop_assert_eq!(&planned, &plan(&tenant.blocks, &plan_, now, &Standing::default()));
+        prop_assert_eq!(&planned, &plan(&tenant.blocks, &plan_, now, &tenant.standing()));
 
         // Once all days are over and sealed, one block per day and content is left.
         let over = Day(DAY.0 + 3).end().saturating_add(24 * HOUR_MS).max(now);

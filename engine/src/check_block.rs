@@ -4,16 +4,17 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use annals_block::{BlockError, BlockIdentity, Damage, MetricBlock, SignalBlock};
+use annals_block::{BlockError, BlockIdentity, Damage, MetricBlock, RollupBlock, SignalBlock};
 use annals_model::{BlockContent, BlockMeta, TenantNumber};
 use annals_vfs::{Sealed, Vfs};
 
 use crate::keys::TenantKeys;
 use crate::verify::FindingKind;
 
-/// A block of either content.
+/// A block of any content.
 pub(crate) enum AnyBlock {
     Metrics(MetricBlock),
+    Rollups(RollupBlock),
     Signals(SignalBlock),
 }
 
@@ -37,6 +38,9 @@ impl AnyBlock {
     pub(crate) fn open(bytes: Sealed, identity: BlockIdentity, name: &str) -> Result<AnyBlock, BlockError> {
         match identity.id.content {
             BlockContent::RawMetrics => MetricBlock::open(bytes, identity, name).map(AnyBlock::Metrics),
+            BlockContent::Rollup5m | BlockContent::Rollup1h => {
+                RollupBlock::open(bytes, identity, name).map(AnyBlock::Rollups)
+            }
             BlockContent::RawSignals => SignalBlock::open(bytes, identity, name).map(AnyBlock::Signals),
         }
     }
@@ -47,6 +51,7 @@ impl AnyBlock {
         let keys = keys.of_blocks(content);
         match self {
             AnyBlock::Metrics(block) => block.unlock(keys.as_deref()).map(AnyBlock::Metrics),
+            AnyBlock::Rollups(block) => block.unlock(keys.as_deref()).map(AnyBlock::Rollups),
             AnyBlock::Signals(block) => block.unlock(keys.as_deref()).map(AnyBlock::Signals),
         }
     }
@@ -54,6 +59,7 @@ impl AnyBlock {
     pub(crate) fn meta(&self) -> &BlockMeta {
         match self {
             AnyBlock::Metrics(block) => block.meta(),
+            AnyBlock::Rollups(block) => block.meta(),
             AnyBlock::Signals(block) => block.meta(),
         }
     }
@@ -61,6 +67,7 @@ impl AnyBlock {
     fn verify(&self) -> Vec<Damage> {
         match self {
             AnyBlock::Metrics(block) => block.verify(),
+            AnyBlock::Rollups(block) => block.verify(),
             AnyBlock::Signals(block) => block.verify(),
         }
     }

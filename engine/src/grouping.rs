@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use annals_block::MetricBlock;
+use annals_block::SeriesIndex;
 use annals_model::{LabelSet, SeriesGroups};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -49,7 +49,10 @@ impl<'a> Grouping<'a> {
         let part = place.and_then(|place| Some((place, self.selected.part(place)?)));
         let group = match part {
             Some((Place::Block { block, .. }, Part::Block(_, metrics, ordinal))) => {
-                self.of_block(block, metrics, ordinal)
+                self.of_block(block, metrics.index(), ordinal)
+            }
+            Some((Place::Block { block, .. }, Part::Rollups(rollups, ordinal))) => {
+                self.of_block(block, rollups.index(), ordinal)
             }
             Some((_, Part::Head(head))) => {
                 let (only, names) = (self.only, self.names);
@@ -60,7 +63,7 @@ impl<'a> Grouping<'a> {
         self.groups.of.push(group);
     }
 
-    fn of_block(&mut self, block: u32, metrics: &MetricBlock, ordinal: u32) -> u32 {
+    fn of_block(&mut self, block: u32, metrics: SeriesIndex<'_>, ordinal: u32) -> u32 {
         let (only, names) = (self.only, self.names);
         let of_block = self.of_blocks.entry(block).or_insert_with(|| OfBlock {
             named: names.iter().filter_map(|name| metrics.pairs_named(name).ok()).collect(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use annals_block::{BlockError, BlockIdentity, MetricBlock, SectionInfo, SignalBlock};
+use annals_block::{BlockError, BlockIdentity, MetricBlock, RollupBlock, SectionInfo, SignalBlock};
 use annals_model::{BlockContent, BlockId, BlockMeta, Day, KeyId, TenantNumber};
 use annals_vfs::{Sealed, Vfs};
 use annals_wal::FrameSummary;
@@ -141,6 +141,14 @@ fn inspect_block(bytes: Sealed, path: &Path) -> Result<Inspection, InspectError>
             if let Ok(names) = block.label_values(annals_model::METRIC_NAME) {
                 inspection.facts.push(("metrics".to_owned(), names.len().to_string()));
             }
+            Ok(inspection)
+        }
+        content @ (BlockContent::Rollup5m | BlockContent::Rollup1h) => {
+            let block = RollupBlock::open(bytes, identity, &name).map_err(opened)?;
+            let title = format!("block of rollups of {}", content.word());
+            let mut inspection = of_block(&title, identity, block.meta(), block.key());
+            inspection.findings = block.verify().iter().map(ToString::to_string).collect();
+            inspection.tables.push(sections(&block.sections(), block.meta()));
             Ok(inspection)
         }
         BlockContent::RawSignals => {

@@ -411,7 +411,7 @@ impl TenantKeys {
     pub(crate) fn of_blocks(&self, content: BlockContent) -> Option<Arc<dyn DataKeys>> {
         let (metrics, signals) = self.sealing.as_ref()?;
         Some(match content {
-            BlockContent::RawMetrics => metrics.0.clone(),
+            BlockContent::RawMetrics | BlockContent::Rollup5m | BlockContent::Rollup1h => metrics.0.clone(),
             BlockContent::RawSignals => signals.0.clone(),
         })
     }

@@ -63,7 +63,7 @@ impl Layout {
     /// The directory of a tenant's blocks of one content.
     pub(crate) fn blocks(&self, tenant: TenantNumber, content: BlockContent) -> PathBuf {
         self.tenant(tenant).join(match content {
-            BlockContent::RawMetrics => "b",
+            BlockContent::RawMetrics | BlockContent::Rollup5m | BlockContent::Rollup1h => "b",
             BlockContent::RawSignals => "s",
         })
     }

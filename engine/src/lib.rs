@@ -63,6 +63,7 @@ mod replay;
 mod reserve;
 mod runs;
 mod seal;
+mod seal_days;
 #[cfg(test)]
 mod sealed_golden;
 mod series_table;
@@ -72,10 +73,12 @@ mod store;
 mod summary;
 mod tenant;
 mod ticket;
+mod tiers;
 mod twin;
 mod verify;
 mod verify_log;
 mod view;
+mod windows;
 
 pub use annals_model::*;
 pub use annals_query as query;

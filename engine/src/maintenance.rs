@@ -1,7 +1,7 @@
 //! Background work, as steps that a thread or a test can call.
 //!
 //! Most urgent first: expired blocks leave the manifest; heads are flushed that are too large, too old, or hold the log
-//! back; blocks are merged; files that nobody reads any more are removed. A step that fails changes nothing and is
+//! back; blocks are merged; days are sealed; files that nobody reads any more are removed. A step that fails changes nothing and is
 //! tried again.
 
 use std::collections::BTreeMap;
@@ -20,8 +20,10 @@ use crate::flush::{self, discard_unnamed, publish_new, truncate_log};
 use crate::head::Head;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
+use crate::seal_days as seal;
 use crate::shared::Shared;
 use crate::tenant::TenantShared;
+use crate::tiers::unflushed;
 
 /// The most blocks that one merge takes when a store is settled.
 const SETTLE_INPUTS_MAX: usize = 16;
@@ -45,6 +47,15 @@ pub enum Done {
         inputs: Vec<BlockMeta>,
         /// The block that came; `None` where all of their data had expired.
         output: Option<BlockMeta>,
+    },
+    /// The rollups of a day were made.
+    Sealed {
+        /// Whose.
+        tenant: TenantId,
+        /// Which day.
+        day: Day,
+        /// The blocks of rollups.
+        blocks: Vec<BlockMeta>,
     },
     /// Blocks expired.
     Dropped {
@@ -70,10 +81,11 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
         Ok(flushed.map(|blocks| Done::Flushed { tenant: tenant.id.clone(), blocks }))
     });
     let merges = tenants.iter().map(|tenant| merge_next(shared, tenant, now));
+    let seals = tenants.iter().map(|tenant| seal::seal_next(shared, tenant, now));
     let rest = [remove_retired, truncate, keep_reserve, prepare].into_iter().map(|work| work(shared));
     // Lazy: the first piece that is done ends the step. One tenant's trouble does not keep others from their turn.
     let mut failed = None;
-    for done in drops.chain(flushes).chain(merges).chain(rest) {
+    for done in drops.chain(flushes).chain(merges).chain(seals).chain(rest) {
         match done {
             Ok(Some(done)) => return Ok(Some(done)),
             Ok(None) => {}
@@ -99,6 +111,9 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
         }
         while let Some(merged) = merge_next(shared, &tenant, now)? {
             done.push(merged);
+        }
+        while let Some(sealed) = seal::seal_next(shared, &tenant, now)? {
+            done.push(sealed);
         }
     }
     truncate_log(shared)?;
@@ -139,7 +154,7 @@ fn drop_expired(
             .into_iter()
             .filter_map(|step| match step {
                 Step::Drop { block, .. } => Some(block),
-                Step::Merge { .. } => None,
+                Step::Merge { .. } | Step::Seal { .. } => None,
             })
             .collect()
     };
@@ -156,7 +171,7 @@ fn drop_expired(
     if dropped.is_empty() {
         return Ok(None);
     }
-    let manifest = Manifest { blocks: kept, ..manifest.expire(now) };
+    let manifest = Manifest { blocks: kept, ..manifest.expire(now) }.forget_seals();
     let mut removed = Vec::new();
     tenant.commit_manifest(shared, &mut change, manifest, "drop expired blocks", |data| {
         removed = data.remove_blocks(&ids);
@@ -166,11 +181,12 @@ fn drop_expired(
 }
 
 /// What the plan says of a tenant's blocks.
-fn steps(data: &crate::tenant::Data, now: Timestamp) -> Vec<Step> {
+pub(crate) fn steps(data: &crate::tenant::Data, now: Timestamp) -> Vec<Step> {
     let standing = Standing {
-        metrics_floor: data.manifest.metrics_floor,
-        signals_floor: data.manifest.signals_floor,
+        floors: data.manifest.floors,
         set_aside: data.set_aside.clone(),
+        seals: (*data.manifest.seals).clone(),
+        unflushed: unflushed(data.heads()),
     };
     plan(&data.manifest.blocks, &data.manifest.plan, now, &standing)
 }
@@ -185,6 +201,7 @@ fn to_flush(shared: &Shared, tenants: &[Arc<TenantShared>], now: Timestamp) -> V
         let Some(first) = data.heads().find(|head| !head.is_empty()) else { continue };
         if first.since.saturating_add(age_max_ms(shared, &data.manifest)) <= now
             || holds_sealed_day(&data, now)
+            || holds_hidden(&data, now)
         {
             due.push(tenant.clone());
         } else {
@@ -217,6 +234,12 @@ fn holds_sealed_day(data: &crate::tenant::Data, now: Timestamp) -> bool {
     sealed > data.manifest.sealed && data.heads().any(|head| !head.is_empty() && head.since <= sealed)
 }
 
+/// Whether a head holds what no query sees as samples: its rollup waits for it, or it is to go.
+fn holds_hidden(data: &crate::tenant::Data, now: Timestamp) -> bool {
+    let floor = data.manifest.floor(BlockContent::RawMetrics, now);
+    data.heads().any(|head| head.ends().is_some_and(|(first, _)| first <= floor))
+}
+
 /// Does the first merge that the plan asks for.
 fn merge_next(
     shared: &Shared,
@@ -225,7 +248,7 @@ fn merge_next(
 ) -> Result<Option<Done>, MaintenanceError> {
     let inputs = steps(&tenant.data.read(), now).into_iter().find_map(|step| match step {
         Step::Merge { inputs, .. } => Some(inputs),
-        Step::Drop { .. } => None,
+        Step::Drop { .. } | Step::Seal { .. } => None,
     });
     inputs.map(|inputs| merge(shared, tenant, &inputs, now)).transpose()
 }
@@ -285,6 +308,7 @@ fn merge(
                 |blocks| merge_metrics(&blocks, identity, floors.0, age, seal).map_err(|e| e.to_string()),
             )
         }
+        BlockContent::Rollup5m | BlockContent::Rollup1h => Err("rollups are not merged".to_owned()),
         BlockContent::RawSignals => {
             inputs.iter().map(|b| b.signals()).collect::<Result<Vec<_>, _>>().map_err(|m| m.why).and_then(
                 |blocks| merge_signals(&blocks, identity, floors.1, seal).map_err(|e| e.to_string()),
@@ -332,7 +356,7 @@ fn merge(
 }
 
 /// Blocks that no manifest names wait here for their last reader.
-fn retire(shared: &Shared, tenant: &Arc<TenantShared>, blocks: Vec<Arc<OpenBlock>>) {
+pub(crate) fn retire(shared: &Shared, tenant: &Arc<TenantShared>, blocks: Vec<Arc<OpenBlock>>) {
     shared.retired.lock().extend(blocks.into_iter().map(|block| (tenant.clone(), block)));
 }
 

@@ -11,8 +11,8 @@
 //! | `replay_from`   | number  | records after this LSN are read at open: series are defined in them    |
 //! | `epoch`         | number  | series numbers of later records are of this epoch or a later one       |
 //! | `sealed`        | i64     | stamps up to this are in sealed days                                   |
-//! | `metrics_floor` | i64     | samples up to this have expired; never goes down                       |
-//! | `signals_floor` | i64     | signals up to this have expired; never goes down                       |
+//! | `floors`        | 4 x i64 | raw, 5m, 1h, signals: up to this they have expired; never go down      |
+//! | `seals`         | list    | day (u32, ascending), last LSN, samples, keyed digest (16) of what its rollups were made from |
 //! | `next_sequence` | number  | of the next block                                                      |
 //! | `blocks`        | list    | day, content, sequence, time, LSNs, level, age, series, rows, bytes, check |
 //! | `metrics`       | blob    | batch ids and kinds, sealed; see `remembered.rs`                       |
@@ -24,10 +24,13 @@
 //! All but the two blobs is plain: what a store must know to be opened, checked and repaired without keys. Who may write
 //! the file can change it: manifests are checked, not authenticated.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, ChunkAge, Day, Keep, Limits, Lsn, LsnRange, Plan, Resolution, Rights,
-    TenantId, Tier, TimeRange, Timestamp,
+    BlockContent, BlockId, BlockMeta, ChunkAge, Day, DaySeal, Floors, Keep, Limits, Lsn, LsnRange, Plan,
+    Resolution, Rights, TenantId, Tier, TimeRange, Timestamp,
 };
 use annals_vfs::planted::{Bug, planted};
 
@@ -35,6 +38,9 @@ use crate::remembered::SealedRemembered;
 
 /// What a block takes at least: 4 + 1 + 1 of its id, 16 of its time, 2 of its LSNs, 4 of its counts, 4 of its check.
 const BLOCK_BYTES_MIN: usize = 32;
+
+/// What a seal takes at least.
+const SEAL_BYTES_MIN: usize = 4 + 1 + 1 + 16;
 
 /// The decoded manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +52,9 @@ pub(crate) struct Manifest {
     pub(crate) replay_from: Lsn,
     pub(crate) epoch: u64,
     pub(crate) sealed: Timestamp,
-    pub(crate) metrics_floor: Timestamp,
-    pub(crate) signals_floor: Timestamp,
+    pub(crate) floors: Floors,
+    /// Of each day that has rollups, what they were made from.
+    pub(crate) seals: Arc<BTreeMap<Day, DaySeal>>,
     pub(crate) next_sequence: u64,
     pub(crate) blocks: Vec<BlockMeta>,
     pub(crate) remembered: SealedRemembered,
@@ -70,39 +77,49 @@ impl Manifest {
             replay_from: after,
             epoch: 0,
             sealed: Timestamp::MIN,
-            metrics_floor: Timestamp::MIN,
-            signals_floor: Timestamp::MIN,
+            floors: Floors::NONE,
+            seals: Arc::default(),
             next_sequence: 1,
             blocks: Vec::new(),
             remembered,
         }
     }
 
-    /// Samples and signals up to these stamps are never returned at `now`.
+    /// What a content has up to this stamp is never returned at `now`.
     pub(crate) fn floor(&self, content: BlockContent, now: Timestamp) -> Timestamp {
         let now = if planted(Bug::ExpiryOffByOne) { Timestamp(now.0 - 1) } else { now };
-        match content {
-            BlockContent::RawMetrics => self.metrics_floor.max(self.plan.raw_keep().floor(now)),
-            BlockContent::RawSignals => self.signals_floor.max(self.plan.signals_keep.floor(now)),
-        }
+        let by_plan = self.plan.keep(content).map_or(Timestamp::MIN, |keep| keep.floor(now));
+        self.floors.get(content).max(by_plan)
     }
 
     /// The same with the floors of `now`. For every change that leaves out what has expired: where the clock goes back,
     /// what is left must not be taken for all there was.
     pub(crate) fn expire(self, now: Timestamp) -> Manifest {
-        Manifest {
-            metrics_floor: self.floor(BlockContent::RawMetrics, now),
-            signals_floor: self.floor(BlockContent::RawSignals, now),
-            ..self
-        }
+        let raised = |floors: Floors, content| floors.raised(content, self.floor(content, now));
+        let floors = BlockContent::ALL.into_iter().fold(self.floors, raised);
+        Manifest { floors, ..self }
     }
 
-    /// Data up to this stamp need not be put into blocks any more. Raw metrics that no reader sees stay while the plan
-    /// keeps a coarser tier of them: their rollup is owed.
+    /// The same without the seals of days of which it names no rollups.
+    pub(crate) fn forget_seals(self) -> Manifest {
+        let rolled = |block: &&BlockMeta| block.id.content.window_ms().is_some();
+        let days: BTreeSet<Day> = self.blocks.iter().filter(rolled).map(|block| block.id.day).collect();
+        if self.seals.keys().all(|day| days.contains(day)) {
+            return self;
+        }
+        let kept = self.seals.iter().filter(|(day, _)| days.contains(day)).map(|(day, seal)| (*day, *seal));
+        Manifest { seals: Arc::new(kept.collect()), ..self }
+    }
+
+    /// Data up to this stamp need not be put into blocks any more. Raw metrics that no reader sees as samples stay while
+    /// the plan keeps a coarser tier of them: their rollup is owed.
     pub(crate) fn build_floor(&self, content: BlockContent, now: Timestamp) -> Timestamp {
         match content {
-            BlockContent::RawMetrics => self.plan.longest_keep().floor(now),
-            BlockContent::RawSignals => self.floor(content, now),
+            BlockContent::RawMetrics => {
+                let tiers = self.plan.tiers.iter().map(|tier| BlockContent::of_tier(tier.resolution));
+                tiers.map(|tier| self.floor(tier, now)).min().unwrap_or(Timestamp::MIN)
+            }
+            other => self.floor(other, now),
         }
     }
 
@@ -115,8 +132,14 @@ impl Manifest {
         out.put_varint(self.replay_from.0);
         out.put_varint(self.epoch);
         out.put_i64(self.sealed.0);
-        out.put_i64(self.metrics_floor.0);
-        out.put_i64(self.signals_floor.0);
+        BlockContent::ALL.into_iter().for_each(|content| out.put_i64(self.floors.get(content).0));
+        out.put_varint(self.seals.len() as u64);
+        for (day, seal) in &*self.seals {
+            out.put_u32(day.0 as u32);
+            out.put_varint(seal.through.0);
+            out.put_varint(seal.rows);
+            out.put(&seal.digest);
+        }
         out.put_varint(self.next_sequence);
         out.put_varint(self.blocks.len() as u64);
         for block in &self.blocks {
@@ -148,8 +171,8 @@ impl Manifest {
             replay_from: Lsn(c.varint()?),
             epoch: c.varint()?,
             sealed: Timestamp(c.i64()?),
-            metrics_floor: Timestamp(c.i64()?),
-            signals_floor: Timestamp(c.i64()?),
+            floors: take_floors(c)?,
+            seals: Arc::new(take_seals(c)?),
             next_sequence: c.varint()?,
             blocks: take_list(c, BLOCK_BYTES_MIN, take_block)?,
             remembered: SealedRemembered { metrics: c.blob()?.to_vec(), signals: c.blob()?.to_vec() },
@@ -166,6 +189,20 @@ pub(crate) fn take_list<T>(
 ) -> Option<Vec<T>> {
     let count = cursor.count(each_bytes_min)?;
     (0..count).map(|_| take(cursor)).collect()
+}
+
+fn take_floors(c: &mut Cursor<'_>) -> Option<Floors> {
+    BlockContent::ALL
+        .into_iter()
+        .try_fold(Floors::NONE, |floors, content| Some(floors.raised(content, Timestamp(c.i64()?))))
+}
+
+fn take_seals(c: &mut Cursor<'_>) -> Option<BTreeMap<Day, DaySeal>> {
+    let seals = take_list(c, SEAL_BYTES_MIN, |c| {
+        let day = Day(c.u32()? as i32);
+        Some((day, DaySeal { through: Lsn(c.varint()?), rows: c.varint()?, digest: c.array()? }))
+    })?;
+    seals.is_sorted_by(|a, b| a.0 < b.0).then(|| seals.into_iter().collect())
 }
 
 fn put_block_id(out: &mut Vec<u8>, id: BlockId) {
@@ -267,6 +304,9 @@ mod tests {
         let remembered = SealedRemembered { metrics: b"sealed".to_vec(), signals: b"sealed too".to_vec() };
         let id = TenantId::new("acme").expect("valid");
         let mut manifest = Manifest::new(id, plan, Timestamp(5), Lsn(9), remembered);
+        let seal = |through| DaySeal { through: Lsn(through), rows: 8_640, digest: [7; 16] };
+        manifest.seals = Arc::new([(Day(-3), seal(9)), (Day(4), seal(300))].into());
+        manifest.floors = manifest.floors.raised(BlockContent::Rollup5m, Timestamp(77));
         let id = BlockId { day: Day(-3), content: BlockContent::RawSignals, sequence: 300 };
         manifest.blocks.push(BlockMeta {
             id,
@@ -292,6 +332,7 @@ mod tests {
     fn a_manifest_whose_lists_are_as_short_as_can_be_round_trips() {
         let mut manifest = sample();
         manifest.remembered = SealedRemembered { metrics: Vec::new(), signals: Vec::new() };
+        manifest.seals = Arc::default();
         let least = BlockMeta {
             id: BlockId { day: Day(0), content: BlockContent::RawMetrics, sequence: 1 },
             time: TimeRange::new(Timestamp(0), Timestamp(1)),
@@ -327,6 +368,6 @@ mod tests {
     #[test]
     fn the_bytes_are_held() {
         // A change here is a change of the format: it needs a new version.
-        assert_eq!(crc32fast::hash(&sample().encode()), 0xabad_8462, "see docs/format");
+        assert_eq!(crc32fast::hash(&sample().encode()), 0xb9c3_39f2, "see docs/format");
     }
 }

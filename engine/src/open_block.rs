@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
-use annals_block::{BlockError, BlockIdentity, MetricBlock, SignalBlock};
-use annals_model::{BlockContent, BlockMeta, DataKeys, Missing, TenantNumber};
+use annals_block::{BlockError, BlockIdentity, MetricBlock, RollupBlock, SignalBlock};
+use annals_model::{BlockContent, BlockMeta, DataKeys, Missing, TenantNumber, TimeRange};
 use annals_vfs::Sealed;
 use annals_vfs::sync::Mutex;
 use annals_vfs::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +30,7 @@ pub(crate) struct OpenBlock {
 #[derive(Clone)]
 enum Reader {
     Metrics(Arc<MetricBlock>),
+    Rollups(Arc<RollupBlock>),
     Signals(Arc<SignalBlock>),
 }
 
@@ -84,6 +85,7 @@ impl OpenBlock {
     pub(crate) fn index_bytes(&self) -> Option<usize> {
         match &*self.reader.lock() {
             Some(Ok(Reader::Metrics(block))) => Some(block.index_bytes()),
+            Some(Ok(Reader::Rollups(block))) => Some(block.index_bytes()),
             Some(Ok(Reader::Signals(block))) => Some(block.index_bytes()),
             Some(Err(_)) | None => None,
         }
@@ -125,6 +127,11 @@ impl OpenBlock {
                 let meta = *block.meta();
                 Ok((Reader::Metrics(Arc::new(block)), meta))
             }
+            BlockContent::Rollup5m | BlockContent::Rollup1h => {
+                let block = RollupBlock::open(bytes, identity, &name)?.unlock(keys)?;
+                let meta = *block.meta();
+                Ok((Reader::Rollups(Arc::new(block)), meta))
+            }
             BlockContent::RawSignals => {
                 let block = SignalBlock::open(bytes, identity, &name)?.unlock(keys)?;
                 let meta = *block.meta();
@@ -137,7 +144,16 @@ impl OpenBlock {
     pub(crate) fn metrics(&self) -> Result<Arc<MetricBlock>, Missing> {
         match self.reader() {
             Ok(Reader::Metrics(block)) => Ok(block),
-            Ok(Reader::Signals(_)) => Err(self.missing("it holds signals".to_owned())),
+            Ok(_) => Err(self.missing("it holds no samples".to_owned())),
+            Err(why) => Err(self.missing(why)),
+        }
+    }
+
+    /// The block's rollups, open for as long as the caller holds them.
+    pub(crate) fn rollups(&self) -> Result<Arc<RollupBlock>, Missing> {
+        match self.reader() {
+            Ok(Reader::Rollups(block)) => Ok(block),
+            Ok(_) => Err(self.missing("it holds no rollups".to_owned())),
             Err(why) => Err(self.missing(why)),
         }
     }
@@ -146,14 +162,17 @@ impl OpenBlock {
     pub(crate) fn signals(&self) -> Result<Arc<SignalBlock>, Missing> {
         match self.reader() {
             Ok(Reader::Signals(block)) => Ok(block),
-            Ok(Reader::Metrics(_)) => Err(self.missing("it holds metrics".to_owned())),
+            Ok(_) => Err(self.missing("it holds no signals".to_owned())),
             Err(why) => Err(self.missing(why)),
         }
     }
 
     /// The block's whole time range, as missing.
     pub(crate) fn missing(&self, why: String) -> Missing {
-        Missing { range: self.meta.time, why }
+        let time = self.meta.time;
+        // A window is named by its end.
+        let before_ms = self.meta.id.content.window_ms().map_or(0, |window_ms| window_ms - 1);
+        Missing { range: TimeRange::new(time.start.saturating_add(-before_ms), time.end), why }
     }
 }
 

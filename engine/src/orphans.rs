@@ -34,7 +34,7 @@ impl Orphans {
             let live: BTreeSet<String> = manifest
                 .blocks
                 .iter()
-                .filter(|block| block.id.content == content)
+                .filter(|block| layout.blocks(number, block.id.content) == directory)
                 .map(|block| block_file_name(block.id))
                 .collect();
             let entries = match vfs.list(&directory) {

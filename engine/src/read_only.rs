@@ -22,6 +22,7 @@ use crate::recover::{self, Loaded, LoadedManifest};
 use crate::replay::{Replay, ReplayTenant};
 use crate::shelf::Shelf;
 use crate::summary::TenantSummary;
+use crate::tiers::Tiers;
 use crate::view::View;
 
 /// How often a moving store is looked at again before what is missing is taken for missing.
@@ -156,7 +157,6 @@ fn snapshot(
             number,
             View {
                 blocks,
-                metrics_floor: tenant.manifest.floor(annals_model::BlockContent::RawMetrics, now),
                 signals_floor: tenant.manifest.floor(annals_model::BlockContent::RawSignals, now),
                 ..View::default()
             },
@@ -182,6 +182,7 @@ fn snapshot(
         let opened = match (replay.tenants.remove(&number), views.remove(&number), unavailable) {
             (Some(tenant), Some(mut view), None) => {
                 let summary = TenantSummary::of(&tenant.manifest, tenant.heads.iter(), number, now);
+                view.tiers = Tiers::new(&tenant.manifest, tenant.heads.iter(), now);
                 view.heads = tenant.heads.into_iter().map(Arc::new).collect();
                 view.missing.extend(lost.iter().cloned());
                 Opened { summary, view: Ok(view) }

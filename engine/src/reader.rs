@@ -109,11 +109,11 @@ impl SeriesSource for TenantReader {
                 // Both under one look: a flush in between would show data twice or not at all.
                 let data = tenant.data.read();
                 let view = data.view(now);
-                let visible = view.visible(range);
+                let needed = view.tiers.needed(range);
                 let live = data
                     .live
                     .iter()
-                    .map(|head| copy_matching(head, matchers, visible, &candidates, budget))
+                    .map(|head| copy_matching(head, matchers, needed, &candidates, budget))
                     .collect::<Result<Vec<Copied>, _>>()?;
                 (view, live)
             }

@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals_block::{
-    BlockError, BlockIdentity, EncodedBlock, MetricBlock, MetricBlockWriter, SealWith, SignalBlock,
-    SignalBlockWriter,
+    BlockError, BlockIdentity, EncodedBlock, MetricBlock, MetricBlockWriter, RollupBlock, RollupBlockWriter,
+    SealWith, SignalBlock, SignalBlockWriter,
 };
 use annals_model::{
     BlockContent, BlockId, BlockMeta, Day, Lsn, TenantId, TenantNumber, TimeRange, Timestamp,
@@ -262,7 +262,10 @@ impl Work {
             let finding = whole_of(first, &findings);
             let identity = BlockIdentity { tenant: number, id: BlockId { sequence, ..meta.id } };
             let kept = match &checked {
-                Checked::Parts(block, _) => {
+                // Rollups are made again of raw, where that is there.
+                Checked::Parts(block, _)
+                    if meta.id.content.window_ms().is_none() || !has_raw(&manifest, meta.id.day) =>
+                {
                     let seal = keys.seal_block(meta.id.content, &*self.entropy);
                     let seal = seal.map_err(OpenError::io("draw a key for", &place))?;
                     salvage(block, identity, meta, seal.as_ref().map(BlockSeal::with)).ok().flatten()
@@ -505,7 +508,7 @@ fn whole_of(first: &Finding, all: &[Finding]) -> Finding {
 fn due(manifest: &Manifest, meta: &BlockMeta) -> Option<Timestamp> {
     match meta.id.content {
         BlockContent::RawMetrics => manifest.plan.longest_keep().due(meta.id.day),
-        BlockContent::RawSignals => manifest.plan.signals_keep.due(meta.id.day),
+        content => manifest.plan.keep(content).and_then(|keep| keep.due(meta.id.day)),
     }
 }
 
@@ -531,6 +534,7 @@ fn salvage(
 ) -> Result<Option<EncodedBlock>, String> {
     match block {
         AnyBlock::Metrics(block) => salvage_metrics(block, identity, meta, seal),
+        AnyBlock::Rollups(block) => salvage_rollups(block, identity, meta, seal),
         AnyBlock::Signals(block) => salvage_signals(block, identity, meta, seal),
     }
 }
@@ -557,6 +561,33 @@ fn salvage_metrics(
         }
     }
     writer.finish().map_err(|error| error.to_string())
+}
+
+fn salvage_rollups(
+    block: &RollupBlock,
+    identity: BlockIdentity,
+    meta: &BlockMeta,
+    seal: Option<SealWith<'_>>,
+) -> Result<Option<EncodedBlock>, String> {
+    let mut writer = RollupBlockWriter::new(identity, meta.lsns);
+    if let Some(seal) = seal {
+        writer = writer.seal_with(seal);
+    }
+    let mut windows = Vec::new();
+    for ordinal in 0..block.series_count() {
+        let (Ok(labels), Ok(kind)) = (block.labels(ordinal), block.kind(ordinal)) else { continue };
+        windows.clear();
+        block.read_lossy(ordinal, TimeRange::ALL, &mut windows, &mut |_, _| ());
+        if !windows.is_empty() {
+            writer.add_series(&labels, kind, &windows).map_err(|error| error.to_string())?;
+        }
+    }
+    writer.finish().map_err(|error| error.to_string())
+}
+
+/// Whether a manifest names raw metrics of a day.
+fn has_raw(manifest: &Manifest, day: Day) -> bool {
+    manifest.blocks.iter().any(|block| (block.id.day, block.id.content) == (day, BlockContent::RawMetrics))
 }
 
 fn salvage_signals(

@@ -21,6 +21,10 @@ pub struct TenantSummary {
     pub created: Timestamp,
     /// Blocks of metrics.
     pub metric_blocks: usize,
+    /// Blocks of rollups.
+    pub rollup_blocks: usize,
+    /// Bytes of blocks of rollups.
+    pub rollup_bytes: u64,
     /// Blocks of raw signals.
     pub signal_blocks: usize,
     /// Samples in blocks.
@@ -50,6 +54,8 @@ impl TenantSummary {
             plan: None,
             created: Timestamp(0),
             metric_blocks: 0,
+            rollup_blocks: 0,
+            rollup_bytes: 0,
             signal_blocks: 0,
             samples: 0,
             signals: 0,
@@ -89,6 +95,10 @@ impl TenantSummary {
                         summary.cover(block.time.start.saturating_add(1).max(floor.saturating_add(1)));
                         summary.cover(block.time.end);
                     }
+                }
+                BlockContent::Rollup5m | BlockContent::Rollup1h => {
+                    summary.rollup_blocks += 1;
+                    summary.rollup_bytes += block.bytes;
                 }
                 BlockContent::RawSignals => {
                     summary.signal_blocks += 1;

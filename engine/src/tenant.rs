@@ -31,6 +31,7 @@ use crate::recover::Opening;
 use crate::replay::{self, ReplayTenant};
 use crate::series_table::{SeriesTable, SharedTable};
 use crate::shared::Shared;
+use crate::tiers::Tiers;
 use crate::twin::{Role, TwinFiles};
 use crate::view::View;
 
@@ -231,7 +232,7 @@ impl Data {
         View {
             blocks: self.blocks.clone(),
             heads: self.frozen.clone(),
-            metrics_floor: self.manifest.floor(BlockContent::RawMetrics, now),
+            tiers: Tiers::new(&self.manifest, self.heads(), now),
             signals_floor: self.manifest.floor(BlockContent::RawSignals, now),
             missing: self.missing.clone(),
         }

@@ -382,10 +382,7 @@ fn of_part(path: &Path, meta: &BlockMeta, damage: &Damage) -> Finding {
 }
 
 fn rows(meta: &BlockMeta, count: u64) -> String {
-    let what = match meta.id.content {
-        BlockContent::RawMetrics => "samples",
-        BlockContent::RawSignals => "raw signals",
-    };
+    let what = meta.id.content.rows_word();
     format!("{count} {what} after {} up to {}", meta.time.start, meta.time.end)
 }
 

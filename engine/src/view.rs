@@ -1,31 +1,34 @@
 //! What a query sees of a tenant: blocks and heads as one source of merged series.
 //!
 //! Parts are kept in log order, so that where two hold the same stamp the later write wins, or deltas add up. A
-//! damaged part is named as missing; the others answer.
+//! damaged part is named as missing; the others answer. Days of which raw metrics are not shown any more come as rollups
+//! (see [`crate::tiers`]): thinned where samples are asked for, whole where pieces are.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use annals_block::MetricBlock;
+use annals_block::{MetricBlock, RollupBlock, SeriesIndex};
 use annals_model::{
-    BlockContent, Budget, Coverage, LabelSet, Matcher, Missing, Pieces, Samples, SelectedSeries,
-    SeriesGroups, SeriesKind, SourceError, TimeRange, Timestamp, merge_values,
+    BlockContent, Budget, Coverage, LabelSet, Matcher, Missing, Piece, Pieces, Rollup, Samples,
+    SelectedSeries, SeriesGroups, SeriesKind, SourceError, TimeRange, Timestamp, merge_values, roll_up,
 };
 use annals_vfs::planted::{Bug, planted};
 
 use crate::grouping::Grouping;
 use crate::head::{Candidates, Head, HeadSeries};
 use crate::open_block::OpenBlock;
+use crate::tiers::{Days, Tiers};
+use crate::windows::{any_whole, read_by_windows};
 
 /// A tenant's data at one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
-    /// Live blocks of both contents.
+    /// Live blocks of all contents.
     pub(crate) blocks: Vec<Arc<OpenBlock>>,
     /// Heads that are newer than the blocks, in log order.
     pub(crate) heads: Vec<Arc<Head>>,
-    /// Samples up to this stamp are not shown.
-    pub(crate) metrics_floor: Timestamp,
+    /// Which tier shows which day.
+    pub(crate) tiers: Tiers,
     /// Signals up to this stamp are not shown.
     pub(crate) signals_floor: Timestamp,
     /// What is known to be lost.
@@ -34,7 +37,11 @@ pub(crate) struct View {
 
 /// Series found in a view. Columns of live heads are copied out; all else, labels included, is read when it is asked for.
 pub(crate) struct Selected {
+    /// What is shown in samples.
     range: TimeRange,
+    /// What is shown in windows.
+    rolled: TimeRange,
+    tiers: Tiers,
     blocks: Vec<Searched>,
     /// Copied from heads.
     heads: Vec<HeadSeries>,
@@ -46,10 +53,37 @@ pub(crate) struct Selected {
 }
 
 /// A block that was searched: open as long as the selection is.
-struct Searched {
+pub(crate) struct Searched {
     block: Arc<OpenBlock>,
     /// None where it could not be searched.
-    metrics: Option<Arc<MetricBlock>>,
+    opened: Option<Opened>,
+    /// Whether what it holds is shown in windows, and not as samples.
+    rolled: bool,
+    /// Of a raw block that is all of a sealed day: the day's rollups, coarsest first. They have the same series.
+    rollups: Vec<Arc<OpenBlock>>,
+}
+
+/// A block of samples, or of rollups.
+enum Opened {
+    Samples(Arc<MetricBlock>),
+    Rollups(Arc<RollupBlock>),
+}
+
+impl Opened {
+    fn of(block: &OpenBlock) -> Result<Opened, Missing> {
+        if block.meta.id.content == BlockContent::RawMetrics {
+            block.metrics().map(Opened::Samples)
+        } else {
+            block.rollups().map(Opened::Rollups)
+        }
+    }
+
+    fn index(&self) -> SeriesIndex<'_> {
+        match self {
+            Opened::Samples(block) => block.index(),
+            Opened::Rollups(block) => block.index(),
+        }
+    }
 }
 
 /// Where some of a series' samples are.
@@ -63,7 +97,9 @@ pub(crate) enum Place {
 
 /// Collects the parts of each series while blocks and heads are searched.
 pub(crate) struct Selecting {
+    /// All that may be shown.
     range: TimeRange,
+    tiers: Tiers,
     blocks: Vec<Searched>,
     heads: Vec<HeadSeries>,
     /// In log order of their blocks and heads; those of one block or head in label order.
@@ -74,11 +110,6 @@ pub(crate) struct Selecting {
 }
 
 impl View {
-    /// The part of a range that has not expired.
-    pub(crate) fn visible(&self, range: TimeRange) -> TimeRange {
-        TimeRange::new(range.start.max(self.metrics_floor), range.end)
-    }
-
     /// Searches blocks and frozen heads; live heads may be added before it is finished.
     pub(crate) fn select(
         &self,
@@ -86,36 +117,75 @@ impl View {
         range: TimeRange,
         budget: &Budget,
     ) -> Result<Selecting, SourceError> {
-        let visible = self.visible(range);
-        let mut blocks: Vec<Arc<OpenBlock>> = self
-            .blocks
-            .iter()
-            .filter(|b| b.meta.id.content == BlockContent::RawMetrics)
-            .filter(|b| b.meta.time.overlaps(visible))
-            .cloned()
-            .collect();
-        blocks.sort_by_key(|block| (block.meta.lsns.through, block.meta.id));
+        let floor = self.tiers.floor();
+        let visible = TimeRange::new(range.start.max(floor), range.end);
         let mut selecting = Selecting {
             range: visible,
+            tiers: self.tiers.clone(),
             blocks: Vec::new(),
             heads: Vec::new(),
             places: Vec::new(),
             parts: 0,
             coverage: Coverage {
-                expired_through: (range.start < self.metrics_floor).then_some(self.metrics_floor),
+                expired_through: (range.start < floor).then_some(floor),
+                coarser: self.tiers.coarser(range),
                 missing: self.missing.iter().filter(|m| m.range.overlaps(visible)).cloned().collect(),
             },
         };
         if visible.is_empty() {
             return Ok(selecting);
         }
-        for block in blocks {
-            selecting.add_block(block, matchers);
+        for searched in self.to_search(range) {
+            selecting.add_block(searched, matchers);
         }
         for head in &self.heads {
             selecting.add_head(head, matchers, budget)?;
         }
         Ok(selecting)
+    }
+
+    /// The blocks that show a range, in log order.
+    fn to_search(&self, range: TimeRange) -> Vec<Searched> {
+        let (raw, _) = self.tiers.split(range);
+        let needed = self.tiers.needed(range);
+        let of_days = || {
+            let metrics = |b: &&Arc<OpenBlock>| b.meta.id.content != BlockContent::RawSignals;
+            self.blocks.iter().filter(metrics).filter(|b| b.meta.id.day.range().overlaps(needed))
+        };
+        let days = self.tiers.days(of_days().map(|block| &block.meta));
+        let mut searched: Vec<Searched> = of_days()
+            .filter_map(|block| {
+                let (day, content) = (block.meta.id.day, block.meta.id.content);
+                let shown = self.tiers.of_day(day)?;
+                let rolled = shown != BlockContent::RawMetrics;
+                let wanted = match (rolled, content == BlockContent::RawMetrics) {
+                    (false, true) => block.meta.time.overlaps(raw),
+                    (false, false) => false,
+                    (true, true) => !days.has(day, shown),
+                    (true, false) => content == shown && days.has(day, shown),
+                };
+                let rollups = if wanted && !rolled { self.rollups_of(block, &days) } else { Vec::new() };
+                wanted.then(|| Searched { block: block.clone(), opened: None, rolled, rollups })
+            })
+            .collect();
+        searched.sort_by_key(|searched| (searched.block.meta.lsns.through, searched.block.meta.id));
+        searched
+    }
+
+    /// The rollups of the day of a raw block, coarsest first, where that is all that they were made from.
+    fn rollups_of(&self, raw: &OpenBlock, days: &Days<'_>) -> Vec<Arc<OpenBlock>> {
+        let day = raw.meta.id.day;
+        if !days.is_whole(day, raw.meta.rows) {
+            return Vec::new();
+        }
+        let tiers = [BlockContent::Rollup1h, BlockContent::Rollup5m].into_iter();
+        tiers
+            .filter(|&tier| days.has(day, tier))
+            .filter_map(|tier| {
+                let of_tier = |b: &&Arc<OpenBlock>| (b.meta.id.day, b.meta.id.content) == (day, tier);
+                self.blocks.iter().find(of_tier).filter(|b| b.meta.series == raw.meta.series).cloned()
+            })
+            .collect()
     }
 
     /// The blocks of raw signals.
@@ -125,30 +195,28 @@ impl View {
 }
 
 impl Selecting {
-    fn add_block(&mut self, block: Arc<OpenBlock>, matchers: &[Matcher]) {
+    fn add_block(&mut self, mut searched: Searched, matchers: &[Matcher]) {
         let at = self.blocks.len() as u32;
-        let searched = block.metrics().and_then(|metrics| {
+        let block = &searched.block;
+        let found = Opened::of(block).and_then(|opened| {
             let corrupt = |error: annals_block::BlockError| block.missing(error.to_string());
-            let ordinals = metrics.find(matchers).map_err(corrupt)?;
-            metrics.check_labels(&ordinals).map_err(corrupt)?;
-            Ok((metrics, ordinals))
+            let ordinals = opened.index().find(matchers).map_err(corrupt)?;
+            opened.index().check_labels(&ordinals).map_err(corrupt)?;
+            Ok((opened, ordinals))
         });
-        let metrics = match searched {
-            Ok((metrics, ordinals)) => {
+        match found {
+            Ok((opened, ordinals)) => {
                 self.parts += usize::from(!ordinals.is_empty());
                 self.places.extend(ordinals.iter().map(|ordinal| Place::Block { block: at, ordinal }));
-                Some(metrics)
+                searched.opened = Some(opened);
             }
-            Err(missing) => {
-                self.coverage.missing.push(missing);
-                None
-            }
-        };
-        self.blocks.push(Searched { block, metrics });
+            Err(missing) => self.coverage.missing.push(missing),
+        }
+        self.blocks.push(searched);
     }
 
     fn add_head(&mut self, head: &Head, matchers: &[Matcher], budget: &Budget) -> Result<(), SourceError> {
-        let copied = copy_matching(head, matchers, self.range, &[], budget)?;
+        let copied = copy_matching(head, matchers, self.tiers.needed(self.range), &[], budget)?;
         self.add_copied(copied);
         Ok(())
     }
@@ -169,9 +237,11 @@ impl Selecting {
     }
 
     pub(crate) fn finish(self, budget: &Budget) -> Result<Selected, SourceError> {
-        let Selecting { range, blocks, heads, places, parts, coverage } = self;
+        let Selecting { range, tiers, blocks, heads, places, parts, coverage } = self;
+        let (range, rolled) = tiers.split(range);
         budget.charge_memory((size_of::<Place>() + 4) as u64 * places.len() as u64)?;
-        let mut selected = Selected { range, blocks, heads, places, starts: Vec::new(), coverage };
+        let mut selected =
+            Selected { range, rolled, tiers, blocks, heads, places, starts: Vec::new(), coverage };
         selected.starts = if parts <= 1 {
             (0..=selected.places.len() as u32).collect()
         } else {
@@ -220,6 +290,9 @@ impl SelectedSeries for Selected {
             Some(Part::Block(_, metrics, ordinal)) => {
                 metrics.labels(ordinal).unwrap_or_else(|_| LabelSet::empty())
             }
+            Some(Part::Rollups(rollups, ordinal)) => {
+                rollups.index().labels(ordinal).unwrap_or_else(|_| LabelSet::empty())
+            }
             Some(Part::Head(head)) => head.labels.clone(),
             None => LabelSet::empty(),
         })
@@ -228,6 +301,7 @@ impl SelectedSeries for Selected {
     fn kind(&self, index: usize) -> SeriesKind {
         let kind = self.places_of(index).first().and_then(|&place| match self.part(place)? {
             Part::Block(_, metrics, ordinal) => metrics.kind(ordinal).ok(),
+            Part::Rollups(rollups, ordinal) => rollups.index().kind(ordinal).ok(),
             Part::Head(head) => Some(head.kind),
         });
         kind.unwrap_or(SeriesKind::Gauge)
@@ -240,57 +314,27 @@ impl SelectedSeries for Selected {
     }
 
     fn read(&self, index: usize, budget: &Budget, into: &mut Samples) -> Result<(), SourceError> {
-        into.clear_values();
         let places = self.places_of(index);
-        let mut columns = vec![(self.range.start.0 as u64, self.range.end.0 as u64)];
-        let mut only_blocks = true;
-        for part in places.iter().filter_map(|&place| self.part(place)) {
-            match part {
-                Part::Block(block, metrics, ordinal) => {
-                    let samples = metrics.columns_in(ordinal, self.range, &mut |column| columns.push(column));
-                    match samples {
-                        Ok(samples) => budget.charge_samples(samples)?,
-                        Err(error) => into.missing.push(block.missing(error.to_string())),
-                    }
-                }
-                Part::Head(head) => {
-                    only_blocks = false;
-                    budget.charge_samples(head.timestamps.len() as u64)?;
-                }
-            }
+        let kind = self.kind(index);
+        if self.rolled.is_empty() {
+            return self.read_places(kind, places, budget, into);
         }
-        if only_blocks && into.stamps.are(&columns) {
-            self.read_values(places, into);
-            if into.values.len() == into.timestamps.len() {
-                return Ok(());
-            }
-            // Damage: it takes timestamps with it.
-        }
+        let mut raw = Samples::default();
+        self.read_places(kind, &self.shown_in_samples(places), budget, &mut raw)?;
         into.clear();
-        for part in places.iter().filter_map(|&place| self.part(place)) {
-            match part {
-                Part::Block(block, metrics, ordinal) => {
-                    if let Err(error) = metrics.samples_in(ordinal, self.range) {
-                        into.missing.push(block.missing(error.to_string()));
-                        continue;
-                    }
-                    let Samples { timestamps, values, missing, .. } = into;
-                    metrics.read_lossy(ordinal, self.range, timestamps, values, &mut |range, error| {
-                        missing.push(Missing { range, why: error.to_string() });
-                    });
+        let windows = self.read_windows(kind, places, budget, &mut into.missing)?;
+        let Samples { timestamps, values, missing, .. } = into;
+        for window in &windows {
+            window.thinned(kind, |time, value| {
+                if self.rolled.contains(Timestamp(time)) {
+                    timestamps.push(time);
+                    values.push(value);
                 }
-                Part::Head(head) => {
-                    into.timestamps.extend_from_slice(&head.timestamps);
-                    into.values.extend_from_slice(&head.values);
-                }
-            }
+            });
         }
-        if !into.timestamps.is_sorted_by(|a, b| a < b) {
-            merge(self.kind(index), into);
-        } else if only_blocks && columns.len() > 1 && into.missing.is_empty() {
-            // The next series may have the same columns; merged ones are in none.
-            into.stamps.set(&columns);
-        }
+        timestamps.append(&mut raw.timestamps);
+        values.append(&mut raw.values);
+        missing.append(&mut raw.missing);
         if planted(Bug::DamageNotReported) {
             into.missing.clear();
         }
@@ -305,13 +349,121 @@ impl SelectedSeries for Selected {
         into: &mut Pieces,
     ) -> Result<(), SourceError> {
         let places = self.places_of(index);
+        let kind = self.kind(index);
+        if self.rolled.is_empty() {
+            return self.read_places_in_pieces(kind, places, whole, budget, into);
+        }
+        let mut raw = Pieces::default();
+        self.read_places_in_pieces(kind, &self.shown_in_samples(places), whole, budget, &mut raw)?;
+        into.clear();
+        let windows = self.read_windows(kind, places, budget, &mut into.samples.missing)?;
+        windows.iter().for_each(|window| push_window(window, kind, self.rolled, whole, into));
+        let first = into.samples.values.len();
+        into.samples.timestamps.append(&mut raw.samples.timestamps);
+        into.samples.values.append(&mut raw.samples.values);
+        into.samples.missing.append(&mut raw.samples.missing);
+        into.pieces.extend(raw.pieces.into_iter().map(|piece| match piece {
+            Piece::Samples(at) => Piece::Samples(at.start + first..at.end + first),
+            whole => whole,
+        }));
+        if planted(Bug::DamageNotReported) {
+            into.samples.missing.clear();
+        }
+        Ok(())
+    }
+
+    fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+}
+
+impl Selected {
+    /// Replaces `into` by what is shown as samples of these places of a series.
+    fn read_places(
+        &self,
+        kind: SeriesKind,
+        places: &[Place],
+        budget: &Budget,
+        into: &mut Samples,
+    ) -> Result<(), SourceError> {
+        into.clear_values();
+        let mut columns = vec![(self.range.start.0 as u64, self.range.end.0 as u64)];
+        let mut only_blocks = true;
+        for part in places.iter().filter_map(|&place| self.part(place)) {
+            match part {
+                Part::Block(searched, metrics, ordinal) => {
+                    let samples = metrics.columns_in(ordinal, self.range, &mut |column| columns.push(column));
+                    match samples {
+                        Ok(samples) => budget.charge_samples(samples)?,
+                        Err(error) => into.missing.push(searched.block.missing(error.to_string())),
+                    }
+                }
+                Part::Head(head) => {
+                    only_blocks = false;
+                    budget.charge_samples(head.timestamps.len() as u64)?;
+                }
+                Part::Rollups(..) => {}
+            }
+        }
+        if only_blocks && into.stamps.are(&columns) {
+            self.read_values(places, into);
+            if into.values.len() == into.timestamps.len() {
+                return Ok(());
+            }
+            // Damage: it takes timestamps with it.
+        }
+        into.clear();
+        for part in places.iter().filter_map(|&place| self.part(place)) {
+            match part {
+                Part::Block(searched, metrics, ordinal) => {
+                    if let Err(error) = metrics.samples_in(ordinal, self.range) {
+                        into.missing.push(searched.block.missing(error.to_string()));
+                        continue;
+                    }
+                    let Samples { timestamps, values, missing, .. } = into;
+                    metrics.read_lossy(ordinal, self.range, timestamps, values, &mut |range, error| {
+                        missing.push(Missing { range, why: error.to_string() });
+                    });
+                }
+                Part::Head(head) => {
+                    let (timestamps, values) = within(head, self.range);
+                    into.timestamps.extend_from_slice(timestamps);
+                    into.values.extend_from_slice(values);
+                }
+                Part::Rollups(..) => {}
+            }
+        }
+        if !into.timestamps.is_sorted_by(|a, b| a < b) {
+            merge(kind, into);
+        } else if only_blocks && columns.len() > 1 && into.missing.is_empty() {
+            // The next series may have the same columns; merged ones are in none.
+            into.stamps.set(&columns);
+        }
+        if planted(Bug::DamageNotReported) {
+            into.missing.clear();
+        }
+        Ok(())
+    }
+
+    /// The same in pieces.
+    fn read_places_in_pieces(
+        &self,
+        kind: SeriesKind,
+        places: &[Place],
+        whole: &dyn Fn(TimeRange) -> bool,
+        budget: &Budget,
+        into: &mut Pieces,
+    ) -> Result<(), SourceError> {
         let has_whole = |&place: &Place| match self.part(place) {
-            Some(Part::Block(_, metrics, ordinal)) => metrics.has_whole(ordinal, self.range, whole),
+            Some(Part::Block(searched, metrics, ordinal)) => {
+                metrics.has_whole(ordinal, self.range, whole)
+                    || searched.rollups.iter().any(|rollup| any_whole(rollup.meta.id, self.range, whole))
+            }
             _ => false,
         };
         if !places.iter().any(has_whole) {
             into.pieces.clear();
-            self.read(index, budget, &mut into.samples)?;
+            self.read_places(kind, places, budget, &mut into.samples)?;
             into.push_samples_since(0);
             return Ok(());
         }
@@ -326,7 +478,7 @@ impl SelectedSeries for Selected {
                 None => {
                     // What one part holds another may replace or add to.
                     into.pieces.clear();
-                    self.read(index, budget, &mut into.samples)?;
+                    self.read_places(kind, places, budget, &mut into.samples)?;
                     into.push_samples_since(0);
                     return Ok(());
                 }
@@ -335,7 +487,15 @@ impl SelectedSeries for Selected {
         into.clear();
         for part in apart.iter().filter_map(|&place| self.part(place)) {
             match part {
-                Part::Block(block, metrics, ordinal) => {
+                Part::Block(searched, metrics, ordinal) => {
+                    let block = &searched.block;
+                    let opened: Vec<Arc<RollupBlock>> =
+                        searched.rollups.iter().filter_map(|block| block.rollups().ok()).collect();
+                    let rollups: Vec<&RollupBlock> = opened.iter().map(|rollup| &**rollup).collect();
+                    let mut charge = |samples| budget.charge_samples(samples).map_err(SourceError::from);
+                    if read_by_windows(metrics, &rollups, ordinal, self.range, whole, &mut charge, into)? {
+                        continue;
+                    }
                     match metrics.samples_in_pieces(ordinal, self.range, whole) {
                         Ok(samples) => budget.charge_samples(samples)?,
                         Err(error) => {
@@ -350,12 +510,14 @@ impl SelectedSeries for Selected {
                     into.samples.missing = missing;
                 }
                 Part::Head(head) => {
-                    budget.charge_samples(head.timestamps.len() as u64)?;
+                    let (timestamps, values) = within(head, self.range);
+                    budget.charge_samples(timestamps.len() as u64)?;
                     let first = into.samples.values.len();
-                    into.samples.timestamps.extend_from_slice(&head.timestamps);
-                    into.samples.values.extend_from_slice(&head.values);
+                    into.samples.timestamps.extend_from_slice(timestamps);
+                    into.samples.values.extend_from_slice(values);
                     into.push_samples_since(first);
                 }
+                Part::Rollups(..) => {}
             }
         }
         if planted(Bug::DamageNotReported) {
@@ -363,15 +525,12 @@ impl SelectedSeries for Selected {
         }
         Ok(())
     }
-
-    fn coverage(&self) -> &Coverage {
-        &self.coverage
-    }
 }
 
 /// What is at a place.
 pub(crate) enum Part<'a> {
-    Block(&'a OpenBlock, &'a MetricBlock, u32),
+    Block(&'a Searched, &'a MetricBlock, u32),
+    Rollups(&'a RollupBlock, u32),
     Head(&'a HeadSeries),
 }
 
@@ -388,7 +547,10 @@ impl Selected {
         match place {
             Place::Block { block, ordinal } => {
                 let searched = self.blocks.get(block as usize)?;
-                Some(Part::Block(&searched.block, searched.metrics.as_ref()?, ordinal))
+                Some(match searched.opened.as_ref()? {
+                    Opened::Samples(metrics) => Part::Block(searched, metrics, ordinal),
+                    Opened::Rollups(rollups) => Part::Rollups(rollups, ordinal),
+                })
             }
             Place::Head(head) => self.heads.get(head as usize).map(Part::Head),
         }
@@ -421,9 +583,84 @@ impl Selected {
             Some(Part::Block(_, metrics, ordinal)) if metrics.pair_numbers(ordinal, numbers).is_ok() => {
                 Box::new(numbers.iter().filter_map(|&number| metrics.pair(number).ok().flatten()))
             }
+            Some(Part::Rollups(rollups, ordinal)) => {
+                let index = rollups.index();
+                if index.pair_numbers(ordinal, numbers).is_err() {
+                    numbers.clear();
+                }
+                Box::new(numbers.iter().filter_map(move |&number| index.pair(number).ok().flatten()))
+            }
             Some(Part::Head(head)) => Box::new(head.labels.iter()),
             _ => Box::new(std::iter::empty()),
         }
+    }
+
+    /// Those of a series' places that are shown in samples.
+    fn shown_in_samples(&self, places: &[Place]) -> Vec<Place> {
+        let shown = |place: &&Place| match self.part(**place) {
+            Some(Part::Block(searched, ..)) => !searched.rolled,
+            Some(Part::Head(_)) => true,
+            Some(Part::Rollups(..)) | None => false,
+        };
+        places.iter().filter(shown).copied().collect()
+    }
+
+    /// A series' windows in the days that a coarser tier shows, in time order: from rollups, and rolled up from what raw
+    /// there is where no rollup is.
+    fn read_windows(
+        &self,
+        kind: SeriesKind,
+        places: &[Place],
+        budget: &Budget,
+        missing: &mut Vec<Missing>,
+    ) -> Result<Vec<Rollup>, SourceError> {
+        let needed = self.tiers.needed(self.rolled);
+        let range = TimeRange::new(needed.start, needed.end.min(self.tiers.raw_floor()));
+        let (mut samples, mut windows) = (Samples::default(), Vec::new());
+        for part in places.iter().filter_map(|&place| self.part(place)) {
+            match part {
+                Part::Block(searched, metrics, ordinal) if searched.rolled => {
+                    match metrics.samples_in(ordinal, range) {
+                        Ok(count) => budget.charge_samples(count)?,
+                        Err(error) => {
+                            missing.push(searched.block.missing(error.to_string()));
+                            continue;
+                        }
+                    }
+                    let Samples { timestamps, values, .. } = &mut samples;
+                    metrics.read_lossy(ordinal, range, timestamps, values, &mut |range, error| {
+                        missing.push(Missing { range, why: error.to_string() });
+                    });
+                }
+                Part::Head(head) => {
+                    let (timestamps, values) = within(head, range);
+                    samples.timestamps.extend_from_slice(timestamps);
+                    samples.values.extend_from_slice(values);
+                }
+                Part::Rollups(rollups, ordinal) => {
+                    let first = windows.len();
+                    rollups.read_lossy(ordinal, range, &mut windows, &mut |range, error| {
+                        missing.push(Missing { range, why: error.to_string() });
+                    });
+                    budget.charge_samples((windows.len() - first) as u64)?;
+                }
+                Part::Block(..) => {}
+            }
+        }
+        merge(kind, &mut samples);
+        let (mut stamps, mut values) = (&samples.timestamps[..], &samples.values[..]);
+        while let Some(&first) = stamps.first() {
+            let day = Timestamp(first).day();
+            let count = stamps.partition_point(|&stamp| stamp <= day.end().0);
+            let (of_day, later) = stamps.split_at_checked(count).unwrap_or_default();
+            let (values_of_day, later_values) = values.split_at_checked(count).unwrap_or_default();
+            (stamps, values) = (later, later_values);
+            if let Some(window_ms) = self.tiers.of_day(day).and_then(BlockContent::window_ms) {
+                roll_up(kind, window_ms, of_day, values_of_day, &mut windows);
+            }
+        }
+        windows.sort_by_key(|window| window.end);
+        Ok(windows)
     }
 
     /// A series' places in time order, where no two of them reach into each other's time.
@@ -433,11 +670,11 @@ impl Selected {
             let extent = match self.part(place)? {
                 // What cannot be read is nowhere.
                 Part::Block(_, metrics, ordinal) => metrics.extent(ordinal).unwrap_or(TimeRange::EMPTY),
-                Part::Head(head) => match (head.timestamps.first(), head.timestamps.last()) {
-                    (Some(&first), Some(&last)) => {
-                        TimeRange::new(Timestamp(first.saturating_sub(1)), Timestamp(last))
-                    }
-                    _ => TimeRange::EMPTY,
+                Part::Rollups(..) => TimeRange::EMPTY,
+                Part::Head(head) => match within(head, self.range).0 {
+                    [] => TimeRange::EMPTY,
+                    [first, .., last] => TimeRange::new(Timestamp(first.saturating_sub(1)), Timestamp(*last)),
+                    [only] => TimeRange::new(Timestamp(only.saturating_sub(1)), Timestamp(*only)),
                 },
             };
             parts.push((extent, place));
@@ -460,6 +697,40 @@ impl Selected {
             }
         }
     }
+}
+
+/// Appends a window of which only this is left: whole where the query takes it so, else thinned.
+fn push_window(
+    window: &Rollup,
+    kind: SeriesKind,
+    range: TimeRange,
+    whole: &dyn Fn(TimeRange) -> bool,
+    into: &mut Pieces,
+) {
+    let first = into.samples.values.len();
+    let mut thinned = *window;
+    if let Some(all) = window.all {
+        let extent = TimeRange::new(Timestamp(all.first_time.saturating_sub(1)), Timestamp(all.last_time));
+        if range.covers(extent) && whole(extent) {
+            into.pieces.push(Piece::Whole(all));
+            thinned.all = None;
+        }
+    }
+    thinned.thinned(kind, |time, value| {
+        if range.contains(Timestamp(time)) {
+            into.samples.timestamps.push(time);
+            into.samples.values.push(value);
+        }
+    });
+    into.push_samples_since(first);
+}
+
+/// The part of what was copied from a head that lies in a range.
+fn within(head: &HeadSeries, range: TimeRange) -> (&[i64], &[f64]) {
+    let positions = head.timestamps.partition_point(|&time| time <= range.start.0)
+        ..head.timestamps.partition_point(|&time| time <= range.end.0);
+    let timestamps = head.timestamps.get(positions.clone()).unwrap_or_default();
+    (timestamps, head.values.get(positions).unwrap_or_default())
 }
 
 /// Brings samples that were appended part by part, in log order, into time order, one per stamp.

@@ -105,21 +105,6 @@ fn archive_takes_data_of_any_age_and_never_lets_it_expire() {
 }
 
 #[test]
-fn blocks_of_raw_data_are_hidden_and_held_while_their_rollup_is_owed() {
-    let machine = Machine::new();
-    let store = machine.open();
-    let tenant = store.create_tenant(&id("acme"), plan("enterprise")).expect("created");
-    write_signals(&tenant, &attempts(1, &[NOW])).expect("written");
-    machine.clock.advance_ms(95 * DAY_MS as u64);
-    maintain(&store);
-    assert_eq!(failures(&tenant.reader(), Timestamp(NOW + HOUR_MS)), 0.0);
-    assert_eq!((tenant.summary().metric_blocks, tenant.summary().signal_blocks), (1, 0));
-    machine.clock.advance_ms(1_010 * DAY_MS as u64);
-    maintain(&store);
-    assert_eq!(tenant.summary().metric_blocks, 0);
-}
-
-#[test]
 fn a_head_is_flushed_by_age_and_by_memory_and_the_log_shrinks() {
     let machine =
         Machine { options: Options { head_bytes_max: 100_000, ..Machine::new().options }, ..Machine::new() };

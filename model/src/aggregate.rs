@@ -1,6 +1,6 @@
 //! What a run of samples comes to: enough to answer for it whole, and to join it with its neighbours.
 
-use crate::SeriesKind;
+use crate::{SeriesKind, is_stale};
 
 /// The aggregate of a run of samples of one series: ascending, at least one, all of them finite, and so is their sum.
 ///
@@ -38,43 +38,50 @@ impl Aggregate {
     /// finite, as stale markers are: such a run must be looked at sample by sample.
     #[must_use]
     pub fn of(kind: SeriesKind, timestamps: &[i64], values: &[f64]) -> Option<Aggregate> {
-        let (&first_time, &last_time) = (timestamps.first()?, timestamps.last()?);
-        let (&first, &last) = (values.first()?, values.last()?);
         if values.iter().any(|value| !value.is_finite()) {
             return None;
         }
+        let all = Aggregate::of_any(kind, timestamps, values)?;
+        (all.sum.is_finite() && all.correction.is_finite()).then_some(all)
+    }
+
+    /// The same of any values, stale markers left out; `None` where nothing else is there.
+    pub(crate) fn of_any(kind: SeriesKind, timestamps: &[i64], values: &[f64]) -> Option<Aggregate> {
+        let samples =
+            || timestamps.iter().copied().zip(values.iter().copied()).filter(|(_, value)| !is_stale(*value));
+        let (first_time, first) = samples().next()?;
         let mut all = Aggregate {
-            count: values.len() as u64,
+            count: 0,
             sum: 0.0,
             sum_low: 0.0,
             min: first,
             max: first,
             first,
-            last,
+            last: first,
             first_time,
-            last_time,
+            last_time: first_time,
             resets: 0,
             correction: 0.0,
         };
-        let mut before = first;
-        for &value in values {
+        for (time, value) in samples() {
+            all.count += 1;
             (all.sum, all.sum_low) = add(all.sum, all.sum_low, value);
             all.widen(value, value);
-            if kind == SeriesKind::Counter && value < before {
+            if kind == SeriesKind::Counter && value < all.last {
                 all.resets += 1;
-                all.correction += before;
+                all.correction += all.last;
             }
-            before = value;
+            (all.last, all.last_time) = (value, time);
         }
-        (all.sum.is_finite() && all.correction.is_finite()).then_some(all)
+        Some(all)
     }
 
-    /// Of equal values, 0.0 and -0.0 among them, the first stays.
+    /// Of equal values, 0.0 and -0.0 among them, the first stays; NaN only where there is nothing else.
     fn widen(&mut self, min: f64, max: f64) {
-        if min < self.min {
+        if min < self.min || self.min.is_nan() {
             self.min = min;
         }
-        if max > self.max {
+        if max > self.max || self.max.is_nan() {
             self.max = max;
         }
     }
@@ -106,7 +113,8 @@ impl Aggregate {
 fn add(high: f64, low: f64, term: f64) -> (f64, f64) {
     let sum = high + term;
     if !sum.is_finite() {
-        return (sum, 0.0);
+        // One NaN for all: which bits one is left with depends on the machine.
+        return (if sum.is_nan() { f64::NAN } else { sum }, 0.0);
     }
     let shadow = sum - high;
     let error = (high - (sum - shadow)) + (term - shadow);

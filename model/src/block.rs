@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::time::{Day, TimeRange};
+use crate::plan::Resolution;
+use crate::time::{Day, TimeRange, Timestamp};
 
 /// The number of a WAL record: one more than the record before it. 0 is before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -23,30 +24,79 @@ pub struct LsnRange {
     pub through: Lsn,
 }
 
-/// What a block holds. Rollup tiers will be further contents.
+/// What a block holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BlockContent {
     /// Raw metric samples of one UTC day.
     RawMetrics,
+    /// Rollups of one UTC day, per 5 minutes.
+    Rollup5m,
+    /// Rollups of one UTC day, per hour.
+    Rollup1h,
     /// Raw signals of one UTC day.
     RawSignals,
 }
 
 impl BlockContent {
+    /// All there are.
+    pub const ALL: [BlockContent; 4] =
+        [BlockContent::RawMetrics, BlockContent::Rollup5m, BlockContent::Rollup1h, BlockContent::RawSignals];
+
+    /// What blocks of a metric tier hold.
+    #[must_use]
+    pub fn of_tier(resolution: Resolution) -> BlockContent {
+        match resolution {
+            Resolution::Raw => BlockContent::RawMetrics,
+            Resolution::FiveMinutes => BlockContent::Rollup5m,
+            Resolution::Hour => BlockContent::Rollup1h,
+        }
+    }
+
+    /// How fine the metrics are; `None` of raw signals.
+    #[must_use]
+    pub fn resolution(self) -> Option<Resolution> {
+        match self {
+            BlockContent::RawMetrics => Some(Resolution::Raw),
+            BlockContent::Rollup5m => Some(Resolution::FiveMinutes),
+            BlockContent::Rollup1h => Some(Resolution::Hour),
+            BlockContent::RawSignals => None,
+        }
+    }
+
+    /// How long the windows of rollups are, in milliseconds; `None` of what is raw.
+    #[must_use]
+    pub fn window_ms(self) -> Option<i64> {
+        self.resolution().and_then(Resolution::window_ms)
+    }
+
+    /// What its rows are called, of several.
+    #[must_use]
+    pub fn rows_word(self) -> &'static str {
+        match self {
+            BlockContent::RawMetrics => "samples",
+            BlockContent::Rollup5m | BlockContent::Rollup1h => "windows",
+            BlockContent::RawSignals => "raw signals",
+        }
+    }
+
     /// The word in block names.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             BlockContent::RawMetrics => "raw",
+            BlockContent::Rollup5m => "5m",
+            BlockContent::Rollup1h => "1h",
             BlockContent::RawSignals => "signals",
         }
     }
 
-    /// The number that stands for it on disk. 2 and 3 are kept for the 5-minute and hour tiers.
+    /// The number that stands for it on disk.
     #[must_use]
     pub fn tag(self) -> u8 {
         match self {
             BlockContent::RawMetrics => 1,
+            BlockContent::Rollup5m => 2,
+            BlockContent::Rollup1h => 3,
             BlockContent::RawSignals => 4,
         }
     }
@@ -54,7 +104,7 @@ impl BlockContent {
     /// The content of a number read from disk.
     #[must_use]
     pub fn from_tag(tag: u8) -> Option<BlockContent> {
-        [BlockContent::RawMetrics, BlockContent::RawSignals].into_iter().find(|content| content.tag() == tag)
+        BlockContent::ALL.into_iter().find(|content| content.tag() == tag)
     }
 }
 
@@ -91,12 +141,62 @@ pub struct BlockMeta {
     pub age: ChunkAge,
     /// Series, or signal kinds.
     pub series: u64,
-    /// Samples, or signals.
+    /// Samples, windows of rollups, or signals.
     pub rows: u64,
     /// The file's size in bytes.
     pub bytes: u64,
     /// The check over the whole file.
     pub check: u32,
+}
+
+/// Up to which stamp each content has expired. Floors never go down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Floors([Timestamp; BlockContent::ALL.len()]);
+
+impl Floors {
+    /// Nothing has expired.
+    pub const NONE: Floors = Floors([Timestamp::MIN; BlockContent::ALL.len()]);
+
+    /// Stamps up to this have expired.
+    #[must_use]
+    pub fn get(&self, content: BlockContent) -> Timestamp {
+        let [raw, five_minutes, hour, signals] = self.0;
+        match content {
+            BlockContent::RawMetrics => raw,
+            BlockContent::Rollup5m => five_minutes,
+            BlockContent::Rollup1h => hour,
+            BlockContent::RawSignals => signals,
+        }
+    }
+
+    /// The same with stamps up to `floor` of a content expired.
+    #[must_use]
+    pub fn raised(self, content: BlockContent, floor: Timestamp) -> Floors {
+        let [raw, five_minutes, hour, signals] = self.0;
+        Floors(match content {
+            BlockContent::RawMetrics => [raw.max(floor), five_minutes, hour, signals],
+            BlockContent::Rollup5m => [raw, five_minutes.max(floor), hour, signals],
+            BlockContent::Rollup1h => [raw, five_minutes, hour.max(floor), signals],
+            BlockContent::RawSignals => [raw, five_minutes, hour, signals.max(floor)],
+        })
+    }
+}
+
+impl Default for Floors {
+    fn default() -> Floors {
+        Floors::NONE
+    }
+}
+
+/// What the rollups of a day were made from: all raw metrics that there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DaySeal {
+    /// The last log record whose data is in them.
+    pub through: Lsn,
+    /// Samples, one per series and stamp.
+    pub rows: u64,
+    /// Keyed digest of series, stamps and values, whatever blocks held them.
+    pub digest: [u8; 16],
 }
 
 /// What the chunks of a block are made for: the newer, the faster they decode; the older, the smaller they are.

@@ -6,6 +6,7 @@
 //!                   histogram: buckets and their arithmetic        histogram.rs
 //!                                                                    matcher.rs picks series
 //!   plan: tiers, late window, rights                                 plan.rs, plan_file.rs
+//!   rollup: what samples come to, per window                         aggregate.rs, rollup.rs
 //!   block: what the manifest knows of one                            block.rs
 //!   SeriesSource: the one door through which queries see data        source.rs
 //!   Sealer: how parts of files are encrypted                         seal.rs
@@ -33,6 +34,7 @@ mod matcher;
 mod nearest;
 mod plan;
 mod plan_file;
+mod rollup;
 mod sample;
 pub mod schema;
 mod seal;
@@ -43,7 +45,7 @@ mod time;
 mod verdict;
 
 pub use aggregate::Aggregate;
-pub use block::{BlockContent, BlockId, BlockMeta, ChunkAge, Lsn, LsnRange};
+pub use block::{BlockContent, BlockId, BlockMeta, ChunkAge, DaySeal, Floors, Lsn, LsnRange};
 pub use histogram::{
     Added, Bucket, CUSTOM_BOUNDS_MAX, CUSTOM_BUCKETS_SCHEMA, Histogram, HistogramSum, InvalidHistogram,
     MixedBuckets, ResetHint, short_float,
@@ -57,6 +59,7 @@ pub use matcher::{Candidates, InvalidMatcher, MatchOp, Matcher, REGEX_BYTES_MAX}
 pub use nearest::nearest;
 pub use plan::{Keep, Limits, Plan, Resolution, Rights, Tier};
 pub use plan_file::{PlanError, PlanFault};
+pub use rollup::{Rollup, roll_up, window_end};
 pub use sample::{STALE_NAN_BITS, SampleBatch, SeriesKind, is_stale, merge_values};
 pub use seal::{COMMITMENT_BYTES, DataKeys, KeyId, NONCE_BYTES, SEAL_BYTES, Sealer};
 pub use signal::{FieldValue, Pseudonym, Signal, SignalBatch, SignalRow, SignalValue};

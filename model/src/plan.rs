@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::BlockContent;
 use crate::time::{DAY_MS, Day, HOUR_MS, MINUTE_MS, Timestamp};
 
 /// What a tenant pays for, as one object.
@@ -183,13 +184,21 @@ impl Plan {
         })
     }
 
+    /// How long blocks of a content are kept; `None` where the plan has no such tier.
+    #[must_use]
+    pub fn keep(&self, content: BlockContent) -> Option<Keep> {
+        match content.resolution() {
+            None => Some(self.signals_keep),
+            Some(resolution) => {
+                self.tiers.iter().find(|tier| tier.resolution == resolution).map(|tier| tier.keep)
+            }
+        }
+    }
+
     /// How long raw metrics are kept.
     #[must_use]
     pub fn raw_keep(&self) -> Keep {
-        self.tiers
-            .iter()
-            .find(|tier| tier.resolution == Resolution::Raw)
-            .map_or(Keep::Days(0), |tier| tier.keep)
+        self.keep(BlockContent::RawMetrics).unwrap_or(Keep::Days(0))
     }
 
     /// How long metrics are kept in any tier.

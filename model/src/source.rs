@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::{Aggregate, Histogram, LabelSet, Matcher, SeriesKind, TimeRange, Timestamp};
+use crate::{Aggregate, Histogram, LabelSet, Matcher, Resolution, SeriesKind, TimeRange, Timestamp};
 
 /// Where series come from: a tenant's blocks and head, or a test's vectors.
 pub trait SeriesSource: Send + Sync {
@@ -208,7 +208,7 @@ impl Samples {
 pub enum Piece {
     /// Samples, by their positions.
     Samples(Range<usize>),
-    /// What the run comes to.
+    /// What the run comes to, stale markers left out. A rollup's sum need not be finite where only that is left.
     Whole(Aggregate),
 }
 
@@ -253,6 +253,9 @@ pub struct Missing {
 pub struct Coverage {
     /// Samples up to this stamp have expired and are not part of any answer.
     pub expired_through: Option<Timestamp>,
+    /// Stamps of which only rollups are left, oldest first: a selection shows what [`crate::Rollup::thinned`] makes of
+    /// them, and windows that begin and end where theirs do get their aggregates.
+    pub coarser: Vec<(TimeRange, Resolution)>,
     /// Whole blocks or log records that cannot be served.
     pub missing: Vec<Missing>,
 }

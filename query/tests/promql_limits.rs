@@ -148,7 +148,8 @@ fn what_is_missing_is_said_once_with_its_place() {
         range: TimeRange::new(Timestamp(0), Timestamp(60_000)),
         why: "block 20150517-raw-0000002a is corrupt at byte 17".to_owned(),
     };
-    source.coverage = Coverage { expired_through: Some(Timestamp(30_000)), missing: vec![missing] };
+    source.coverage =
+        Coverage { expired_through: Some(Timestamp(30_000)), missing: vec![missing], ..Coverage::default() };
     let query = "sum(rate(m_total[5m]))";
     let (options, budget) = (QueryOptions::default(), Budget::default());
     let expr = parse(query).expect(query);

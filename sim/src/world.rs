@@ -100,8 +100,8 @@ impl SimRules for Order {
             .filter_map(|(title, row)| {
                 let id = row.first()?;
                 Some(match title {
-                    "blocks" if id.contains("-raw-") => directory.join("b").join(format!("{id}.blk")),
-                    "blocks" => directory.join("s").join(format!("{id}.blk")),
+                    "blocks" if id.contains("-signals-") => directory.join("s").join(format!("{id}.blk")),
+                    "blocks" => directory.join("b").join(format!("{id}.blk")),
                     "tenants" => directory.join("t").join(id).join("keys-00000001"),
                     _ => return None,
                 })

@@ -27,7 +27,7 @@ pub(crate) fn compact(store: &StoreArgs, screen: &mut Screen) -> Outcome {
         CliError::failed(error)
             .help(format_args!("annals verify --data {} names what is damaged", root.display()))
     })?;
-    let (mut flushed, mut merged, mut dropped) = (0, 0, 0);
+    let (mut flushed, mut merged, mut sealed, mut dropped) = (0, 0, 0, 0);
     for step in &done {
         match step {
             Done::Flushed { tenant, blocks } => {
@@ -45,6 +45,12 @@ pub(crate) fn compact(store: &StoreArgs, screen: &mut Screen) -> Outcome {
                     words::plural(inputs.len() as u64, "block", "blocks")
                 )?;
             }
+            Done::Sealed { tenant, day, blocks } => {
+                sealed += 1;
+                for block in blocks {
+                    writeln!(screen, "sealed   {tenant}  {day}: {}", describe(block))?;
+                }
+            }
             Done::Dropped { tenant, blocks } => {
                 dropped += blocks.len();
                 for block in blocks {
@@ -56,8 +62,9 @@ pub(crate) fn compact(store: &StoreArgs, screen: &mut Screen) -> Outcome {
     }
     writeln!(
         screen,
-        "{} flushed, {merged} merged, {dropped} dropped; {} in {} before, {} in {} after",
+        "{} flushed, {merged} merged, {} sealed, {dropped} dropped; {} in {} before, {} in {} after",
         words::plural(flushed as u64, "block", "blocks"),
+        words::plural(sealed, "day", "days"),
         words::size(before.bytes),
         words::plural(before.blocks, "block", "blocks"),
         words::size(after.bytes),
@@ -74,15 +81,25 @@ struct Size {
 impl Size {
     fn of(tenants: &[TenantSummary]) -> Size {
         Size {
-            blocks: tenants.iter().map(|tenant| (tenant.metric_blocks + tenant.signal_blocks) as u64).sum(),
-            bytes: tenants.iter().map(|tenant| tenant.metric_bytes + tenant.signal_bytes).sum(),
+            blocks: tenants.iter().map(|tenant| blocks_of(tenant)).sum(),
+            bytes: tenants
+                .iter()
+                .map(|tenant| tenant.metric_bytes + tenant.rollup_bytes + tenant.signal_bytes)
+                .sum(),
         }
     }
+}
+
+fn blocks_of(tenant: &TenantSummary) -> u64 {
+    (tenant.metric_blocks + tenant.rollup_blocks + tenant.signal_blocks) as u64
 }
 
 fn describe(block: &BlockMeta) -> String {
     let what = match block.id.content {
         annals::BlockContent::RawMetrics => words::plural(block.rows, "sample", "samples"),
+        annals::BlockContent::Rollup5m | annals::BlockContent::Rollup1h => {
+            words::plural(block.rows, "window", "windows")
+        }
         annals::BlockContent::RawSignals => words::plural(block.rows, "signal", "signals"),
     };
     format!("{}: {what}, {}", block.id, words::size(block.bytes))

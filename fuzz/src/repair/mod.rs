@@ -109,6 +109,9 @@ mod tests {
                 annals::BlockContent::RawMetrics => {
                     annals_block::MetricBlock::open(sealed, identity, "b").map(|block| block.verify())
                 }
+                annals::BlockContent::Rollup5m | annals::BlockContent::Rollup1h => {
+                    annals_block::RollupBlock::open(sealed, identity, "b").map(|block| block.verify())
+                }
                 annals::BlockContent::RawSignals => {
                     annals_block::SignalBlock::open(sealed, identity, "b").map(|block| block.verify())
                 }

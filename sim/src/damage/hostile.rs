@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use annals::vfs::Sealed;
 use annals::{BlockContent, Encryption, TimeRange};
-use annals_block::{BlockIdentity, MetricBlock, SignalBlock, SignalCounts};
+use annals_block::{BlockIdentity, MetricBlock, RollupBlock, SignalBlock, SignalCounts};
 
 use super::judge::identity_of;
 use super::store::{Content, Fixed, ROOT, build};
@@ -137,6 +137,15 @@ pub(super) fn read_block(bytes: Vec<u8>, identity: BlockIdentity) {
                 let _ =
                     (block.labels(ordinal), block.kind(ordinal), block.samples_in(ordinal, TimeRange::ALL));
                 block.read_lossy(ordinal, TimeRange::ALL, &mut stamps, &mut values, &mut |_, _| ());
+            }
+        }
+        BlockContent::Rollup5m | BlockContent::Rollup1h => {
+            let Ok(block) = RollupBlock::open(bytes, identity, "forged") else { return };
+            let _ = block.verify();
+            let mut windows = Vec::new();
+            for ordinal in 0..block.series_count().min(40) {
+                let _ = (block.labels(ordinal), block.kind(ordinal));
+                block.read_lossy(ordinal, TimeRange::ALL, &mut windows, &mut |_, _| ());
             }
         }
         BlockContent::RawSignals => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use annals::vfs::Sealed;
 use annals::{BlockMeta, Day, TenantNumber};
-use annals_block::{BlockError, BlockIdentity, Damage, MetricBlock, SignalBlock};
+use annals_block::{BlockError, BlockIdentity, Damage, MetricBlock, RollupBlock, SignalBlock};
 use annals_wal::{FrameSummary, Tail};
 
 use super::memory::Memory;
@@ -162,6 +162,10 @@ pub(super) fn open(bytes: &[u8], identity: BlockIdentity) -> Result<(Vec<Damage>
     Ok(match identity.id.content {
         annals::BlockContent::RawMetrics => {
             let block = MetricBlock::open(bytes, identity, "the block")?;
+            (block.verify(), *block.meta())
+        }
+        annals::BlockContent::Rollup5m | annals::BlockContent::Rollup1h => {
+            let block = RollupBlock::open(bytes, identity, "the block")?;
             (block.verify(), *block.meta())
         }
         annals::BlockContent::RawSignals => {

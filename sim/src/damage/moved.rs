@@ -194,6 +194,9 @@ fn sections(
         annals::BlockContent::RawMetrics => {
             annals_block::MetricBlock::open(sealed, identity, "").map(|block| block.sections())
         }
+        annals::BlockContent::Rollup5m | annals::BlockContent::Rollup1h => {
+            annals_block::RollupBlock::open(sealed, identity, "").map(|block| block.sections())
+        }
         annals::BlockContent::RawSignals => {
             annals_block::SignalBlock::open(sealed, identity, "").map(|block| block.sections())
         }

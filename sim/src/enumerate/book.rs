@@ -12,7 +12,7 @@ use std::sync::Arc;
 use annals::{
     Acknowledgement, Annals, BatchId, Budget, HOUR_MS, LabelSet, Matcher, Plan, QueryLimits, ReadOnly,
     STALE_NAN_BITS, SampleBatch, Samples, SeriesKind, SeriesSource, Signal, SignalBatch, SiteName, Tenant,
-    TenantError, TenantId, TenantReader, Ticket, TimeRange, Timestamp, WriteError,
+    TenantError, TenantId, TenantReader, Ticket, TimeRange, Timestamp, WriteError, window_end,
 };
 
 /// The tenants there may be, and their plans.
@@ -402,7 +402,14 @@ impl Book {
     /// Stamps up to these have expired: metrics, signals.
     fn floors(tenant: usize, now: Timestamp) -> (i64, i64) {
         let plan = plan(tenant);
-        (plan.raw_keep().floor(now).0, plan.signals_keep.floor(now).0)
+        (plan.longest_keep().floor(now).0, plan.signals_keep.floor(now).0)
+    }
+
+    /// How long the windows are in which a stamp is shown; `None` where samples are.
+    fn window_ms(tenant: usize, now: Timestamp, time: i64) -> Option<i64> {
+        let plan = plan(tenant);
+        let tier = plan.tiers.iter().find(|tier| tier.keep.floor(now).0 < time)?;
+        tier.resolution.window_ms()
     }
 
     /// What a batch alone makes visible.
@@ -411,17 +418,20 @@ impl Book {
         let batch = &self.accounts[tenant].batches[n];
         match &*batch.content {
             Content::Samples(samples) => {
+                let mut gauges = BTreeMap::new();
                 for (at, &(series, time, value)) in samples.samples.iter().enumerate() {
                     if time.0 <= metrics_floor || batch.refused.contains(&at) {
                         continue;
                     }
                     match samples.series[series as usize].0.metric_name() {
-                        "g" => drop(held.gauges.insert(time.0, value.to_bits())),
+                        "g" => drop(gauges.insert(time.0, value.to_bits())),
                         "d" => *held.deltas.entry(time.0).or_default() += value as u64,
                         "last" => drop(held.last.insert(time.0, value.to_bits())),
                         _ => *held.fat.entry(time.0).or_default() += 1,
                     }
                 }
+                // Each batch has a series of its own.
+                held.gauges.extend(thinned(gauges, tenant, now));
             }
             Content::Signals(signals) => {
                 for (at, signal) in signals.signals.iter().enumerate() {
@@ -443,7 +453,13 @@ impl Book {
         order.sort_by_key(|&n| self.accounts[tenant].batches[n].order);
         let mut held = Held::default();
         order.iter().for_each(|&n| self.add_to(&mut held, tenant, n, now));
-        held
+        held.last = thinned(held.last, tenant, now);
+        let mut deltas = BTreeMap::new();
+        for (time, value) in held.deltas {
+            let window = Book::window_ms(tenant, now, time);
+            *deltas.entry(window.map_or(time, |window_ms| window_end(time, window_ms))).or_default() += value;
+        }
+        Held { deltas, ..held }
     }
 
     /// Whether a batch is there, by a mark that only it leaves; `None` where it can leave none.
@@ -453,6 +469,21 @@ impl Book {
         let stamp = alone.gauges.keys().map(|time| held.gauges.contains_key(time)).next();
         stamp.or_else(|| alone.rows.keys().map(|time| held.rows.contains_key(time)).next())
     }
+}
+
+/// What is shown of the samples of a gauge: where only windows are, the first and last of each, and its end.
+fn thinned(samples: BTreeMap<i64, u64>, tenant: usize, now: Timestamp) -> BTreeMap<i64, u64> {
+    let is_stale = |bits: u64| bits == STALE_NAN_BITS;
+    let shown = |time: i64, bits: u64| {
+        let Some(window_ms) = Book::window_ms(tenant, now, time) else { return true };
+        let end = window_end(time, window_ms);
+        let of_window = || samples.range(end - window_ms + 1..=end);
+        let first = of_window().find(|(_, bits)| !is_stale(**bits));
+        let last = of_window().rfind(|(_, bits)| !is_stale(**bits));
+        let ends = first.into_iter().chain(last).any(|(&at, _)| at == time);
+        ends || is_stale(bits) && of_window().next_back().is_some_and(|(&at, _)| at == time)
+    };
+    samples.iter().filter(|(time, bits)| shown(**time, **bits)).map(|(&time, &bits)| (time, bits)).collect()
 }
 
 fn batch_id(tenant: usize, n: usize) -> BatchId {

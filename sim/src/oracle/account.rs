@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use annals::{Acknowledgement, MatchOp, Matcher, Plan, Timestamp, WriteError};
+use annals::{Acknowledgement, Keep, MatchOp, Matcher, Plan, Timestamp, WriteError};
 
 use super::batch::{Bounds, Content, Effects, Works};
 use super::held::{Held, Names, Numbered, Place};
@@ -290,7 +290,11 @@ impl Account {
     ) -> Result<Look, Violation> {
         let metrics_floor = match &shown.failed {
             Some(_) => i64::MAX,
-            None => self.metrics_floor(shown, now, latest)?,
+            None => {
+                self.metrics_floor(shown, now, latest)?;
+                // In a window no single cell shows.
+                shown.raw_floor().map_or(i64::MIN, |floor| floor.0)
+            }
         };
         let signals_floor = self.plan.signals_keep.floor(latest).0;
         let batch = &self.tried[index];
@@ -333,17 +337,31 @@ impl Account {
         }
     }
 
-    /// Where metrics begin to be shown: between what the plan says now and what it said at the latest time seen.
+    /// Where metrics begin to be shown. Each tier begins between what the plan says now and what it said at the latest time
+    /// seen.
     fn metrics_floor(&self, shown: &Shown, now: Timestamp, latest: Timestamp) -> Result<i64, Violation> {
-        let keep = self.plan.raw_keep();
-        let (least, most) = (keep.floor(now).0, keep.floor(latest).0);
-        let floor = shown.expired_through.map_or(i64::MIN, |floor| floor.0);
-        if (least..=most).contains(&floor) {
-            Ok(floor)
-        } else {
-            let what = format!("metrics are shown after {floor}, expected from {least} to {most}");
+        let check = |keep: Keep, floor: i64, what: &str| {
+            let (least, most) = (keep.floor(now).0, keep.floor(latest).0);
+            if (least..=most).contains(&floor) {
+                return Ok(());
+            }
+            let what = format!("{what} are shown after {floor}, expected from {least} to {most}");
             Err(Violation::new("I9", what))
+        };
+        let floor_of = |floor: Option<Timestamp>| floor.map_or(i64::MIN, |floor| floor.0);
+        check(self.plan.raw_keep(), floor_of(shown.raw_floor()), "raw metrics")?;
+        for (range, resolution) in &shown.coarser {
+            let tier = self.plan.tiers.iter().find(|tier| tier.resolution == *resolution);
+            let Some(tier) = tier else {
+                let what =
+                    format!("rollups of {} are shown, which the plan does not have", resolution.word());
+                return Err(Violation::new("I9", what));
+            };
+            check(tier.keep, range.start.0, resolution.word())?;
         }
+        let floor = floor_of(shown.expired_through);
+        check(self.plan.longest_keep(), floor, "metrics")?;
+        Ok(floor)
     }
 
     /// The same of raw signals, which do not say where they begin: the day before the first that is shown.

@@ -39,7 +39,8 @@
 //! | I4 no hole | [`Oracle::reopened`], [`Oracle::check_read_only`]: what survives of one tenant is a prefix |
 //! | I5 never silently wrong | `shown`: what is missing lies in a range that the answer names |
 //! | I7 damage is isolated | [`Oracle::damaged`]: only a damaged tenant may miss something |
-//! | I9 expired data never returns | `shown`: the floor lies where plan and clock put it |
+//! | I9 expired data never returns | `shown`: each tier's floor lies where plan and clock put it |
+//! | P5 rollups equal raw | `thinned`: what is shown of days whose raw metrics have expired |
 //! | I11 every tenant opens | [`Oracle::reopened`] |
 //! | I16 what was seen by a reader beside the writer stays | [`Oracle::check_read_only`], then [`Oracle::reopened`] |
 //!
@@ -50,6 +51,7 @@ mod account;
 mod batch;
 mod held;
 mod shown;
+mod thinned;
 
 use std::collections::BTreeMap;
 use std::fmt;

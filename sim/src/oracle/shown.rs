@@ -1,12 +1,16 @@
 //! What a store shows of a tenant, all of it, and how that compares with what it must show.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use annals::{
-    Aggregate, Budget, LabelSet, Missing, Piece, Pieces, QueryLimits, Samples, SelectedSeries, SeriesSource,
-    SignalRow, TenantReader, TimeRange, Timestamp,
+    Aggregate, Budget, LabelSet, Missing, Piece, Pieces, QueryLimits, Resolution, Samples, SelectedSeries,
+    SeriesKind, SeriesSource, SignalRow, TenantReader, TimeRange, Timestamp, is_stale,
 };
 
 use super::Violation;
 use super::held::{Held, Names, Place};
+use super::thinned::{Zones, any_within};
 
 /// How many differences a violation names.
 const DIFFERENCES_MAX: usize = 6;
@@ -16,6 +20,10 @@ const DIFFERENCES_MAX: usize = 6;
 pub struct Shown {
     /// Samples up to this stamp are hidden.
     pub expired_through: Option<Timestamp>,
+    /// Stamps that are shown in windows.
+    pub coarser: Vec<(TimeRange, Resolution)>,
+    /// What whole windows of those came to: series by their position, windows.
+    pub wholes: Vec<(usize, Aggregate)>,
     /// Each series with its samples, in label order.
     pub series: Vec<(LabelSet, Samples)>,
     /// What whole blocks or log records of metrics are missing.
@@ -46,6 +54,7 @@ impl Shown {
         let budget = Budget::new(QueryLimits::default());
         let mut shown = Shown {
             expired_through: selected.coverage().expired_through,
+            coarser: selected.coverage().coarser.clone(),
             missing: selected.coverage().missing.clone(),
             ..Shown::default()
         };
@@ -62,14 +71,22 @@ impl Shown {
             {
                 return Err(Violation::new("I5", format!("{labels}: its stamps do not ascend")));
             }
-            agrees_in_pieces(selected, index, &samples, &budget)
+            let raw_floor = shown.raw_floor().map_or(i64::MIN, |floor| floor.0);
+            let wholes = agrees_in_pieces(selected, index, &samples, raw_floor, &budget)
                 .map_err(|what| Violation::new("I5", format!("{labels} in pieces: {what}")))?;
+            shown.wholes.extend(wholes.into_iter().map(|all| (index, all)));
             shown.series.push((labels, samples.clone()));
         }
         if !shown.series.is_sorted_by(|a, b| a.0 < b.0) {
             return Err(Violation::new("I5", "series do not come in label order, each once"));
         }
         Ok(shown)
+    }
+
+    /// Samples up to this are not shown as they are.
+    #[must_use]
+    pub fn raw_floor(&self) -> Option<Timestamp> {
+        self.coarser.last().map(|(range, _)| range.end).or(self.expired_through)
     }
 
     /// Whether anything is said to be missing.
@@ -91,7 +108,8 @@ impl Shown {
             let bits = |samples: &Samples| -> Vec<(i64, u64)> {
                 let values = samples.values.iter().map(|value| value.to_bits());
                 let stamps = samples.timestamps.iter().copied();
-                let named = |time| is_missing(&other.missing, time);
+                let zones = Zones::of(&self.coarser);
+                let named = |time| overlaps_missing(&other.missing, zones.around(time));
                 stamps.zip(values).filter(|&(time, _)| !named(time)).collect()
             };
             if bits(samples) != bits(other) {
@@ -135,7 +153,10 @@ impl Shown {
     ) -> Result<(), Violation> {
         let mut differences = Differences::default();
         let mut seen = 0;
-        for (labels, samples) in &self.series {
+        let zones = Zones::of(&self.coarser);
+        let mut wholes =
+            self.wholes.chunk_by(|a, b| a.0 == b.0).filter_map(|of| Some((of.first()?.0, of))).peekable();
+        for (position, (labels, samples)) in self.series.iter().enumerate() {
             let Some(number) = names.find(labels) else {
                 if !samples.timestamps.is_empty() {
                     differences.add("I3", || format!("{labels} was never written"));
@@ -144,13 +165,22 @@ impl Shown {
             };
             let empty = Default::default();
             let cells = held.series.get(number as usize).unwrap_or(&empty);
-            let mut expected = cells.range(metrics_floor.saturating_add(1)..).peekable();
+            let due = expected_of(&zones, names.kind(number), cells);
+            let mut expected = due.range(metrics_floor.saturating_add(1)..).peekable();
             seen += usize::from(expected.peek().is_some());
             let ignored = |time: i64| {
-                held.loose.contains(&(number, time))
-                    || is_missing(&self.missing, time)
-                    || is_missing(&samples.missing, time)
+                let around = zones.around(time);
+                any_within(&held.loose, number, around)
+                    || overlaps_missing(&self.missing, around)
+                    || overlaps_missing(&samples.missing, around)
             };
+            for (_, all) in wholes.next_if(|of| of.0 == position).into_iter().flat_map(|of| of.1) {
+                if !ignored(all.last_time)
+                    && let Err(what) = zones.check_whole(labels, names.kind(number), cells, all)
+                {
+                    differences.add("P5", || what);
+                }
+            }
             for (&time, value) in samples.timestamps.iter().zip(&samples.values) {
                 while let Some((&due, _)) = expected.next_if(|&(&due, _)| due < time) {
                     if !ignored(due) {
@@ -160,7 +190,7 @@ impl Shown {
                 let due = expected.next_if(|&(&due, _)| due == time);
                 match due {
                     _ if ignored(time) => {}
-                    Some((_, &bits)) if bits == value.to_bits() => {}
+                    Some((_, &bits)) if zones.same(names.kind(number), cells, time, *value, bits) => {}
                     Some((_, &bits)) => differences
                         .add("I1", || format!("{labels} at {time} is {:x}, not {bits:x}", value.to_bits())),
                     None if time <= metrics_floor => {
@@ -177,7 +207,7 @@ impl Shown {
                 }
             }
         }
-        self.compare_absent(names, held, metrics_floor, seen, &mut differences);
+        self.compare_absent(names, held, &zones, metrics_floor, seen, &mut differences);
         self.compare_rows(held, signals_floor, &mut differences);
         differences.finish()
     }
@@ -187,24 +217,30 @@ impl Shown {
         &self,
         names: &Names,
         held: &Held,
+        zones: &Zones,
         metrics_floor: i64,
         seen: usize,
         differences: &mut Differences,
     ) {
-        let visible = |cells: &std::collections::BTreeMap<i64, u64>| {
-            cells.last_key_value().is_some_and(|(&last, _)| last > metrics_floor)
+        let shown = |number: u32, cells| expected_of(zones, names.kind(number), cells);
+        let visible = |(number, cells): (u32, _)| {
+            shown(number, cells).last_key_value().is_some_and(|(&last, _)| last > metrics_floor)
         };
-        if held.series.iter().filter(|cells| visible(cells)).count() == seen {
+        if (0..).zip(&held.series).filter(|of| visible(*of)).count() == seen {
             return;
         }
         for (number, cells) in (0..).zip(&held.series) {
+            let cells = shown(number, cells);
             let labels = names.labels(number);
             if self.series.binary_search_by(|(other, _)| other.cmp(labels)).is_ok() {
                 continue;
             }
             let due = cells.range(metrics_floor.saturating_add(1)..).map(|(&time, _)| time);
             let due = due
-                .filter(|&time| !held.loose.contains(&(number, time)) && !is_missing(&self.missing, time))
+                .filter(|&time| {
+                    let around = zones.around(time);
+                    !any_within(&held.loose, number, around) && !overlaps_missing(&self.missing, around)
+                })
                 .collect::<Vec<_>>();
             if let Some(first) = due.first() {
                 differences.add("I1", || format!("{labels}: none of {} samples from {first} on", due.len()));
@@ -269,6 +305,19 @@ fn is_missing(missing: &[Missing], time: i64) -> bool {
     missing.iter().any(|missing| missing.range.contains(Timestamp(time)))
 }
 
+fn overlaps_missing(missing: &[Missing], range: TimeRange) -> bool {
+    missing.iter().any(|missing| missing.range.overlaps(range))
+}
+
+/// What is to be shown of a series' cells.
+fn expected_of<'a>(
+    zones: &Zones,
+    kind: SeriesKind,
+    cells: &'a BTreeMap<i64, u64>,
+) -> Cow<'a, BTreeMap<i64, u64>> {
+    if zones.is_empty() { Cow::Borrowed(cells) } else { Cow::Owned(zones.thin(kind, cells)) }
+}
+
 /// The first differences, and how many there are.
 #[derive(Default)]
 struct Differences {
@@ -304,36 +353,56 @@ fn agrees_in_pieces(
     selected: &dyn SelectedSeries,
     index: usize,
     samples: &Samples,
+    raw_floor: i64,
     budget: &Budget,
-) -> Result<(), String> {
+) -> Result<Vec<Aggregate>, String> {
     let mut pieces = Pieces::default();
+    let mut wholes = Vec::new();
     let read = selected.read_pieces(index, &|_| true, budget, &mut pieces);
     if read.is_err() || !samples.missing.is_empty() || !pieces.samples.missing.is_empty() {
-        return Ok(());
+        return Ok(wholes);
     }
     let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    let mut next = 0;
+    let mut next = samples.timestamps.partition_point(|&time| time <= raw_floor);
     for piece in &pieces.pieces {
         let first = next;
         next = match piece {
-            Piece::Samples(positions) => first + positions.len(),
+            // Of windows that stand for samples only whether each is right is looked at, with every cell at hand.
+            Piece::Whole(all) if all.last_time <= raw_floor => {
+                wholes.push(*all);
+                continue;
+            }
+            Piece::Samples(positions) => {
+                let of_windows = pieces.samples.timestamps.partition_point(|&time| time <= raw_floor);
+                first + positions.end.saturating_sub(positions.start.max(of_windows))
+            }
             Piece::Whole(all) => samples.timestamps.partition_point(|&time| time <= all.last_time).max(first),
         };
         let theirs = samples.timestamps.get(first..next).zip(samples.values.get(first..next));
         let (stamps, values) = theirs.ok_or("more samples than there are")?;
         let same = match piece {
             Piece::Samples(positions) => {
+                let positions = positions.end - stamps.len()..positions.end;
                 pieces.samples.timestamps.get(positions.clone()) == Some(stamps)
                     && pieces.samples.values.get(positions.clone()).map(bits) == Some(bits(values))
             }
-            Piece::Whole(all) => Aggregate::of(selected.kind(index), stamps, values).as_ref() == Some(all),
+            Piece::Whole(all) => {
+                // Markers of an end are no samples of a window.
+                let (stamps, values): (Vec<i64>, Vec<f64>) = stamps
+                    .iter()
+                    .zip(values)
+                    .filter(|(_, value)| !is_stale(**value))
+                    .map(|(&stamp, &value)| (stamp, value))
+                    .unzip();
+                Aggregate::of(selected.kind(index), &stamps, &values).as_ref() == Some(all)
+            }
         };
         if !same {
             return Err(format!("from sample {first} on, {piece:?}"));
         }
     }
     if next == samples.timestamps.len() {
-        Ok(())
+        Ok(wholes)
     } else {
         Err(format!("{next} of {} samples", samples.timestamps.len()))
     }

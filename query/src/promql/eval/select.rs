@@ -61,6 +61,13 @@ impl Evaluator<'_> {
                 format!("samples up to {through} have expired and are not part of the answer"),
             );
         }
+        for (part, resolution) in &coverage.coarser {
+            let (resolution, TimeRange { start, end }) = (resolution.word(), part);
+            self.inform(
+                span,
+                format!("from {start} to {end} only rollups of {resolution} are left: exact for windows of whole {resolution}"),
+            );
+        }
         self.warn_missing(span, &coverage.missing);
         self.notes.borrow_mut().coverage.push(coverage.clone());
         Ok(selected)

@@ -1,0 +1,125 @@
+//! A chunk of rollups: as many windows as its column has stamps, which are the windows' ends.
+//!
+//! | bytes | field     | notes                                                                              |
+//! |------:|-----------|------------------------------------------------------------------------------------|
+//! |     2 | `present` | bit i: column i below follows; of one that does not, all values are zero           |
+//! |     - | columns   | each a length (varint) and a chunk of values as `codec/values.rs` encodes them     |
+//!
+//! Columns: 0 `count`, 1 `sum`, 2 `sum_low`, 3 `min`, 4 `max`, 5 `first`, 6 `last`, 7 and 8 the times of first and last,
+//! 9 `resets`, 10 `correction`, 11 the time of the marker that the series has ended. Times are milliseconds after the
+//! window's start, 1 to its length; 0 where there is none. A window of markers only has a count of zero, and zeros.
+//! What a counter alone needs takes nothing of other kinds, and times of regular samples a few bytes.
+
+use annals_model::bytes::{Cursor, PutBytes};
+use annals_model::{Aggregate, Rollup};
+
+use crate::codec::ints::{Decoding, Effort};
+use crate::codec::kernel::Level;
+use crate::codec::values::{self, ValueEncoder};
+
+const FIELDS: usize = 12;
+/// No chunk has more samples, nor any sum of counts of a day.
+const COUNT_MAX: f64 = (1u64 << 53) as f64;
+
+/// Appends a chunk of windows, each of this length.
+pub(crate) fn encode(
+    windows: &[Rollup],
+    window_ms: i64,
+    encoder: &mut ValueEncoder,
+    effort: Effort,
+    out: &mut Vec<u8>,
+) {
+    let rows: Vec<[f64; FIELDS]> = windows.iter().map(|window| row(window, window_ms)).collect();
+    let (mut present, mut columns, mut bytes, mut column) = (0u16, Vec::new(), Vec::new(), Vec::new());
+    for field in 0..FIELDS {
+        column.clear();
+        column.extend(rows.iter().filter_map(|row| row.get(field).copied()));
+        if column.iter().any(|value| value.to_bits() != 0) {
+            present |= 1 << field;
+            bytes.clear();
+            encoder.encode(&column, effort, &mut bytes);
+            columns.put_blob(&bytes);
+        }
+    }
+    out.put_u16(present);
+    out.put(&columns);
+}
+
+fn row(window: &Rollup, window_ms: i64) -> [f64; FIELDS] {
+    // Within a window, so far below 2^53.
+    let offset = |time: i64| (time - (window.end - window_ms)) as f64;
+    let stale = window.stale_at.map_or(0.0, offset);
+    match &window.all {
+        None => [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, stale],
+        Some(all) => [
+            all.count as f64,
+            all.sum,
+            all.sum_low,
+            all.min,
+            all.max,
+            all.first,
+            all.last,
+            offset(all.first_time),
+            offset(all.last_time),
+            all.resets as f64,
+            all.correction,
+            stale,
+        ],
+    }
+}
+
+/// Appends the windows of a chunk that end at these stamps; `None` where the bytes are not that.
+pub(crate) fn decode(
+    bytes: &[u8],
+    ends: &[i64],
+    window_ms: i64,
+    decoding: &mut Decoding,
+    into: &mut Vec<Rollup>,
+) -> Option<()> {
+    let mut cursor = Cursor::new(bytes);
+    let present = cursor.u16().filter(|present| present >> FIELDS == 0)?;
+    let mut columns: [Vec<f64>; FIELDS] = Default::default();
+    for (field, column) in columns.iter_mut().enumerate() {
+        if present >> field & 1 == 1 {
+            let all = 0..ends.len();
+            values::decode(cursor.blob()?, ends.len(), Level::widest(), decoding, all, column)?;
+        }
+    }
+    if !cursor.is_empty() {
+        return None;
+    }
+    for (at, &end) in ends.iter().enumerate() {
+        let [count, sum, sum_low, min, max, first, last, first_time, last_time, resets, correction, stale] =
+            columns.each_ref().map(|column| column.get(at).copied().unwrap_or(0.0));
+        let whole =
+            |value: f64, most: f64| (value.fract() == 0.0 && (0.0..=most).contains(&value)).then_some(value);
+        let offset = |value: f64| Some(whole(value, window_ms as f64)? as i64);
+        let start = end.checked_sub(window_ms)?;
+        let (count, resets) = (whole(count, COUNT_MAX)? as u64, whole(resets, COUNT_MAX)? as u64);
+        let (first_time, last_time) = (offset(first_time)?, offset(last_time)?);
+        let stale_at = Some(offset(stale)?).filter(|&at| at > 0);
+        let in_order = 1 <= first_time && first_time <= last_time && stale_at.is_none_or(|at| last_time < at);
+        let all = match count {
+            0 => None,
+            _ if !in_order => return None,
+            _ => Some(Aggregate {
+                count,
+                sum,
+                sum_low,
+                min,
+                max,
+                first,
+                last,
+                first_time: start + first_time,
+                last_time: start + last_time,
+                resets,
+                correction,
+            }),
+        };
+        if all.is_none() && stale_at.is_none() {
+            return None;
+        }
+        into.push(Rollup { end, all, stale_at: stale_at.map(|at| start + at) });
+    }
+    Some(())
+}
