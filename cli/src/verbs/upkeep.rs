@@ -81,7 +81,7 @@ struct Size {
 impl Size {
     fn of(tenants: &[TenantSummary]) -> Size {
         Size {
-            blocks: tenants.iter().map(|tenant| blocks_of(tenant)).sum(),
+            blocks: tenants.iter().map(blocks_of).sum(),
             bytes: tenants
                 .iter()
                 .map(|tenant| tenant.metric_bytes + tenant.rollup_bytes + tenant.signal_bytes)

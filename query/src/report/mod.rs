@@ -23,7 +23,11 @@
 //! #     fn kind(&self, _: usize) -> SeriesKind { unreachable!() }
 //! #     fn read(&self, _: usize, _: &Budget, _: &mut Samples) -> Result<(), SourceError> { Ok(()) }
 //! #     fn coverage(&self) -> &Coverage {
-//! #         static COVERAGE: Coverage = Coverage { expired_through: None, missing: Vec::new() };
+//! #         static COVERAGE: Coverage = Coverage {
+//! #             expired_through: None,
+//! #             coarser: Vec::new(),
+//! #             missing: Vec::new(),
+//! #         };
 //! #         &COVERAGE
 //! #     }
 //! # }
