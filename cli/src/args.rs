@@ -93,6 +93,12 @@ Examples:
         after_help = "Examples:\n  annals plan list\n  annals plan show enterprise\n  annals plan show silver.toml"
     )]
     Plan(PlanVerb),
+    /// Show how long data is kept
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  annals retention explain\n  annals retention explain --tenant acme -o csv"
+    )]
+    Retention(RetentionVerb),
     /// Make blocks of everything in the log and merge each day's blocks into one
     #[command(after_help = "Example:\n  annals compact --data /var/lib/annals")]
     Compact(StoreArgs),
@@ -450,12 +456,68 @@ pub(crate) enum PlanVerb {
         #[arg(long, short, value_enum, value_name = "FORM")]
         output: Option<ListForm>,
     },
+    /// Give a tenant another plan; one that keeps less can be undone for 7 days
+    #[command(after_help = "\
+Examples:
+  annals plan change acme professional --preview
+  annals plan change acme professional
+  annals plan change acme --undo
+
+A plan that keeps as much or more of everything takes effect at once, and blocks that are not due yet
+stay. One that keeps less of anything takes effect after 7 days; until then nothing goes by it.")]
+    Change {
+        /// The tenant
+        tenant: String,
+        /// The plan: one of `annals plan list`, or FILE.toml
+        #[arg(required_unless_present = "undo", conflicts_with = "undo")]
+        plan: Option<String>,
+        /// List what becomes of each block, by the plan that holds and by the other; change nothing
+        #[arg(long, conflicts_with = "undo")]
+        preview: bool,
+        /// Take back the change that has not taken effect
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The form of the list
+        #[arg(long, short, value_enum, value_name = "FORM")]
+        output: Option<ListForm>,
+    },
     /// Show one plan in full; of a file, what is wrong with it
     #[command(after_help = PLAN_SHOW_HELP)]
     Show {
         /// Its name, or FILE.toml
         name: String,
         /// The form of the answer
+        #[arg(long, short, value_enum, value_name = "FORM")]
+        output: Option<ListForm>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RetentionVerb {
+    /// Say that the clock is right although it has jumped ahead by more than a year
+    #[command(after_help = "\
+Example:
+  annals retention confirm-clock
+
+What a wrong clock removes does not come back. So after such a jump nothing is removed until this.")]
+    ConfirmClock(StoreArgs),
+    /// For each block the rule, when it goes, where it stands, and what is overdue
+    #[command(after_help = "\
+Examples:
+  annals retention explain
+  annals retention explain --tenant acme -o csv
+
+States: live (queries see it), held (its rollup is owed, it stands in for it), due (it goes with the
+next sweep).")]
+    Explain {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The tenant [default: all]
+        #[arg(long, short, value_name = "TENANT")]
+        tenant: Option<String>,
+        /// The form of the list
         #[arg(long, short, value_enum, value_name = "FORM")]
         output: Option<ListForm>,
     },

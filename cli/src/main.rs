@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, PlanVerb, PromqlVerb, TenantVerb, Verb};
+use args::{Args, PlanVerb, PromqlVerb, RetentionVerb, TenantVerb, Verb};
 use error::Outcome;
 use output::Screen;
 
@@ -76,6 +76,20 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         }
         Verb::Plan(PlanVerb::List { output }) => verbs::plan::list(output, screen),
         Verb::Plan(PlanVerb::Show { name, output }) => verbs::plan::show(&name, output, screen),
+        Verb::Plan(PlanVerb::Change { tenant, plan, preview, undo, store, output }) => match plan {
+            Some(plan) if preview => verbs::retention::preview(&tenant, &plan, &store, output, screen),
+            Some(plan) => verbs::retention::change(&tenant, &plan, &store, screen),
+            None => {
+                debug_assert!(undo, "required by the command line");
+                verbs::retention::undo(&tenant, &store, screen)
+            }
+        },
+        Verb::Retention(RetentionVerb::Explain { store, tenant, output }) => {
+            verbs::retention::explain(tenant.as_deref(), &store, output, screen)
+        }
+        Verb::Retention(RetentionVerb::ConfirmClock(store)) => {
+            verbs::retention::confirm_clock(&store, screen)
+        }
         Verb::Compact(args) => verbs::upkeep::compact(&args, screen),
         Verb::Verify(args) => verbs::verify::verify(&args, screen),
         Verb::Inspect(args) => verbs::upkeep::inspect(&args, screen),

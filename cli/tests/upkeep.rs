@@ -162,3 +162,36 @@ fn a_plan_of_a_file_is_shown_used_and_refused_by_what_is_wrong_with_it() {
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("`keep.signls`: there is no such key; did you mean `signals`?"), "{}", ran.err);
 }
+
+#[test]
+fn a_plan_is_previewed_changed_and_undone_and_each_block_explains_itself() {
+    let bench = two_tenants();
+    let explained = bench.ok(&["retention", "explain", "--tenant", "acme", "-o", "csv"]);
+    assert!(explained.contains("20150518-raw-") && explained.contains("never,live"), "{explained}");
+    assert!(explained.contains("rollups of 1h are kept for ever"), "{explained}");
+    let preview = bench.run(&["plan", "change", "acme", "starter", "--preview", "-o", "csv"]);
+    assert_eq!(preview.code, 0, "{}", preview.err);
+    assert!(
+        preview.out.contains("never,raw metrics are kept 7 days,2015-05-26T00:00:00Z,due"),
+        "{}",
+        preview.out
+    );
+    assert!(preview.err.contains("can be undone until then"), "{}", preview.err);
+    assert_eq!(
+        bench.ok(&["retention", "explain", "--tenant", "acme", "-o", "csv"]),
+        explained,
+        "nothing changed"
+    );
+    assert!(
+        bench.ok(&["plan", "change", "acme", "starter"]).contains("can be undone until then with --undo")
+    );
+    assert!(bench.run(&["retention", "explain"]).err.contains("plan starter takes effect at"));
+    assert!(
+        bench
+            .ok(&["plan", "change", "acme", "--undo"])
+            .contains("keeps its plan; starter does not take effect")
+    );
+    let again = bench.run(&["plan", "change", "acme", "--undo"]);
+    assert_eq!((again.code, again.err.contains("no change of plan waits")), (1, true));
+    assert!(bench.ok(&["tenant", "show", "acme", "-o", "csv"]).contains("plan,archive"));
+}

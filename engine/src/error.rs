@@ -103,6 +103,9 @@ pub enum TenantError {
         /// What the key store or the disk says.
         source: KeyError,
     },
+    /// The tenant's manifest could not be changed.
+    #[error("{0}")]
+    Change(MaintenanceError),
     /// The plan makes no sense as a whole: nothing was changed.
     #[error("{0}")]
     Plan(annals_model::PlanError),

@@ -56,7 +56,7 @@ pub(crate) fn flush(
     if change.suspended {
         return Err(MaintenanceError::Suspended { tenant: tenant.id.clone() });
     }
-    let now = shared.now();
+    let now = shared.retention_now();
     let (cut, epoch, kinds, names) = {
         let mut ingest = tenant.ingest.lock();
         ingest.begin_epoch(shared.commits.generation());

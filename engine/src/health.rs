@@ -1,6 +1,6 @@
 //! What an operator should know of a store that is running.
 
-use annals_model::TenantId;
+use annals_model::{TenantId, Timestamp};
 use annals_vfs::sync::atomic::Ordering;
 
 use crate::shared::{Shared, TenantSlot};
@@ -49,6 +49,16 @@ pub enum Trouble {
     /// The space that is kept back for deletions on a full disk is missing: it was used, or there never was enough.
     #[error("no space is kept back for deletions on a full disk: free some")]
     NoReserve,
+    /// The clock has jumped ahead by more than a year: nothing is removed by it.
+    #[error(
+        "the clock says {now}, and should say about {expected}: nothing is removed by it; set it right, or confirm it: annals retention confirm-clock"
+    )]
+    ClockSuspect {
+        /// What it says.
+        now: Timestamp,
+        /// The time that was last believed and what has passed since.
+        expected: Timestamp,
+    },
     /// The last piece of background work failed; it is tried again.
     #[error("background work fails: {failure}")]
     Maintenance {
@@ -60,6 +70,9 @@ pub enum Trouble {
 /// Looks at all parts of a store.
 pub(crate) fn troubles(shared: &Shared) -> Vec<Trouble> {
     let mut troubles = Vec::new();
+    if let Some(expected) = shared.trusted.suspect(&*shared.clock) {
+        troubles.push(Trouble::ClockSuspect { now: shared.now(), expected });
+    }
     let wal = &shared.commits.wal;
     if wal.has_failed() {
         troubles.push(Trouble::LogFailed);

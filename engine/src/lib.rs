@@ -51,6 +51,7 @@ mod open_block;
 mod options;
 mod orphans;
 mod pairs;
+mod plan_change;
 mod quarantine;
 mod read_only;
 mod reader;
@@ -61,6 +62,7 @@ mod remembered;
 mod repair;
 mod replay;
 mod reserve;
+mod retention;
 mod runs;
 mod seal;
 mod seal_days;
@@ -74,12 +76,14 @@ mod summary;
 mod tenant;
 mod ticket;
 mod tiers;
+mod trusted_clock;
 mod twin;
 mod verify;
 mod verify_log;
 mod view;
 mod windows;
 
+pub use annals_compaction::{Rule as RetentionRule, State as BlockState};
 pub use annals_model::*;
 pub use annals_query as query;
 pub use annals_signals as signals;
@@ -100,6 +104,7 @@ pub use recover::RecoveryReport;
 pub use refs::{RefBatch, SeriesRef};
 pub use repair::{Repair, RepairStep, repair};
 pub use replay::ReplayReport;
+pub use retention::{KeptBlock, PLAN_GRACE_MS, PlanPreview, Retention};
 #[cfg(feature = "planted")]
 #[doc(hidden)]
 pub use seal::trace as seal_trace;

@@ -1,6 +1,6 @@
 //! Background work, as steps that a thread or a test can call.
 //!
-//! Most urgent first: expired blocks leave the manifest; heads are flushed that are too large, too old, or hold the log
+//! Most urgent first: plans whose time has come take effect; expired blocks leave the manifest; heads are flushed that are too large, too old, or hold the log
 //! back; blocks are merged; days are sealed; files that nobody reads any more are removed. A step that fails changes nothing and is
 //! tried again.
 
@@ -20,10 +20,11 @@ use crate::flush::{self, discard_unnamed, publish_new, truncate_log};
 use crate::head::Head;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
+use crate::plan_change;
+use crate::retention::standing;
 use crate::seal_days as seal;
 use crate::shared::Shared;
 use crate::tenant::TenantShared;
-use crate::tiers::unflushed;
 
 /// The most blocks that one merge takes when a store is settled.
 const SETTLE_INPUTS_MAX: usize = 16;
@@ -57,6 +58,13 @@ pub enum Done {
         /// The blocks of rollups.
         blocks: Vec<BlockMeta>,
     },
+    /// A plan took effect.
+    PlanChanged {
+        /// Whose.
+        tenant: TenantId,
+        /// Its name.
+        plan: String,
+    },
     /// Blocks expired.
     Dropped {
         /// Whose.
@@ -73,8 +81,9 @@ pub enum Done {
 
 /// Does the most urgent piece of work; `None` where there is none.
 pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
-    let now = shared.now();
+    let now = shared.retention_now();
     let tenants = shared.open_tenants();
+    let plans = tenants.iter().map(|tenant| plan_change::apply_plan(shared, tenant, now));
     let drops = tenants.iter().map(|tenant| drop_expired(shared, tenant, now));
     let flushes = to_flush(shared, &tenants, now).into_iter().map(|tenant| {
         let flushed = flush::flush(shared, &tenant)?;
@@ -85,7 +94,7 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let rest = [remove_retired, truncate, keep_reserve, prepare].into_iter().map(|work| work(shared));
     // Lazy: the first piece that is done ends the step. One tenant's trouble does not keep others from their turn.
     let mut failed = None;
-    for done in drops.chain(flushes).chain(merges).chain(seals).chain(rest) {
+    for done in plans.chain(drops).chain(flushes).chain(merges).chain(seals).chain(rest) {
         match done {
             Ok(Some(done)) => return Ok(Some(done)),
             Ok(None) => {}
@@ -98,8 +107,9 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
 /// Flushes everything, merges each day's blocks into one, removes what is left over.
 pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
     let mut done = Vec::new();
-    let now = shared.now();
+    let now = shared.retention_now();
     for tenant in shared.open_tenants() {
+        done.extend(plan_change::apply_plan(shared, &tenant, now)?);
         while let Some(dropped) = drop_expired(shared, &tenant, now)? {
             done.push(dropped);
         }
@@ -119,6 +129,19 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
     truncate_log(shared)?;
     done.extend(remove_retired(shared)?);
     Ok(done)
+}
+
+/// Makes durable, with each tenant, what time it is.
+pub(crate) fn note_time(shared: &Shared) -> Result<(), MaintenanceError> {
+    let now = shared.retention_now();
+    for tenant in shared.open_tenants() {
+        let mut change = tenant.manifest_change.lock();
+        let manifest = tenant.data.read().manifest.clone();
+        let manifest =
+            Manifest { sealed: manifest.sealed.max(manifest.plan.late_floor(now)), ..manifest.expire(now) };
+        tenant.commit_manifest(shared, &mut change, manifest, "note the time", |_| ())?;
+    }
+    Ok(())
 }
 
 /// Removes from the log what a flush could not: until that is done, a full log takes no writes that would bring the
@@ -182,12 +205,7 @@ fn drop_expired(
 
 /// What the plan says of a tenant's blocks.
 pub(crate) fn steps(data: &crate::tenant::Data, now: Timestamp) -> Vec<Step> {
-    let standing = Standing {
-        floors: data.manifest.floors,
-        set_aside: data.set_aside.clone(),
-        seals: (*data.manifest.seals).clone(),
-        unflushed: unflushed(data.heads()),
-    };
+    let standing = Standing { set_aside: data.set_aside.clone(), ..standing(&data.manifest, data.heads()) };
     plan(&data.manifest.blocks, &data.manifest.plan, now, &standing)
 }
 

@@ -7,6 +7,7 @@
 //! | `id`            | text    | the tenant's id                                                        |
 //! | `created`       | i64     | milliseconds                                                           |
 //! | `plan`          | -       | name; signals keep; tiers (resolution, keep); late window; limits; rights |
+//! | `next_plan`     | -       | u8: 0 none; 1: from when on (i64), and the plan as above               |
 //! | `data_floor`    | number  | records up to this LSN are in blocks                                   |
 //! | `replay_from`   | number  | records after this LSN are read at open: series are defined in them    |
 //! | `epoch`         | number  | series numbers of later records are of this epoch or a later one       |
@@ -48,6 +49,8 @@ pub(crate) struct Manifest {
     pub(crate) id: TenantId,
     pub(crate) created: Timestamp,
     pub(crate) plan: Plan,
+    /// The plan that is to hold from some time on.
+    pub(crate) next_plan: Option<(Timestamp, Plan)>,
     pub(crate) data_floor: Lsn,
     pub(crate) replay_from: Lsn,
     pub(crate) epoch: u64,
@@ -73,6 +76,7 @@ impl Manifest {
             id,
             created: now,
             plan,
+            next_plan: None,
             data_floor: after,
             replay_from: after,
             epoch: 0,
@@ -128,6 +132,14 @@ impl Manifest {
         out.put_text(self.id.as_str());
         out.put_i64(self.created.0);
         put_plan(&mut out, &self.plan);
+        match &self.next_plan {
+            None => out.put_u8(0),
+            Some((at, plan)) => {
+                out.put_u8(1);
+                out.put_i64(at.0);
+                put_plan(&mut out, plan);
+            }
+        }
         out.put_varint(self.data_floor.0);
         out.put_varint(self.replay_from.0);
         out.put_varint(self.epoch);
@@ -167,6 +179,11 @@ impl Manifest {
             id: TenantId::new(c.text()?).ok()?,
             created: Timestamp(c.i64()?),
             plan: take_plan(c)?,
+            next_plan: match c.u8()? {
+                0 => None,
+                1 => Some((Timestamp(c.i64()?), take_plan(c)?)),
+                _ => return None,
+            },
             data_floor: Lsn(c.varint()?),
             replay_from: Lsn(c.varint()?),
             epoch: c.varint()?,
@@ -306,6 +323,7 @@ mod tests {
         let mut manifest = Manifest::new(id, plan, Timestamp(5), Lsn(9), remembered);
         let seal = |through| DaySeal { through: Lsn(through), rows: 8_640, digest: [7; 16] };
         manifest.seals = Arc::new([(Day(-3), seal(9)), (Day(4), seal(300))].into());
+        manifest.next_plan = Plan::built_in("starter").map(|plan| (Timestamp(99), plan));
         manifest.floors = manifest.floors.raised(BlockContent::Rollup5m, Timestamp(77));
         let id = BlockId { day: Day(-3), content: BlockContent::RawSignals, sequence: 300 };
         manifest.blocks.push(BlockMeta {
@@ -368,6 +386,6 @@ mod tests {
     #[test]
     fn the_bytes_are_held() {
         // A change here is a change of the format: it needs a new version.
-        assert_eq!(crc32fast::hash(&sample().encode()), 0xb9c3_39f2, "see docs/format");
+        assert_eq!(crc32fast::hash(&sample().encode()), 0xfbac_ebce, "see docs/format");
     }
 }

@@ -20,6 +20,7 @@ use crate::options::{Encryption, Options};
 use crate::reader::{ReportReader, TenantReader};
 use crate::recover::{self, Loaded, LoadedManifest};
 use crate::replay::{Replay, ReplayTenant};
+use crate::retention::Retention;
 use crate::shelf::Shelf;
 use crate::summary::TenantSummary;
 use crate::tiers::Tiers;
@@ -38,6 +39,7 @@ pub struct ReadOnly {
 
 struct Opened {
     summary: TenantSummary,
+    retention: Option<Retention>,
     view: Result<View, String>,
 }
 
@@ -84,6 +86,15 @@ impl ReadOnly {
     #[must_use]
     pub fn tenants(&self) -> Vec<TenantSummary> {
         self.tenants.values().map(|tenant| tenant.summary.clone()).collect()
+    }
+
+    /// What becomes of each of a tenant's blocks, and what another plan would change.
+    pub fn retention(&self, id: &TenantId) -> Result<&Retention, TenantError> {
+        let opened = self.tenants.get(id).ok_or_else(|| TenantError::Unknown(id.clone()))?;
+        opened.retention.as_ref().ok_or_else(|| TenantError::Unavailable {
+            tenant: id.clone(),
+            why: opened.view.as_ref().err().cloned().unwrap_or_default(),
+        })
     }
 
     /// What is wrong and was worked around, one sentence each.
@@ -182,14 +193,16 @@ fn snapshot(
         let opened = match (replay.tenants.remove(&number), views.remove(&number), unavailable) {
             (Some(tenant), Some(mut view), None) => {
                 let summary = TenantSummary::of(&tenant.manifest, tenant.heads.iter(), number, now);
+                let retention = Some(Retention::of(&tenant.manifest, tenant.heads.iter(), now));
                 view.tiers = Tiers::new(&tenant.manifest, tenant.heads.iter(), now);
                 view.heads = tenant.heads.into_iter().map(Arc::new).collect();
                 view.missing.extend(lost.iter().cloned());
-                Opened { summary, view: Ok(view) }
+                Opened { summary, retention, view: Ok(view) }
             }
             (_, _, why) => {
                 let why = why.unwrap_or_default();
-                Opened { summary: TenantSummary::unavailable(id.clone(), why.clone()), view: Err(why) }
+                let summary = TenantSummary::unavailable(id.clone(), why.clone());
+                Opened { summary, retention: None, view: Err(why) }
             }
         };
         tenants.insert(id, opened);

@@ -25,6 +25,7 @@ use crate::replay::{Replay, ReplayReport, ReplayTenant, flushed_range};
 use crate::shared::{CatalogueState, TenantSlot};
 use crate::shelf::Shelf;
 use crate::tenant::{TenantShared, manifest_files};
+use crate::trusted_clock::{believed, latest_known};
 use crate::twin::{Role, TwinError, TwinFiles};
 
 /// What an open found, for the host to log.
@@ -216,6 +217,8 @@ pub(crate) struct Recovered {
     pub(crate) slots: BTreeMap<TenantId, TenantSlot>,
     /// Bytes of all heads.
     pub(crate) head_bytes: usize,
+    /// The latest time that the store has seen.
+    pub(crate) known: Option<Timestamp>,
 }
 
 /// Recovers a store, or starts one where there is none. After an error it may be called again.
@@ -238,6 +241,9 @@ pub(crate) fn recover(
         }
         None => initialise(&**vfs, entropy, layout)?,
     };
+    let manifests = loaded.tenants.iter().filter_map(|(_, _, tenant)| tenant.as_ref().ok());
+    let known = latest_known(manifests.map(|loaded| &loaded.manifest));
+    let now = believed(now, known);
     let mut report = RecoveryReport { findings: loaded.findings, ..RecoveryReport::default() };
     let mut replay = Replay::new(&options.schema);
     let mut numbers = BTreeMap::new();
@@ -306,7 +312,7 @@ pub(crate) fn recover(
         })
         .collect();
     let (root, catalogue) = (loaded.root, loaded.catalogue);
-    Ok(Recovered { report, root, log_salt, catalogue, wal, shelf, slots, head_bytes })
+    Ok(Recovered { report, root, log_salt, catalogue, wal, shelf, slots, head_bytes, known })
 }
 
 /// What an open works with.

@@ -21,6 +21,7 @@ use crate::record::LOG_SALT_BYTES;
 use crate::reserve::Reserve;
 use crate::shelf::Shelf;
 use crate::tenant::TenantShared;
+use crate::trusted_clock::TrustedClock;
 
 /// How long a writer waits for a flush before it is told that the store is overloaded.
 const ROOM_WAIT: Duration = Duration::from_secs(10);
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// The time that whatever deletes goes by.
+    pub(crate) trusted: TrustedClock,
     pub(crate) layout: Layout,
     /// The blocks that are open.
     pub(crate) shelf: Arc<Shelf>,
@@ -104,6 +107,11 @@ impl Signal {
 impl Shared {
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp(self.clock.now_ms())
+    }
+
+    /// The time by which what has expired may be removed.
+    pub(crate) fn retention_now(&self) -> Timestamp {
+        self.trusted.now(&*self.clock)
     }
 
     pub(crate) fn check_writable(&self) -> Result<(), WriteError> {

@@ -25,16 +25,19 @@ use crate::layout::Layout;
 use crate::maintenance::{self, Done};
 use crate::manifest::Manifest;
 use crate::options::{Background, Encryption, Options};
+use crate::plan_change;
 use crate::reader::{ReportReader, TenantReader};
 use crate::recover::{self, Opening, Recovered, RecoveryReport, catalogue_files};
 use crate::refs::{RefBatch, SeriesRef};
 use crate::remembered::Remembered;
 use crate::replay::ReplayTenant;
 use crate::reserve::Reserve;
+use crate::retention::Retention;
 use crate::shared::{CatalogueState, Shared, Signal, TenantSlot};
 use crate::summary::TenantSummary;
 use crate::tenant::{TenantShared, manifest_files};
 use crate::ticket::{Durability, Ticket};
+use crate::trusted_clock::TrustedClock;
 
 /// How long the commit thread sleeps where nobody wakes it; also how soon an idle log says what is durable.
 const COMMIT_IDLE: Duration = Duration::from_millis(50);
@@ -91,12 +94,14 @@ impl Annals {
         };
         // After the log has looked for its own drafts.
         layout.empty_temporary(&*vfs).map_err(OpenError::io("empty", &layout.temporary))?;
-        let Recovered { report: recovery, root, log_salt, catalogue, wal, shelf, slots, head_bytes } =
+        let Recovered { report: recovery, root, log_salt, catalogue, wal, shelf, slots, head_bytes, known } =
             recovered;
+        let trusted = TrustedClock::new(&*clock, known);
         let commits = CommitQueue::new(wal, options.durability);
         let shared = Arc::new(Shared {
             vfs,
             clock,
+            trusted,
             entropy,
             layout,
             shelf,
@@ -140,6 +145,13 @@ impl Annals {
     #[must_use]
     pub fn troubles(&self) -> Vec<Trouble> {
         health::troubles(&self.shared)
+    }
+
+    /// Says that the clock is right although it has jumped ahead by years: until then nothing is removed by it, and
+    /// [`Trouble::ClockSuspect`] says so.
+    pub fn confirm_clock(&self) -> Result<(), MaintenanceError> {
+        self.shared.trusted.confirm(&*self.shared.clock);
+        maintenance::note_time(&self.shared)
     }
 
     /// Creates a tenant. It is durable when this returns.
@@ -344,6 +356,25 @@ impl Tenant {
     /// Makes blocks of what is in memory. What was made; empty where there was nothing.
     pub fn flush(&self) -> Result<Vec<BlockMeta>, MaintenanceError> {
         Ok(crate::flush::flush(&self.shared, &self.tenant)?.unwrap_or_default())
+    }
+
+    /// What becomes of each of the tenant's blocks, and what another plan would change.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        Retention::of_data(&self.tenant.data.read(), self.shared.now())
+    }
+
+    /// Gives the tenant another plan; when it takes effect. One that keeps less of anything waits for [`PLAN_GRACE_MS`], and
+    /// can be undone until then; [`Retention::preview`] shows what it would change.
+    ///
+    /// [`PLAN_GRACE_MS`]: crate::PLAN_GRACE_MS
+    pub fn change_plan(&self, plan: Plan) -> Result<Timestamp, TenantError> {
+        plan_change::change_plan(&self.shared, &self.tenant, plan)
+    }
+
+    /// Takes back a change of plan that has not taken effect, and says to which plan it was; `None` where there was none.
+    pub fn undo_plan(&self) -> Result<Option<Plan>, TenantError> {
+        plan_change::undo_plan(&self.shared, &self.tenant)
     }
 
     /// What the tenant has.

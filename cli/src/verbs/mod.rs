@@ -4,6 +4,7 @@ pub(crate) mod plan;
 pub(crate) mod promql;
 pub(crate) mod query;
 pub(crate) mod report;
+pub(crate) mod retention;
 pub(crate) mod series;
 pub(crate) mod tenant;
 pub(crate) mod upkeep;

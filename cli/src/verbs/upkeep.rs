@@ -51,6 +51,7 @@ pub(crate) fn compact(store: &StoreArgs, screen: &mut Screen) -> Outcome {
                     writeln!(screen, "sealed   {tenant}  {day}: {}", describe(block))?;
                 }
             }
+            Done::PlanChanged { tenant, plan } => writeln!(screen, "plan     {tenant}  {plan} took effect")?,
             Done::Dropped { tenant, blocks } => {
                 dropped += blocks.len();
                 for block in blocks {

@@ -47,6 +47,7 @@ pub(crate) fn verify(args: &VerifyArgs, screen: &mut Screen) -> Outcome {
         None | Some(ListForm::Table) => show(&found, screen)?,
         Some(form) => screen.list(&listed(&found), Some(form))?,
     }
+    overdue(&root);
     if found.findings.is_empty() {
         return Ok(0);
     }
@@ -55,6 +56,19 @@ pub(crate) fn verify(args: &VerifyArgs, screen: &mut Screen) -> Outcome {
         eprintln!("note: what is still named cannot be repaired from what is here: restore it from a backup");
     }
     Ok(DAMAGE_FOUND)
+}
+
+/// Says which tenants have blocks that should have gone.
+fn overdue(root: &Path) {
+    let Ok(store) = access::open_to_read(root) else { return };
+    for tenant in store.tenants() {
+        if let Some(lag_ms) =
+            store.retention(&tenant.id).ok().map(annals::Retention::lag_ms).filter(|&lag| lag > 0)
+        {
+            let lag = crate::times::print_span(lag_ms);
+            eprintln!("note: tenant {}: blocks are due since {lag}; annals compact removes them", tenant.id);
+        }
+    }
 }
 
 fn repair(root: &Path) -> Result<Repair, CliError> {

@@ -58,6 +58,8 @@ struct Account {
     state: State,
     /// Its files were damaged beyond use: it must be unavailable, and everyone else must not notice.
     wrecked: bool,
+    /// The plans that it may have.
+    plans: Vec<&'static str>,
     batches: Vec<Batch>,
 }
 
@@ -128,8 +130,13 @@ fn labels(pairs: &[(&str, &str)]) -> LabelSet {
 impl Book {
     /// Nothing was tried.
     pub(super) fn new() -> Book {
-        let account = Account { state: State::Absent, wrecked: false, batches: Vec::new() };
-        Book { accounts: vec![account; TENANTS.len()], order: 0 }
+        let account = |(_, plan): (&str, &'static str)| Account {
+            state: State::Absent,
+            wrecked: false,
+            plans: vec![plan],
+            batches: Vec::new(),
+        };
+        Book { accounts: TENANTS.map(account).to_vec(), order: 0 }
     }
 
     /// What is known of a tenant.
@@ -140,6 +147,11 @@ impl Book {
     /// The tenants that a host may write to.
     pub(super) fn usable(&self) -> impl Iterator<Item = usize> + '_ {
         (0..TENANTS.len()).filter(|&t| self.accounts[t].state == State::Present && !self.accounts[t].wrecked)
+    }
+
+    /// A tenant may get another plan, now or when its time has come.
+    pub(super) fn changing_plan(&mut self, tenant: usize, plan: &'static str) {
+        self.accounts[tenant].plans.push(plan);
     }
 
     /// A tenant's files were damaged beyond use.
@@ -298,6 +310,10 @@ impl Book {
         for tenant in 0..TENANTS.len() {
             let found = store.tenant(&id(tenant));
             if let Some(handle) = self.expect_tenant(tenant, found, look)? {
+                let plan = handle.summary().plan.map(|plan| plan.name).unwrap_or_default();
+                if !self.accounts[tenant].plans.contains(&plan.as_str()) {
+                    return Err(format!("{} has plan {plan}, which nobody gave it", TENANTS[tenant].0));
+                }
                 let reader = handle.reader();
                 self.check_reader(tenant, &reader, now, look)?;
                 if look == Look::First {

@@ -1,7 +1,7 @@
 //! A host of the engine, made of steps: it writes, retries, opens again where it must, and keeps a book.
 
 use annals::vfs::{Clock, SimFault, Vfs};
-use annals::{Annals, HOUR_MS, MaintenanceError, OpenError, Tenant, Ticket};
+use annals::{Annals, HOUR_MS, MaintenanceError, OpenError, Tenant, TenantError, Ticket};
 
 use super::book::{Advice, Book, Look, MISSING, State, TENANTS, id, plan};
 use super::rules::{judge, verdict};
@@ -26,6 +26,10 @@ pub(super) enum Step {
     Fat(usize, usize),
     /// Eight writers of all tenants, one commit.
     Group,
+    /// Gives a tenant another plan.
+    Plan(usize, &'static str),
+    /// Takes back a change of plan that waits.
+    UndoPlan(usize),
     /// Makes blocks of what a tenant has in memory.
     Flush(usize),
     /// One piece of background work.
@@ -131,6 +135,14 @@ impl Host {
                     });
                 }
                 self.write(&group)
+            }
+            Step::Plan(tenant, name) => {
+                self.book.changing_plan(tenant, name);
+                let plan = annals::Plan::built_in(name).ok_or("there is no such plan")?;
+                self.change(tenant, "change plan", &mut |handle| handle.change_plan(plan.clone()).map(|_| ()))
+            }
+            Step::UndoPlan(tenant) => {
+                self.change(tenant, "undo plan", &mut |handle| handle.undo_plan().map(|_| ()))
             }
             Step::Flush(tenant) => {
                 self.maintain("flush", Some(tenant), &mut |store| match store.tenant(&id(tenant)) {
@@ -324,6 +336,29 @@ impl Host {
                 Err(MaintenanceError::Build { what, .. }) => return Err(what),
                 Err(_) => {}
             }
+        }
+        Ok(())
+    }
+
+    /// Changes a tenant, and tries again once where it was refused.
+    fn change(
+        &mut self,
+        tenant: usize,
+        what: &str,
+        work: &mut dyn FnMut(&Tenant) -> Result<(), TenantError>,
+    ) -> Result<(), String> {
+        for _ in 0..2 {
+            if !self.open()? || self.stopped() {
+                return Ok(());
+            }
+            let Some(handle) = self.tenant(tenant) else { return Ok(()) };
+            let done = work(&handle);
+            drop(handle);
+            self.note(what, &done);
+            if self.stopped() || done.is_ok() {
+                return Ok(());
+            }
+            self.reopen()?;
         }
         Ok(())
     }
