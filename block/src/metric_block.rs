@@ -31,6 +31,8 @@ pub struct MetricBlock {
     container: Container,
     series_count: u32,
     labels: OnceLock<Box<LabelIndex>>,
+    /// Set once the labels of all series were found to be valid.
+    labels_checked: OnceLock<()>,
     series: OnceLock<Box<SeriesTable>>,
     pages: OnceLock<Vec<Part>>,
     /// Tells it from every other opened block of this process, for what threads keep of it.
@@ -65,6 +67,7 @@ impl MetricBlock {
             container,
             series_count,
             labels: OnceLock::new(),
+            labels_checked: OnceLock::new(),
             series: OnceLock::new(),
             pages: OnceLock::new(),
             number: OPENED.fetch_add(1, Ordering::Relaxed),
@@ -121,6 +124,19 @@ impl MetricBlock {
 
     /// Whether the labels of these series can be read: what [`MetricBlock::labels`] would say of each, for less.
     pub fn check_labels(&self, ordinals: &RoaringBitmap) -> Result<(), BlockError> {
+        if self.labels_checked.get().is_some() {
+            return Ok(());
+        }
+        // Where most are asked for, all are looked at, so that it need not be done again.
+        if ordinals.len() > u64::from(self.series_count / 16) && self.check_each(0..self.series_count).is_ok()
+        {
+            let _ = self.labels_checked.set(());
+            return Ok(());
+        }
+        self.check_each(ordinals.iter())
+    }
+
+    fn check_each(&self, ordinals: impl Iterator<Item = u32>) -> Result<(), BlockError> {
         let (index, table) = (self.label_index()?, self.series_table()?);
         let mut pairs = Vec::new();
         for ordinal in ordinals {

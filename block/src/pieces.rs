@@ -1,6 +1,6 @@
 //! Reading a series in pieces: chunks as a whole where that is enough, their samples where it is not.
 
-use annals_model::{Aggregate, Piece, Pieces, TimeRange};
+use annals_model::{Aggregate, Piece, Pieces, ReadPlan, TimeRange, Whole};
 
 use crate::aggregates::{PAGE_CHUNKS, parse_pages};
 use crate::container::{Part, SectionKind};
@@ -13,13 +13,13 @@ impl MetricBlock {
     /// Appends a series in a range, piece by piece in time order; names each damaged chunk, with its times within the
     /// range.
     ///
-    /// A chunk that lies in the range and that `whole` takes as one comes as its aggregate, without being decoded, where it
+    /// A chunk that `whole` takes as one comes as its aggregate, without being decoded, where it
     /// has one.
     pub fn read_pieces(
         &self,
         ordinal: u32,
         range: TimeRange,
-        whole: &dyn Fn(TimeRange) -> bool,
+        whole: Whole<'_>,
         into: &mut Pieces,
         on_damage: &mut dyn FnMut(TimeRange, BlockError),
     ) {
@@ -34,8 +34,7 @@ impl MetricBlock {
                     continue;
                 }
                 // A damaged page costs time, not the answer.
-                if range.covers(time)
-                    && whole(time)
+                if whole.takes(time, range)
                     && let Ok(Some(aggregate)) = self.aggregate(&chunk, scratch)
                 {
                     into.pieces.push(Piece::Whole(aggregate));
@@ -51,25 +50,25 @@ impl MetricBlock {
         });
     }
 
-    /// Whether any chunk of a series lies in a range and is taken as one.
-    pub fn has_whole(&self, ordinal: u32, range: TimeRange, whole: &dyn Fn(TimeRange) -> bool) -> bool {
-        let times = self.chunks(ordinal).into_iter().flatten().map(|chunk| chunk.column.range());
-        times.filter(|time| range.covers(*time)).any(whole)
-    }
-
-    /// How many samples [`MetricBlock::read_pieces`] decodes at most, where every chunk has an aggregate.
-    pub fn samples_in_pieces(
+    /// What [`MetricBlock::read_pieces`] takes, where every chunk has an aggregate.
+    pub fn plan_pieces(
         &self,
         ordinal: u32,
         range: TimeRange,
-        whole: &dyn Fn(TimeRange) -> bool,
-    ) -> Result<u64, BlockError> {
-        let chunks = self.chunks(ordinal)?.filter(|chunk| chunk.column.range().overlaps(range));
-        let cost = |chunk: Chunk| {
+        whole: Whole<'_>,
+    ) -> Result<ReadPlan, BlockError> {
+        let mut plan = ReadPlan::default();
+        for chunk in self.chunks(ordinal)? {
             let time = chunk.column.range();
-            if range.covers(time) && whole(time) { 1 } else { chunk.column.count as u64 }
-        };
-        Ok(chunks.map(cost).sum())
+            if whole.takes(time, range) {
+                plan.chunks_skipped += 1;
+            } else if time.overlaps(range) {
+                plan.chunks_decoded += 1;
+                plan.samples += chunk.column.count as u64;
+                plan.bytes += chunk.part.bytes as u64;
+            }
+        }
+        Ok(plan)
     }
 
     /// From just before the first sample of a series to its last.

@@ -5,7 +5,7 @@ mod common;
 use annals_block::{BlockError, EncodedBlock, MetricBlock, MetricBlockWriter, WriteError};
 use annals_model::{
     Aggregate, BlockContent, ChunkAge, DAY_MS, LabelSet, MatchOp, Matcher, Piece, Pieces, STALE_NAN_BITS,
-    SeriesKind, TimeRange, Timestamp,
+    SeriesKind, TimeRange, Timestamp, Whole,
 };
 use annals_vfs::Sealed;
 use common::{DAY, LSNS, Rng, assert_golden, identity, other_identities};
@@ -127,7 +127,7 @@ fn assert_pieces(block: &MetricBlock, ordinal: u32, one: &Series, range: TimeRan
     let mut pieces = Pieces::default();
     let whole = |time: TimeRange| !cuts.iter().any(|&cut| time.start.0 < cut && cut < time.end.0);
     let mut none = |_, error| panic!("undamaged, but {error}");
-    block.read_pieces(ordinal, range, &whole, &mut pieces, &mut none);
+    block.read_pieces(ordinal, range, Whole::of(&whole), &mut pieces, &mut none);
     let at = |time: i64| one.stamps.partition_point(|&stamp| stamp < time);
     let (mut next, mut wholes) = (one.stamps.partition_point(|&t| t <= range.start.0), 0);
     for piece in &pieces.pieces {
@@ -152,7 +152,8 @@ fn assert_pieces(block: &MetricBlock, ordinal: u32, one: &Series, range: TimeRan
         }
     }
     assert_eq!(next, one.stamps.partition_point(|&t| t <= range.end.0));
-    let samples = block.samples_in_pieces(ordinal, range, &whole).expect("undamaged");
+    let plan = block.plan_pieces(ordinal, range, Whole::of(&whole)).expect("undamaged");
+    let samples = plan.samples + plan.chunks_skipped;
     assert!(samples >= wholes as u64);
     wholes
 }

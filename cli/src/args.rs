@@ -56,6 +56,15 @@ Examples:
 Times: unix seconds, RFC 3339, a date (midnight UTC), now, now-1h, now-1d/d.
 Spans: 30s, 5m, 1h30m, 7d, or seconds.")]
     Range(RangeArgs),
+    /// Show how a PromQL question is answered: what each selector finds, and what of that is read
+    #[command(after_help = "\
+Examples:
+  annals explain 'sum by (status) (increase(http_requests[1d]))' --at 2015-05-18
+  annals explain 'sum(rate(errors[5m]))' --last 1d --step 5m --analyze
+
+Without --analyze nothing is read. With it the question is answered, and each part shows its time
+(that of the parts within it included), how many series came of it, and the memory that took.")]
+    Explain(ExplainArgs),
     /// List the series that matchers find, with their kind
     #[command(after_help = "\
 Examples:
@@ -315,6 +324,26 @@ pub(crate) struct RangeArgs {
     /// The form of the answer
     #[arg(long, short, value_enum, value_name = "FORM")]
     pub(crate) output: Option<AnswerForm>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExplainArgs {
+    /// The question, in PromQL
+    #[arg(value_name = "EXPR")]
+    pub(crate) expression: String,
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    /// The instant [default: now, where no range is given]
+    #[arg(long, value_name = "TIME", value_parser = parse_when, allow_hyphen_values = true, conflicts_with_all = ["start", "end", "last", "step"])]
+    pub(crate) at: Option<When>,
+    #[command(flatten)]
+    pub(crate) time: RangeOfTime,
+    /// The distance of two instants of a range [default: about 250 in the range]
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    pub(crate) step: Option<i64>,
+    /// Answer the question, and show what each part took
+    #[arg(long)]
+    pub(crate) analyze: bool,
 }
 
 #[derive(Debug, clap::Args)]

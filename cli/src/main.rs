@@ -61,6 +61,7 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Import(args) => import::run(&args, screen),
         Verb::Query(args) => verbs::query::instant(&args, screen),
         Verb::Range(args) => verbs::query::range(&args, screen),
+        Verb::Explain(args) => verbs::explain::explain(&args, screen),
         Verb::Promql(PromqlVerb::Test { files }) => verbs::promql::test(&files, screen),
         Verb::Promql(PromqlVerb::Parse { expression }) => verbs::promql::parse(&expression, screen),
         Verb::Promql(PromqlVerb::Format { expression }) => verbs::promql::format(&expression, screen),

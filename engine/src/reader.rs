@@ -4,12 +4,13 @@
 //! no way to name a raw signal.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use annals_model::schema::SignalSchema;
 use annals_model::{
     Budget, Matcher, QueryLimits, SelectedSeries, SeriesSource, SourceError, TenantId, TimeRange, Timestamp,
 };
-use annals_query::promql::{self, Answer, QueryError, QueryOptions};
+use annals_query::promql::{self, Answer, Explanation, QueryError, QueryOptions, Times};
 use annals_query::report::{self, Report, ReportError, ReportRequest};
 use annals_vfs::Clock;
 
@@ -28,6 +29,7 @@ pub struct TenantReader {
     clock: Arc<dyn Clock>,
     limits: QueryLimits,
     schema: Arc<SignalSchema>,
+    options: QueryOptions,
     source: Source,
 }
 
@@ -46,7 +48,14 @@ impl TenantReader {
         tenant: Arc<TenantShared>,
     ) -> TenantReader {
         let id = tenant.id.clone();
-        TenantReader { id, clock, limits: QueryLimits::default(), schema, source: Source::Live(tenant) }
+        TenantReader {
+            id,
+            clock,
+            limits: QueryLimits::default(),
+            options: QueryOptions::default(),
+            schema,
+            source: Source::Live(tenant),
+        }
     }
 
     pub(crate) fn snapshot(
@@ -56,7 +65,14 @@ impl TenantReader {
         view: View,
     ) -> TenantReader {
         let source = Source::Snapshot(Arc::new(view));
-        TenantReader { id, clock, limits: QueryLimits::default(), schema, source }
+        TenantReader {
+            id,
+            clock,
+            limits: QueryLimits::default(),
+            options: QueryOptions::default(),
+            schema,
+            source,
+        }
     }
 
     /// The tenant's id.
@@ -71,10 +87,23 @@ impl TenantReader {
         TenantReader { limits, ..self }
     }
 
+    /// The same reader with other options for each of its queries, as how many threads read series at the same time.
+    #[must_use]
+    pub fn with_options(self, options: QueryOptions) -> TenantReader {
+        TenantReader { options, ..self }
+    }
+
+    /// What one query may use, its time running from now on.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        let clock = self.clock.clone();
+        Budget::new(self.limits).with_clock(Box::new(move || clock.now_ms()))
+    }
+
     /// Evaluates a PromQL expression at one instant.
     pub fn query(&self, expression: &str, time: Timestamp) -> Result<Answer, QueryError> {
         let expr = promql::parse(expression)?;
-        promql::instant(self, &expr, time, &QueryOptions::default(), &Budget::new(self.limits))
+        promql::instant(self, &expr, time, &self.options, &self.budget())
     }
 
     /// Evaluates a PromQL expression at `start`, then every `step_ms` up to `end`.
@@ -86,8 +115,17 @@ impl TenantReader {
         step_ms: i64,
     ) -> Result<Answer, QueryError> {
         let expr = promql::parse(expression)?;
-        let budget = Budget::new(self.limits);
-        promql::range(self, &expr, start, end, step_ms, &QueryOptions::default(), &budget)
+        promql::range(self, &expr, start, end, step_ms, &self.options, &self.budget())
+    }
+
+    /// Explains how a PromQL expression is answered; with `analyze`, which evaluates it too, what each part takes.
+    pub fn explain(&self, expression: &str, times: Times, analyze: bool) -> Result<Explanation, QueryError> {
+        let expr = promql::parse(expression)?;
+        let started = Instant::now();
+        // Saturates after 584 years.
+        let clock = || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let clock = analyze.then_some(&clock as &dyn Fn() -> u64);
+        promql::explain(self, &expr, times, &self.options, &self.budget(), clock)
     }
 }
 
@@ -157,12 +195,12 @@ impl ReportReader {
 
     /// One site's week. The same request on the same data gives the same bytes.
     pub fn report(&self, request: &ReportRequest) -> Result<Report, ReportError> {
-        report::build(&self.reader, request, &Budget::new(self.reader.limits))
+        report::build(&self.reader, request, &self.reader.budget())
     }
 
     /// The sites that have had signals in a range.
     pub fn sites(&self, range: TimeRange) -> Result<Vec<String>, SourceError> {
         let matchers = [Matcher::equal(annals_model::METRIC_NAME, "signals")];
-        self.reader.label_values("site", &matchers, range, &Budget::new(self.reader.limits))
+        self.reader.label_values("site", &matchers, range, &self.reader.budget())
     }
 }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use annals_block::{MetricBlock, RollupBlock, SeriesIndex};
 use annals_model::{
-    BlockContent, Budget, Coverage, LabelSet, Matcher, Missing, Piece, Pieces, Rollup, Samples,
-    SelectedSeries, SeriesGroups, SeriesKind, SourceError, TimeRange, Timestamp, merge_values, roll_up,
+    BlockContent, Budget, Coverage, LabelSet, Matcher, Missing, Piece, Pieces, ReadPlan, Rollup, Samples,
+    SelectedSeries, SeriesGroups, SeriesKind, SourceError, TimeRange, Timestamp, Whole, merge_values,
+    roll_up,
 };
 use annals_vfs::planted::{Bug, planted};
 
@@ -344,7 +345,7 @@ impl SelectedSeries for Selected {
     fn read_pieces(
         &self,
         index: usize,
-        whole: &dyn Fn(TimeRange) -> bool,
+        whole: Whole<'_>,
         budget: &Budget,
         into: &mut Pieces,
     ) -> Result<(), SourceError> {
@@ -357,7 +358,8 @@ impl SelectedSeries for Selected {
         self.read_places_in_pieces(kind, &self.shown_in_samples(places), whole, budget, &mut raw)?;
         into.clear();
         let windows = self.read_windows(kind, places, budget, &mut into.samples.missing)?;
-        windows.iter().for_each(|window| push_window(window, kind, self.rolled, whole, into));
+        let takes = |time: TimeRange| whole.takes(time, self.rolled);
+        windows.iter().for_each(|window| push_window(window, kind, self.rolled, &takes, into));
         let first = into.samples.values.len();
         into.samples.timestamps.append(&mut raw.samples.timestamps);
         into.samples.values.append(&mut raw.samples.values);
@@ -370,6 +372,22 @@ impl SelectedSeries for Selected {
             into.samples.missing.clear();
         }
         Ok(())
+    }
+
+    fn plan(&self, index: usize, whole: Whole<'_>) -> ReadPlan {
+        let places = self.places_of(index);
+        let apart = places.len() == 1 || self.apart(places).is_some();
+        let whole = if apart { whole } else { Whole::of(&|_| false) };
+        let parts = places.iter().filter_map(|&place| self.part(place));
+        parts.fold(ReadPlan::default(), |plan, part| {
+            plan.plus(match part {
+                Part::Block(_, metrics, ordinal) => {
+                    metrics.plan_pieces(ordinal, self.range, whole).unwrap_or_default()
+                }
+                Part::Head(head) => ReadPlan { samples: head.timestamps.len() as u64, ..ReadPlan::default() },
+                Part::Rollups(..) => ReadPlan::default(),
+            })
+        })
     }
 
     fn coverage(&self) -> &Coverage {
@@ -445,19 +463,44 @@ impl Selected {
         Ok(())
     }
 
+    /// A block's pieces of a series.
+    fn pieces_of(&self, metrics: &MetricBlock, ordinal: u32, whole: Whole<'_>, into: &mut Pieces) {
+        let mut missing = std::mem::take(&mut into.samples.missing);
+        metrics.read_pieces(ordinal, self.range, whole, into, &mut |range, error| {
+            missing.push(Missing { range, why: error.to_string() });
+        });
+        if !planted(Bug::DamageNotReported) {
+            into.samples.missing = missing;
+        }
+    }
+
     /// The same in pieces.
     fn read_places_in_pieces(
         &self,
         kind: SeriesKind,
         places: &[Place],
-        whole: &dyn Fn(TimeRange) -> bool,
+        whole: Whole<'_>,
         budget: &Budget,
         into: &mut Pieces,
     ) -> Result<(), SourceError> {
+        // One block is the common case, and may be that of a million series.
+        if let &[place] = places
+            && let Some(Part::Block(searched, metrics, ordinal)) = self.part(place)
+            && searched.rollups.is_empty()
+            && let Ok(plan) = metrics.plan_pieces(ordinal, self.range, whole)
+            && plan.chunks_skipped > 0
+        {
+            into.clear();
+            budget.charge_samples(plan.samples + plan.chunks_skipped)?;
+            self.pieces_of(metrics, ordinal, whole, into);
+            return Ok(());
+        }
+        let takes = |time: TimeRange| whole.takes(time, self.range);
         let has_whole = |&place: &Place| match self.part(place) {
             Some(Part::Block(searched, metrics, ordinal)) => {
-                metrics.has_whole(ordinal, self.range, whole)
-                    || searched.rollups.iter().any(|rollup| any_whole(rollup.meta.id, self.range, whole))
+                let plan = metrics.plan_pieces(ordinal, self.range, whole);
+                plan.is_ok_and(|plan| plan.chunks_skipped > 0)
+                    || searched.rollups.iter().any(|rollup| any_whole(rollup.meta.id, self.range, &takes))
             }
             _ => false,
         };
@@ -493,21 +536,17 @@ impl Selected {
                         searched.rollups.iter().filter_map(|block| block.rollups().ok()).collect();
                     let rollups: Vec<&RollupBlock> = opened.iter().map(|rollup| &**rollup).collect();
                     let mut charge = |samples| budget.charge_samples(samples).map_err(SourceError::from);
-                    if read_by_windows(metrics, &rollups, ordinal, self.range, whole, &mut charge, into)? {
+                    if read_by_windows(metrics, &rollups, ordinal, self.range, &takes, &mut charge, into)? {
                         continue;
                     }
-                    match metrics.samples_in_pieces(ordinal, self.range, whole) {
-                        Ok(samples) => budget.charge_samples(samples)?,
+                    match metrics.plan_pieces(ordinal, self.range, whole) {
+                        Ok(plan) => budget.charge_samples(plan.samples + plan.chunks_skipped)?,
                         Err(error) => {
                             into.samples.missing.push(block.missing(error.to_string()));
                             continue;
                         }
                     }
-                    let mut missing = std::mem::take(&mut into.samples.missing);
-                    metrics.read_pieces(ordinal, self.range, whole, into, &mut |range, error| {
-                        missing.push(Missing { range, why: error.to_string() });
-                    });
-                    into.samples.missing = missing;
+                    self.pieces_of(metrics, ordinal, whole, into);
                 }
                 Part::Head(head) => {
                     let (timestamps, values) = within(head, self.range);

@@ -4,7 +4,7 @@
 //! the query cuts comes as its rollup. What is left between them goes to the next finer tier, and in the end to raw.
 
 use annals_block::{MetricBlock, RollupBlock};
-use annals_model::{BlockId, Missing, Piece, Pieces, Rollup, SourceError, TimeRange, Timestamp};
+use annals_model::{BlockId, Missing, Piece, Pieces, Rollup, SourceError, TimeRange, Timestamp, Whole};
 
 /// A stretch of a day, in time order with the others.
 enum Stretch {
@@ -46,9 +46,10 @@ pub(crate) fn read_by_windows(
                 into.pieces.extend(windows.iter().filter_map(|window| window.all).map(Piece::Whole));
             }
             Stretch::Raw(range) => {
-                charge(raw.samples_in_pieces(ordinal, range, whole).unwrap_or_default())?;
+                let plan = raw.plan_pieces(ordinal, range, Whole::of(whole)).unwrap_or_default();
+                charge(plan.samples + plan.chunks_skipped)?;
                 let mut missing = std::mem::take(&mut into.samples.missing);
-                raw.read_pieces(ordinal, range, whole, into, &mut |range, error| {
+                raw.read_pieces(ordinal, range, Whole::of(whole), into, &mut |range, error| {
                     missing.push(Missing { range, why: error.to_string() });
                 });
                 into.samples.missing = missing;

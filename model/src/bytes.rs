@@ -74,7 +74,20 @@ impl<'a> Cursor<'a> {
     }
 
     /// An unsigned LEB128 number of at most ten bytes, in its shortest form only.
+    #[inline]
     pub fn varint(&mut self) -> Option<u64> {
+        // Most numbers take one byte.
+        if let Some((&byte, rest)) = self.rest.split_first()
+            && byte < 0x80
+        {
+            self.rest = rest;
+            self.offset += 1;
+            return Some(u64::from(byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -91,11 +104,13 @@ impl<'a> Cursor<'a> {
     }
 
     /// A signed number in zigzag LEB128.
+    #[inline]
     pub fn varint_signed(&mut self) -> Option<i64> {
         self.varint().map(|value| (value >> 1) as i64 ^ -((value & 1) as i64))
     }
 
     /// A count of things that take at least `each` bytes: `None` where the bytes left cannot hold them.
+    #[inline]
     pub fn count(&mut self, each: usize) -> Option<usize> {
         let count = usize::try_from(self.varint()?).ok()?;
         (count.checked_mul(each.max(1))? <= self.rest.len()).then_some(count)

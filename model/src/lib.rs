@@ -64,8 +64,8 @@ pub use sample::{STALE_NAN_BITS, SampleBatch, SeriesKind, is_stale, merge_values
 pub use seal::{COMMITMENT_BYTES, DataKeys, KeyId, NONCE_BYTES, SEAL_BYTES, Sealer};
 pub use signal::{FieldValue, Pseudonym, Signal, SignalBatch, SignalRow, SignalValue};
 pub use source::{
-    Budget, Coverage, LimitExceeded, Missing, Piece, Pieces, QueryLimits, Samples, SelectedSeries,
-    SeriesGroups, SeriesSource, SourceError, StampsRead,
+    Budget, Coverage, LimitExceeded, Missing, Piece, Pieces, QueryLimits, ReadPlan, Samples, SelectedSeries,
+    SeriesGroups, SeriesSource, SourceError, StampsRead, Whole,
 };
 pub use sum::{Sum, add_compensated};
 pub use time::{DAY_MS, Day, HOUR_MS, MINUTE_MS, TimeRange, Timestamp};

@@ -100,7 +100,7 @@ pub trait SelectedSeries: Send + Sync {
     fn read_pieces(
         &self,
         index: usize,
-        whole: &dyn Fn(TimeRange) -> bool,
+        whole: Whole<'_>,
         budget: &Budget,
         into: &mut Pieces,
     ) -> Result<(), SourceError> {
@@ -111,8 +111,65 @@ pub trait SelectedSeries: Send + Sync {
         Ok(())
     }
 
+    /// What reading a series in pieces takes, without reading it: what is known of that beforehand.
+    fn plan(&self, index: usize, whole: Whole<'_>) -> ReadPlan {
+        let _ = (index, whole);
+        ReadPlan::default()
+    }
+
     /// What the selection covers as a whole.
     fn coverage(&self) -> &Coverage;
+}
+
+/// Which chunks a reader takes as one.
+#[derive(Clone, Copy)]
+pub struct Whole<'w> {
+    fits: &'w dyn Fn(TimeRange) -> bool,
+    only_last: bool,
+}
+
+impl<'w> Whole<'w> {
+    /// Those of whose time `fits` says so.
+    pub fn of(fits: &'w dyn Fn(TimeRange) -> bool) -> Whole<'w> {
+        Whole { fits, only_last: false }
+    }
+
+    /// The same for a reader to whom only a chunk's last sample counts: the others may lie before what was selected.
+    pub fn of_last(fits: &'w dyn Fn(TimeRange) -> bool) -> Whole<'w> {
+        Whole { fits, only_last: true }
+    }
+
+    /// Whether a chunk of this time is taken as one where this range was selected.
+    #[must_use]
+    pub fn takes(self, time: TimeRange, selected: TimeRange) -> bool {
+        (selected.covers(time) || self.only_last && selected.contains(time.end)) && (self.fits)(time)
+    }
+}
+
+/// What reading takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadPlan {
+    /// Chunks that aggregates stand for.
+    pub chunks_skipped: u64,
+    /// Chunks that are decoded.
+    pub chunks_decoded: u64,
+    /// Samples of chunks that are decoded, and of heads.
+    pub samples: u64,
+    /// Bytes of chunks that are decoded.
+    pub bytes: u64,
+}
+
+impl ReadPlan {
+    /// This and that.
+    #[must_use]
+    pub fn plus(self, other: ReadPlan) -> ReadPlan {
+        ReadPlan {
+            chunks_skipped: self.chunks_skipped + other.chunks_skipped,
+            chunks_decoded: self.chunks_decoded + other.chunks_decoded,
+            samples: self.samples + other.samples,
+            bytes: self.bytes + other.bytes,
+        }
+    }
 }
 
 /// The groups of selected series.
@@ -271,6 +328,10 @@ pub struct QueryLimits {
     pub memory_bytes_max: u64,
     /// Points per resulting series.
     pub steps_max: u64,
+    /// Points of the answer, over all its series.
+    pub points_max: u64,
+    /// Milliseconds that it runs, where its budget has a clock.
+    pub time_ms_max: u64,
 }
 
 impl Default for QueryLimits {
@@ -280,20 +341,29 @@ impl Default for QueryLimits {
             samples_max: 50_000_000,
             memory_bytes_max: 256 << 20,
             steps_max: 30_000,
+            points_max: 11_000_000,
+            time_ms_max: 120_000,
         }
     }
 }
 
 /// What a running query has used, shared by its threads.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Budget {
     limits: QueryLimits,
+    /// Tells milliseconds, and what it told first.
+    clock: Option<(Box<dyn Fn() -> i64 + Send + Sync>, i64)>,
     series: AtomicU64,
     samples: AtomicU64,
+    points: AtomicU64,
     memory_bytes: AtomicU64,
     memory_bytes_peak: AtomicU64,
     cancelled: AtomicBool,
+    polls: AtomicU64,
 }
+
+/// How often work is charged until the clock is looked at.
+const POLLS_PER_LOOK: u64 = 16;
 
 /// A query crossed a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -320,6 +390,13 @@ impl Budget {
         Budget { limits, ..Budget::default() }
     }
 
+    /// The same with a clock that tells milliseconds: from now on its time runs.
+    #[must_use]
+    pub fn with_clock(self, now_ms: Box<dyn Fn() -> i64 + Send + Sync>) -> Budget {
+        let started = now_ms();
+        Budget { clock: Some((now_ms, started)), ..self }
+    }
+
     /// The limits.
     #[must_use]
     pub fn limits(&self) -> QueryLimits {
@@ -341,6 +418,29 @@ impl Budget {
         self.charge(&self.samples, "samples", self.limits.samples_max, count)
     }
 
+    /// Charges points of the answer.
+    pub fn charge_points(&self, count: u64) -> Result<(), LimitExceeded> {
+        self.charge(&self.points, "points in the answer", self.limits.points_max, count)
+    }
+
+    /// Asks whether the query may go on: nobody cancelled it, and its time is not up. For work that charges nothing.
+    pub fn poll(&self) -> Result<(), LimitExceeded> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(LimitExceeded::Cancelled);
+        }
+        let Some((now_ms, started)) = &self.clock else { return Ok(()) };
+        // Work is charged in small pieces, and a clock costs as much as some of them.
+        if !self.polls.fetch_add(1, Ordering::Relaxed).is_multiple_of(POLLS_PER_LOOK) {
+            return Ok(());
+        }
+        let asked = u64::try_from(now_ms().saturating_sub(*started)).unwrap_or(0);
+        let limit = self.limits.time_ms_max;
+        if asked > limit {
+            return Err(LimitExceeded::Over { what: "milliseconds", limit, asked });
+        }
+        Ok(())
+    }
+
     /// Charges memory, before it is allocated.
     pub fn charge_memory(&self, bytes: u64) -> Result<(), LimitExceeded> {
         let charged = self.charge(&self.memory_bytes, "bytes of memory", self.limits.memory_bytes_max, bytes);
@@ -359,6 +459,12 @@ impl Budget {
         self.memory_bytes_peak.load(Ordering::Relaxed)
     }
 
+    /// Bytes of memory that are charged now.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
+    }
+
     /// Samples charged so far.
     #[must_use]
     pub fn samples(&self) -> u64 {
@@ -372,11 +478,20 @@ impl Budget {
         limit: u64,
         count: u64,
     ) -> Result<(), LimitExceeded> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(LimitExceeded::Cancelled);
-        }
+        self.poll()?;
         let asked = used.fetch_add(count, Ordering::Relaxed).saturating_add(count);
         if asked > limit { Err(LimitExceeded::Over { what, limit, asked }) } else { Ok(()) }
+    }
+}
+
+impl std::fmt::Debug for Budget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Budget")
+            .field("limits", &self.limits)
+            .field("series", &self.series)
+            .field("samples", &self.samples)
+            .field("memory_bytes", &self.memory_bytes)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
 //! How fast a block is scanned by one thread: samples decoded and folded, and whole chunks by their aggregates.
 
-use annals::{BlockContent, BlockId, ChunkAge, Lsn, LsnRange, Piece, Pieces, TenantNumber, TimeRange};
+use annals::{BlockContent, BlockId, ChunkAge, Lsn, LsnRange, Piece, Pieces, TenantNumber, TimeRange, Whole};
 use annals_benches::cpu_time;
 use annals_benches::series::{SETS, Series};
 use annals_benches::sets::START;
@@ -36,7 +36,13 @@ pub(crate) fn run() {
                 for ordinal in 0..block.series_count() {
                     pieces.clear();
                     let mut damage = |_, error| panic!("{error}");
-                    block.read_pieces(ordinal, TimeRange::ALL, &|_| true, &mut pieces, &mut damage);
+                    block.read_pieces(
+                        ordinal,
+                        TimeRange::ALL,
+                        Whole::of(&|_| true),
+                        &mut pieces,
+                        &mut damage,
+                    );
                     for piece in &pieces.pieces {
                         if let Piece::Whole(all) = piece {
                             (sum, min, max) = (sum + all.sum, f64::min(min, all.min), f64::max(max, all.max));

@@ -1,5 +1,6 @@
 //! One file per verb, or per few that share their work.
 
+pub(crate) mod explain;
 pub(crate) mod plan;
 pub(crate) mod promql;
 pub(crate) mod query;

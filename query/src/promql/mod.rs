@@ -32,6 +32,7 @@ mod check;
 mod complete;
 mod error;
 mod eval;
+mod explain;
 mod lexer;
 mod parser;
 mod pretty;
@@ -48,7 +49,8 @@ pub use ast::{
 };
 pub use complete::{Completion, Wanted, complete};
 pub use error::{Annotation, PromqlError, QueryError, Span, Spanned};
-pub use eval::{QueryOptions, instant, range};
+pub use eval::{PartCost, QueryOptions, SelectorCost, instant, range};
+pub use explain::{Explained, Explanation, Times, explain};
 pub use lexer::QUERY_BYTES_MAX;
 pub use parser::parse;
 pub use pretty::format;

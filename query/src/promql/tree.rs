@@ -39,7 +39,17 @@ fn place(span: Span, source: &str) -> String {
 }
 
 fn visit(expr: &Expr, depth: usize, source: &str, lines: &mut Vec<(String, String, String)>) {
-    let what = match &expr.kind {
+    lines.push((
+        place(expr.span, source),
+        expr.value_type().to_string(),
+        format!("{}{}", "  ".repeat(depth), describe(expr)),
+    ));
+    each_inner(expr, &mut |inner| visit(inner, depth + 1, source, lines));
+}
+
+/// What a part is, without those within it.
+pub(super) fn describe(expr: &Expr) -> String {
+    match &expr.kind {
         ExprKind::Number(_) => format!("number `{expr}`"),
         ExprKind::Text(_) => format!("string `{expr}`"),
         ExprKind::Selector(_) => format!("selector `{expr}`"),
@@ -63,13 +73,11 @@ fn visit(expr: &Expr, depth: usize, source: &str, lines: &mut Vec<(String, Strin
             format!("aggregation `{}{grouping}`", aggregate.op.name())
         }
         ExprKind::Call(function, _) => format!("call `{}`", function.name),
-    };
-    lines.push((
-        place(expr.span, source),
-        expr.value_type().to_string(),
-        format!("{}{what}", "  ".repeat(depth)),
-    ));
-    let mut inner = |expr: &Expr| visit(expr, depth + 1, source, lines);
+    }
+}
+
+/// Hands out the parts directly within a part.
+pub(super) fn each_inner(expr: &Expr, inner: &mut dyn FnMut(&Expr)) {
     match &expr.kind {
         ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Selector(_) | ExprKind::Matrix(..) => {}
         ExprKind::Subquery(subquery) => inner(&subquery.expr),
@@ -79,7 +87,7 @@ fn visit(expr: &Expr, depth: usize, source: &str, lines: &mut Vec<(String, Strin
             inner(&binary.right);
         }
         ExprKind::Aggregate(aggregate) => {
-            aggregate.parameter.iter().for_each(&mut inner);
+            aggregate.parameter.iter().for_each(|parameter| inner(parameter));
             inner(&aggregate.expr);
         }
         ExprKind::Call(_, arguments) => arguments.iter().for_each(inner),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use annals::{
     Aggregate, Budget, LabelSet, Missing, Piece, Pieces, QueryLimits, Resolution, Samples, SelectedSeries,
-    SeriesKind, SeriesSource, SignalRow, TenantReader, TimeRange, Timestamp, is_stale,
+    SeriesKind, SeriesSource, SignalRow, TenantReader, TimeRange, Timestamp, Whole, is_stale,
 };
 
 use super::Violation;
@@ -358,7 +358,7 @@ fn agrees_in_pieces(
 ) -> Result<Vec<Aggregate>, String> {
     let mut pieces = Pieces::default();
     let mut wholes = Vec::new();
-    let read = selected.read_pieces(index, &|_| true, budget, &mut pieces);
+    let read = selected.read_pieces(index, Whole::of(&|_| true), budget, &mut pieces);
     if read.is_err() || !samples.missing.is_empty() || !pieces.samples.missing.is_empty() {
         return Ok(wholes);
     }

@@ -398,6 +398,7 @@ impl<'a> Evaluator<'a> {
         let mut present: Vec<(f64, usize)> = Vec::new();
         for members in &members {
             for (step, &limit) in limits.iter().enumerate() {
+                self.budget.poll()?;
                 present.clear();
                 for &at in members {
                     let Some(column) = vector.columns.get(at).filter(|column| column.holds(step)) else {
@@ -447,6 +448,7 @@ impl<'a> Evaluator<'a> {
             out.charge.add_column(grid.count)?;
             let mut values = Vec::with_capacity(grid.count);
             for (first, phis) in (0..).step_by(STEPS_AT_ONCE).zip(phis.chunks(STEPS_AT_ONCE)) {
+                self.budget.poll()?;
                 // Columns are read some steps at a time: each step alone would touch all of memory.
                 for (present, step) in present.iter_mut().zip(first..) {
                     present.clear();

@@ -11,11 +11,11 @@ use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
 use super::column::{
-    ABSENT, Column, Grid, Scalar, Vector, histogram_at, histogram_bytes, is_absent, set_histogram,
+    ABSENT, Charge, Column, Grid, Scalar, Vector, histogram_at, histogram_bytes, is_absent, set_histogram,
 };
 use super::labels::{Grouping, LabelMap, filtered, is_metadata, with_label};
 use super::{Evaluator, merged, native};
-use crate::promql::ast::{Binary, BinaryOp, Expr, Matching};
+use crate::promql::ast::{Binary, BinaryOp, Expr, ExprKind, Matching};
 use crate::promql::error::{PromqlError, QueryError};
 use crate::promql::signature::ValueType;
 
@@ -90,6 +90,37 @@ fn store(column: &mut Column, step: usize, result: Option<Operand>) {
     }
 }
 
+/// At which steps there is any series of a signature.
+struct There {
+    steps: LabelMap<Vec<bool>>,
+    count: usize,
+}
+
+impl There {
+    fn new(count: usize) -> There {
+        There { steps: HashMap::with_hasher(FixedState::default()), count }
+    }
+
+    fn add(
+        &mut self,
+        signature: LabelSet,
+        column: &Column,
+        charge: &mut Charge<'_>,
+    ) -> Result<(), QueryError> {
+        let steps = match self.steps.entry(signature) {
+            hashbrown::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            hashbrown::hash_map::Entry::Vacant(entry) => {
+                charge.add(self.count)?;
+                entry.insert(vec![false; self.count])
+            }
+        };
+        for (step, there) in steps.iter_mut().enumerate() {
+            *there |= column.holds(step);
+        }
+        Ok(())
+    }
+}
+
 /// The series of both sides that share a signature, by index.
 #[derive(Default)]
 struct Cell {
@@ -124,11 +155,12 @@ impl<'a> Evaluator<'a> {
                 let scalar = self.scalar(&binary.right, grid)?;
                 self.with_scalar(expr, binary, vector, &scalar.values, true)
             }
+            _ if binary.op == BinaryOp::Or => self.either(expr, binary, grid),
             _ => {
                 let left = self.vector(&binary.left, grid)?;
                 let right = self.vector(&binary.right, grid)?;
                 if binary.op.is_set() {
-                    self.sets(expr, binary, left, right, grid)
+                    self.sets(binary, left, &right, grid)
                 } else {
                     self.joined(expr, binary, &left, &right, grid)
                 }
@@ -136,32 +168,65 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// `or`, and all that are chained by it: at each step, what is on the left, and of what follows those series that no
+    /// other one with the same labels is there for.
+    fn either(&self, expr: &Expr, binary: &Binary, grid: Grid) -> Result<Vector<'a>, QueryError> {
+        let (mut rights, mut first) = (vec![&binary.right], &binary.left);
+        while let ExprKind::Binary(inner) = &first.unparen().kind
+            && inner.op == BinaryOp::Or
+            && inner.matching == binary.matching
+        {
+            rights.push(&inner.right);
+            first = &inner.left;
+        }
+        let grouping = grouping(&binary.matching);
+        let mut out = self.vector(first, grid)?;
+        let mut there = There::new(grid.count);
+        for column in &out.columns {
+            there.add(grouping.of(&column.labels), column, &mut out.charge)?;
+        }
+        while let Some(right) = rights.pop() {
+            let mut right = self.vector(right, grid)?;
+            let mut signatures = Vec::with_capacity(right.columns.len());
+            for column in &mut right.columns {
+                let signature = grouping.of(&column.labels);
+                if let Some(there) = there.steps.get(&signature) {
+                    let there = there.iter().enumerate().filter(|(_, there)| **there);
+                    there.for_each(|(step, _)| column.clear(step));
+                }
+                signatures.push(signature);
+            }
+            if !rights.is_empty() {
+                for (signature, column) in signatures.into_iter().zip(&right.columns) {
+                    there.add(signature, column, &mut out.charge)?;
+                }
+            }
+            right.columns.retain(|column| !column.is_empty());
+            out.columns.append(&mut right.columns);
+            out.charge.absorb(right.charge);
+        }
+        // One series can come from the left at one step and from the right at another. A name that is still to be dropped
+        // is part of what it is.
+        out.columns = merged(out.columns, expr.span)?;
+        Ok(out)
+    }
+
+    /// `and` and `unless`: of the left what the right has too, or has not.
     fn sets(
         &self,
-        expr: &Expr,
         binary: &Binary,
         mut left: Vector<'a>,
-        mut right: Vector<'a>,
+        right: &Vector<'a>,
         grid: Grid,
     ) -> Result<Vector<'a>, QueryError> {
-        // `or` asks of each right series whether a left one is there; `and` and `unless` the other way around.
-        let (asked, filter) =
-            if binary.op == BinaryOp::Or { (&left, &mut right) } else { (&right, &mut left) };
         let grouping = grouping(&binary.matching);
-        let mut there: LabelMap<Vec<bool>> = HashMap::with_hasher(FixedState::default());
-        for column in &asked.columns {
-            let signature = grouping.of(&column.labels);
-            if !there.contains_key(&signature) {
-                filter.charge.add(grid.count)?;
-            }
-            let steps = there.entry(signature).or_insert_with(|| vec![false; grid.count]);
-            for (step, there) in steps.iter_mut().enumerate() {
-                *there |= column.holds(step);
-            }
+        let mut there = There::new(grid.count);
+        for column in &right.columns {
+            there.add(grouping.of(&column.labels), column, &mut left.charge)?;
         }
         let keep_matched = binary.op == BinaryOp::And;
-        for column in &mut filter.columns {
-            match there.get(&grouping.of(&column.labels)) {
+        for column in &mut left.columns {
+            match there.steps.get(&grouping.of(&column.labels)) {
                 None if keep_matched => (0..grid.count).for_each(|step| column.clear(step)),
                 None => {}
                 Some(there) => {
@@ -173,15 +238,7 @@ impl<'a> Evaluator<'a> {
                 }
             }
         }
-        filter.columns.retain(|column| !column.is_empty());
-        if binary.op != BinaryOp::Or {
-            return Ok(left);
-        }
-        left.columns.append(&mut right.columns);
-        left.charge.absorb(right.charge);
-        // One series can come from the left at one step and from the right at another. A name that is still to be dropped
-        // is part of what it is.
-        left.columns = merged(left.columns, expr.span)?;
+        left.columns.retain(|column| !column.is_empty());
         Ok(left)
     }
 
@@ -227,6 +284,7 @@ impl<'a> Evaluator<'a> {
             present: (Vec::new(), Vec::new()),
         };
         for (signature, cell) in &cells {
+            self.budget.poll()?;
             if !join.can_meet(cell) {
                 continue;
             }

@@ -73,6 +73,14 @@ impl<'a> Charge<'a> {
         Ok(self.budget.charge_memory(bytes as u64)?)
     }
 
+    /// Counts so much in all, where that is more than it counts.
+    pub(super) fn grow_to(&mut self, bytes: usize) -> Result<(), QueryError> {
+        match bytes.checked_sub(self.bytes as usize) {
+            None | Some(0) => Ok(()),
+            Some(more) => self.add(more),
+        }
+    }
+
     /// Counts a column of so many steps.
     pub(super) fn add_column(&mut self, steps: usize) -> Result<(), QueryError> {
         self.add(steps.saturating_mul(8).saturating_add(64))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals_model::{Piece, Pieces, SelectedSeries, TimeRange, Timestamp, is_stale};
+use annals_model::{Aggregate, Piece, Pieces, SelectedSeries, TimeRange, Timestamp, Whole, is_stale};
 
 use super::column::has_nan;
 use super::column::{ABSENT, Charge, Grid, is_absent, set_histogram};
@@ -109,6 +109,7 @@ impl Evaluator<'_> {
         let drop_name = wanted != Wanted::Value;
         self.each_series(
             &*selected,
+            Whole::of_last(&|range| job.is_whole(range)),
             &|evaluator, index, buffers| evaluator.latest_of(&job, index, buffers),
             &mut |index, values, histograms| {
                 sink(Streamed { labels: Labels::Of(&*selected, index), drop_name, values, histograms })
@@ -118,7 +119,14 @@ impl Evaluator<'_> {
 
     /// One series' column.
     fn latest_of(&self, job: &Job<'_>, index: usize, buffers: &mut Buffers) -> Result<bool, QueryError> {
-        job.selected.read_pieces(index, &|range| job.is_whole(range), self.budget, &mut buffers.pieces)?;
+        let whole = |range: TimeRange| job.is_whole(range);
+        job.selected.read_pieces(index, Whole::of_last(&whole), self.budget, &mut buffers.pieces)?;
+        if job.wanted == Wanted::Value
+            && job.grid.count == 1
+            && let &[Piece::Whole(all)] = buffers.pieces.pieces.as_slice()
+        {
+            return Ok(self.latest_of_whole(job, &all, buffers));
+        }
         flatten(&mut buffers.pieces);
         let samples = &mut buffers.pieces.samples;
         self.finish_samples(job.span, samples);
@@ -184,6 +192,17 @@ impl Evaluator<'_> {
             spread(values, histograms, steps);
         }
         Ok(any)
+    }
+
+    /// The column of one step that sees all of a chunk.
+    fn latest_of_whole(&self, job: &Job<'_>, all: &Aggregate, buffers: &mut Buffers) -> bool {
+        self.warn_missing(job.span, &buffers.pieces.samples.missing);
+        let young = all.last_time > job.grid.start.saturating_sub(self.options.lookback_ms);
+        buffers.histograms.clear();
+        buffers.values.clear();
+        let value = if young { all.last } else { ABSENT };
+        buffers.values.resize(job.spread_over.unwrap_or(1), value);
+        young
     }
 }
 

@@ -24,6 +24,7 @@ mod parts;
 mod runs;
 mod select;
 mod series;
+mod trace;
 mod window;
 
 use std::cell::{Cell, RefCell};
@@ -35,6 +36,10 @@ use super::ast::{At, DurationExpr, Expr, ExprKind, TimeShift};
 use super::error::{Annotation, PromqlError, QueryError, Span};
 use super::signature::ValueType;
 use super::value::{Answer, Sample, Series, Value};
+pub use trace::{PartCost, SelectorCost};
+
+pub(super) use trace::Trace;
+
 use column::{Charge, Column, Grid, Histograms, Scalar, Vector, histogram_at, is_absent};
 
 /// How queries are evaluated.
@@ -62,7 +67,20 @@ pub fn instant(
     options: &QueryOptions,
     budget: &Budget,
 ) -> Result<Answer, QueryError> {
-    let evaluator = Evaluator::new(source, options, budget, (time.0, time.0, 0));
+    instant_traced(source, expr, time, options, budget, None)
+}
+
+/// The same, telling what each part takes.
+pub(super) fn instant_traced(
+    source: &dyn SeriesSource,
+    expr: &Expr,
+    time: Timestamp,
+    options: &QueryOptions,
+    budget: &Budget,
+    trace: Option<&Trace<'_>>,
+) -> Result<Answer, QueryError> {
+    let mut evaluator = Evaluator::new(source, options, budget, (time.0, time.0, 0));
+    evaluator.trace = trace;
     let grid = Grid::instant(time.0);
     let value = match expr.value_type() {
         ValueType::String => Value::String(text_of(expr)),
@@ -76,6 +94,7 @@ pub fn instant(
                 Some(histogram) => Some(Sample::Histogram(Arc::clone(histogram))),
                 None => column.values.first().copied().filter(|value| !is_absent(*value)).map(Sample::Float),
             };
+            budget.charge_points(columns.len() as u64)?;
             let samples = columns.into_iter().filter_map(|c| value(&c).map(|value| (c.labels, time, value)));
             Value::Vector(samples.collect())
         }
@@ -93,6 +112,18 @@ pub fn range(
     options: &QueryOptions,
     budget: &Budget,
 ) -> Result<Answer, QueryError> {
+    range_traced(source, expr, (start, end, step_ms), options, budget, None)
+}
+
+/// The same, telling what each part takes.
+pub(super) fn range_traced(
+    source: &dyn SeriesSource,
+    expr: &Expr,
+    (start, end, step_ms): (Timestamp, Timestamp, i64),
+    options: &QueryOptions,
+    budget: &Budget,
+    trace: Option<&Trace<'_>>,
+) -> Result<Answer, QueryError> {
     if step_ms <= 0 {
         return Err(QueryError::Times(format!("the step is {step_ms} ms; it must be at least 1 ms")));
     }
@@ -105,7 +136,8 @@ pub fn range(
     if asked > limit {
         return Err(LimitExceeded::Over { what: "steps", limit, asked }.into());
     }
-    let evaluator = Evaluator::new(source, options, budget, (start.0, end.0, step_ms));
+    let mut evaluator = Evaluator::new(source, options, budget, (start.0, end.0, step_ms));
+    evaluator.trace = trace;
     let count = usize::try_from(asked).unwrap_or(usize::MAX);
     let grid = Grid { start: start.0, step: step_ms, count };
     let mut series = match expr.value_type() {
@@ -145,6 +177,8 @@ struct Evaluator<'a> {
     notes: RefCell<Notes>,
     /// What selectors make of the reset hints of histograms.
     hints: Cell<Hints>,
+    /// Where what each part takes is told, where anybody asks.
+    trace: Option<&'a Trace<'a>>,
 }
 
 /// What selectors make of what histograms know of resets before them.
@@ -175,6 +209,7 @@ impl<'a> Evaluator<'a> {
             times,
             notes: RefCell::default(),
             hints: Cell::new(Hints::AsStored),
+            trace: None,
         }
     }
 
@@ -219,6 +254,7 @@ impl<'a> Evaluator<'a> {
                 continue;
             }
             let count = column.values.iter().filter(|value| !is_absent(**value)).count();
+            self.budget.charge_points(count as u64)?;
             charge.add(count.saturating_mul(16))?;
             charge.add_histograms(&column.histograms)?;
             let histograms = column.histograms.into_iter().enumerate();
@@ -257,6 +293,20 @@ impl<'a> Evaluator<'a> {
 
     /// A number per series and step.
     fn vector(&self, expr: &Expr, grid: Grid) -> Result<Vector<'a>, QueryError> {
+        let Some(trace) = self.trace.filter(|trace| trace.open(expr)) else {
+            return self.vector_of(expr, grid);
+        };
+        let (started, held) = (trace.now(), self.budget.memory_bytes());
+        let result = self.vector_of(expr, grid);
+        trace.close(PartCost {
+            nanoseconds: trace.now().saturating_sub(started),
+            series: result.as_ref().map_or(0, |vector| vector.columns.len() as u64),
+            memory_bytes: self.budget.memory_bytes().saturating_sub(held),
+        });
+        result
+    }
+
+    fn vector_of(&self, expr: &Expr, grid: Grid) -> Result<Vector<'a>, QueryError> {
         match &expr.kind {
             ExprKind::Paren(inner) => self.vector(inner, grid),
             ExprKind::Unary(negative, inner) => {
@@ -293,6 +343,25 @@ impl<'a> Evaluator<'a> {
 
     /// The same, one series after the other; only what does not stream is held as a whole.
     fn stream(&self, expr: &Expr, grid: Grid, sink: Sink<'_>) -> Result<(), QueryError> {
+        let Some(trace) = self.trace.filter(|trace| trace.open(expr)) else {
+            return self.stream_of(expr, grid, sink);
+        };
+        let (mut taken, mut series, mut held_most) = (0, 0, 0);
+        let (started, held) = (trace.now(), self.budget.memory_bytes());
+        let result = self.stream_of(expr, grid, &mut |streamed| {
+            series += 1;
+            held_most = self.budget.memory_bytes().saturating_sub(held).max(held_most);
+            let before = trace.now();
+            let result = sink(streamed);
+            taken += trace.now().saturating_sub(before);
+            result
+        });
+        let nanoseconds = trace.now().saturating_sub(started).saturating_sub(taken);
+        trace.close(PartCost { nanoseconds, series, memory_bytes: held_most });
+        result
+    }
+
+    fn stream_of(&self, expr: &Expr, grid: Grid, sink: Sink<'_>) -> Result<(), QueryError> {
         match &expr.kind {
             ExprKind::Paren(inner) => self.stream(inner, grid, sink),
             ExprKind::Selector(selector) => self.stream_selector(expr, selector, grid, sink),

@@ -6,7 +6,7 @@ use annals_model::{
     Histogram, ResetHint, Samples, SelectedSeries, SeriesKind, TimeRange, Timestamp, is_stale,
 };
 
-use super::column::{Charge, Grid, Histograms, has_nan, histogram_at, is_absent};
+use super::column::{Charge, Grid, Histograms, histogram_at, is_absent};
 use super::{Evaluator, Hints, Labels, not_evaluated};
 use crate::promql::ast::{DurationExpr, Expr, ExprKind, Extended, Selector, Subquery};
 use crate::promql::error::{PromqlError, QueryError, Span};
@@ -158,8 +158,10 @@ impl Evaluator<'_> {
         let selected = self.select(selector, matrix.span, self.needed(selector, range, grid)?)?;
         let (mut samples, mut apart) = (Samples::default(), Apart::default());
         for index in 0..selected.len() {
-            self.read(&*selected, index, matrix.span, &mut samples)?;
-            sink(run_of(&*selected, index, &mut samples, &mut apart))?;
+            if self.read(&*selected, index, matrix.span, &mut samples)? {
+                drop_stale(&mut samples);
+            }
+            sink(run_of(&*selected, index, &samples, &mut apart))?;
         }
         Ok(())
     }
@@ -234,14 +236,13 @@ impl Evaluator<'_> {
     }
 }
 
-/// A selected series' samples as windows see them.
+/// A selected series' samples, none of which is a stale marker, as windows see them.
 pub(super) fn run_of<'r>(
     selected: &'r dyn SelectedSeries,
     index: usize,
-    samples: &'r mut Samples,
+    samples: &'r Samples,
     apart: &'r mut Apart,
 ) -> Run<'r> {
-    drop_stale(samples);
     let mut run = Run {
         labels: Labels::Of(selected, index),
         drop_name: false,
@@ -280,7 +281,7 @@ fn forget_resets(histograms: &mut Histograms) {
 
 /// Windows hold samples, not the marks that a series ended.
 pub(super) fn drop_stale(samples: &mut Samples) {
-    if !has_nan(&samples.values) || !samples.values.iter().any(|&value| is_stale(value)) {
+    if !samples.values.iter().any(|&value| is_stale(value)) {
         return;
     }
     samples.stamps.set(&[]);

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_model::{
     Coverage, Histogram, LabelSet, METRIC_NAME, Matcher, Missing, Piece, ResetHint, Samples, SelectedSeries,
-    SeriesKind, TimeRange, Timestamp, is_stale,
+    SeriesKind, TimeRange, Timestamp, Whole, is_stale,
 };
 
 use super::column::{ABSENT, Charge, Grid, Histograms, has_nan, histogram_bytes, nothing};
 use super::latest::Wanted;
 use super::mixed::Place;
 use super::parts::{self, Segments};
-use super::runs::{Frame, Run, Track, run_of};
+use super::runs::{Frame, Run, Track, drop_stale, run_of};
 use super::series::Buffers;
 use super::window::{Parameters, Reach, WindowFn, Windows, evaluate, find_bounds};
 use super::{Evaluator, Hints, Labels, Sink, Streamed, labels, not_evaluated};
@@ -54,6 +54,9 @@ impl Evaluator<'_> {
     ) -> Result<Box<dyn SelectedSeries + 's>, QueryError> {
         let matchers: Vec<Matcher> = selector.matchers.iter().map(|matcher| matcher.item.clone()).collect();
         let selected = self.source.select(&matchers, range, self.budget)?;
+        if let Some(trace) = self.trace {
+            trace.found(span.start, range, selected.len());
+        }
         let coverage: &Coverage = selected.coverage();
         if let Some(through) = coverage.expired_through.filter(|through| *through > range.start) {
             self.warn(
@@ -73,7 +76,7 @@ impl Evaluator<'_> {
         Ok(selected)
     }
 
-    fn warn_missing(&self, span: Span, missing: &[Missing]) {
+    pub(super) fn warn_missing(&self, span: Span, missing: &[Missing]) {
         for part in missing {
             self.warn(
                 Some(span),
@@ -88,16 +91,21 @@ impl Evaluator<'_> {
         index: usize,
         span: Span,
         samples: &mut Samples,
-    ) -> Result<(), QueryError> {
+    ) -> Result<bool, QueryError> {
+        if self.trace.is_some_and(|trace| !trace.reads(selected, index, Whole::of(&|_| false))) {
+            samples.clear();
+            return Ok(false);
+        }
         selected.read(index, self.budget, samples)?;
-        self.finish_samples(span, samples);
-        Ok(())
+        Ok(self.finish_samples(span, samples))
     }
 
     /// Makes of samples that were read what evaluation goes by.
-    pub(super) fn finish_samples(&self, span: Span, samples: &mut Samples) {
+    /// Returns whether there are any NaNs, stale markers among them.
+    pub(super) fn finish_samples(&self, span: Span, samples: &mut Samples) -> bool {
+        let any = has_nan(&samples.values);
         // A NaN of any other bits could become the mark of an absent step by losing its sign.
-        if has_nan(&samples.values) {
+        if any {
             for value in samples.values.iter_mut().filter(|value| value.is_nan() && !is_stale(**value)) {
                 *value = f64::NAN;
             }
@@ -106,6 +114,7 @@ impl Evaluator<'_> {
             resolve_hints(samples);
         }
         self.warn_missing(span, &samples.missing);
+        any
     }
 
     /// The latest sample of each series at each step, where it is young enough and not stale.
@@ -172,8 +181,10 @@ impl Evaluator<'_> {
                 } else {
                     job
                 };
+                let whole = |range| job.segments.as_ref().is_some_and(|segments| segments.is_whole(range));
                 self.each_series(
                     &*selected,
+                    Whole::of(&whole),
                     &|evaluator, index, buffers| evaluator.windows_of(&*selected, &job, index, buffers),
                     &mut |index, values, histograms| {
                         sink(Streamed {
@@ -216,7 +227,7 @@ impl Evaluator<'_> {
         match job.segments.as_ref().filter(|_| parts::joins(job.function, kind)) {
             Some(segments) => {
                 let whole = |range: TimeRange| segments.is_whole(range);
-                selected.read_pieces(index, &whole, self.budget, &mut buffers.pieces)?;
+                selected.read_pieces(index, Whole::of(&whole), self.budget, &mut buffers.pieces)?;
                 if let Some(any) = self.windows_of_pieces(job, segments, (selected, index), buffers) {
                     return Ok(any);
                 }
@@ -228,8 +239,10 @@ impl Evaluator<'_> {
         }
         let mut samples = std::mem::take(&mut buffers.pieces.samples);
         let mut apart = std::mem::take(&mut buffers.apart);
-        self.finish_samples(job.span, &mut samples);
-        let run = run_of(selected, index, &mut samples, &mut apart);
+        if self.finish_samples(job.span, &mut samples) {
+            drop_stale(&mut samples);
+        }
+        let run = run_of(selected, index, &samples, &mut apart);
         let result = self.windows_of_run(job, &run, buffers);
         (buffers.pieces.samples, buffers.apart) = (samples, apart);
         result
@@ -336,6 +349,7 @@ impl Evaluator<'_> {
                 return Ok(());
             }
             let bytes = histograms.iter().map(|(_, histogram)| histogram_bytes(histogram)).sum::<usize>();
+            self.budget.charge_points((floats.len() + histograms.len()) as u64)?;
             charge.add(floats.len().saturating_mul(16).saturating_add(bytes))?;
             let own = run.labels.get();
             let labels = if run.drop_name { labels::without_name(&own) } else { own };

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::thread::ScopedJoinHandle;
 
-use annals_model::{Pieces, SelectedSeries};
+use annals_model::{Pieces, SelectedSeries, Whole};
 
 use super::column::{Charge, Histograms};
 use super::latest::Shown;
@@ -28,6 +28,18 @@ pub(super) struct Buffers {
     pub(super) reaches: OfStamps<Vec<Reach>>,
     pub(super) cuts: OfStamps<Vec<usize>>,
     pub(super) shown: OfStamps<Vec<Shown>>,
+}
+
+impl Buffers {
+    /// Counts what a series has made them grow by: they are kept for the next one.
+    fn charge(&self, charge: &mut Charge<'_>) -> Result<(), QueryError> {
+        let Pieces { samples, pieces } = &self.pieces;
+        let columns =
+            samples.timestamps.capacity() + samples.values.capacity() + samples.start_times.capacity();
+        let bytes = 8 * (columns + self.values.capacity() + samples.histograms.capacity())
+            + size_of::<annals_model::Piece>() * pieces.capacity();
+        charge.grow_to(bytes)
+    }
 }
 
 /// What was computed from a series' timestamps. Series that were sampled together share them, and it.
@@ -57,19 +69,30 @@ pub(super) type Take<'t> = &'t mut dyn FnMut(usize, &mut Vec<f64>, &mut Histogra
 
 impl<'a> Evaluator<'a> {
     /// Makes the columns of all series of a selection and hands out those in which there is anything, in label order.
+    /// `whole` says what chunks may come as aggregates.
     pub(super) fn each_series(
         &self,
         selected: &dyn SelectedSeries,
+        whole: Whole<'_>,
         work: Work<'_>,
         take: Take<'_>,
     ) -> Result<(), QueryError> {
+        if let Some(trace) = self.trace {
+            let reads = (0..selected.len()).fold(true, |_, index| trace.reads(selected, index, whole));
+            if !reads {
+                return Ok(());
+            }
+        }
         let threads = self.options.parallelism.min(selected.len() / SERIES_AT_ONCE);
         if threads > 1 {
             return self.each_series_in_threads(selected.len(), threads, work, take);
         }
         let mut buffers = Buffers::default();
+        let mut charge = Charge::none(self.budget);
         for index in 0..selected.len() {
-            if work(self, index, &mut buffers)? {
+            let any = work(self, index, &mut buffers)?;
+            buffers.charge(&mut charge)?;
+            if any {
                 take(index, &mut buffers.values, &mut buffers.histograms)?;
             }
         }
@@ -129,9 +152,12 @@ impl<'a> Evaluator<'a> {
         work: Work<'_>,
     ) -> Result<Part<'a>, QueryError> {
         let (mut series, mut charge) = (Vec::new(), Charge::none(self.budget));
+        let mut of_buffers = Charge::none(self.budget);
         for index in slice {
             let mut column = None;
-            if work(&self, index, buffers)? {
+            let any = work(&self, index, buffers)?;
+            buffers.charge(&mut of_buffers)?;
+            if any {
                 charge.add_column(buffers.values.len())?;
                 charge.add_histograms(&buffers.histograms)?;
                 column = Some((std::mem::take(&mut buffers.values), std::mem::take(&mut buffers.histograms)));

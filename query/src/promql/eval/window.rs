@@ -378,14 +378,10 @@ fn extremes(
 fn extrapolated(windows: &Windows<'_>, counter: bool, rate: bool, out: &mut Vec<f64>) {
     let floats = windows.floats;
     // The samples at which a counter was reset, and what it had reached before.
-    let resets: Vec<(usize, f64)> = if counter && (falls(floats.values) || !floats.starts.is_empty()) {
-        (1..floats.values.len())
-            .filter(|&index| floats.values[index] < floats.values[index - 1] || floats.starts_anew(index))
-            .map(|index| (index, floats.values[index - 1]))
-            .collect()
-    } else {
-        Vec::new()
-    };
+    let mut resets: Vec<(usize, f64)> = Vec::new();
+    if counter {
+        find_resets(floats, &mut resets);
+    }
     let seconds = windows.range_ms as f64 / 1000.0;
     let mut correction = Sliding::new();
     let (mut entered, mut left) = (0, 0);
@@ -427,15 +423,20 @@ fn extrapolated(windows: &Windows<'_>, counter: bool, rate: bool, out: &mut Vec<
     }
 }
 
-/// Whether any value is less than the one before it.
-fn falls(values: &[f64]) -> bool {
-    // In strides without a branch in them.
-    const STRIDE: usize = 512;
-    (0..values.len()).step_by(STRIDE).any(|start| {
-        let stride = values.get(start..(start + STRIDE + 1).min(values.len())).unwrap_or_default();
-        let later = stride.get(1..).unwrap_or_default();
-        stride.iter().zip(later).fold(false, |falls, (before, now)| falls | (now < before))
-    })
+/// Finds the samples at which a counter was reset, and what it had reached before.
+fn find_resets(floats: Track<'_, f64>, resets: &mut Vec<(usize, f64)>) {
+    const STRIDE: usize = 128;
+    let values = floats.values;
+    for start in (1..values.len()).step_by(STRIDE) {
+        let end = (start + STRIDE).min(values.len());
+        let (before, now) = (&values[start - 1..end - 1], &values[start..end]);
+        // First without a branch: most strides have none.
+        if floats.starts.is_empty() && !before.iter().zip(now).fold(false, |falls, (a, b)| falls | (b < a)) {
+            continue;
+        }
+        let is_reset = |&index: &usize| values[index] < values[index - 1] || floats.starts_anew(index);
+        resets.extend((start..end).filter(is_reset).map(|index| (index, values[index - 1])));
+    }
 }
 
 /// What was sampled of a window, and how far it is to the window's ends, in seconds.
