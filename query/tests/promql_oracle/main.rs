@@ -4,11 +4,15 @@
 //! definition says in the simplest way. It shares the parser with the real one and nothing else. What depends on
 //! the last bit of a number (comparisons, ranks) is asked only of values that are exact.
 
+mod chunked;
 mod obvious;
+
+use std::collections::BTreeMap;
 
 use annals_model::{Budget, LabelSet, SeriesKind, Timestamp};
 use annals_query::promql::testing::MemorySource;
-use annals_query::promql::{QueryError, QueryOptions, Value, parse, range};
+use annals_query::promql::{Answer, QueryError, QueryOptions, Value, parse, range};
+use chunked::Chunked;
 use obvious::{Data, Obvious};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -192,7 +196,27 @@ fn rounded() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Near for numbers that were rounded in different orders; `size` is what they were made of.
+/// The points of an answer by labels and time.
+fn points(answer: &Answer) -> BTreeMap<(String, i64), f64> {
+    let Value::Matrix(series) = &answer.value else { panic!("a range query gives a matrix") };
+    let all = series.iter().flat_map(|own| own.points.iter().map(|point| (own.labels.to_string(), point)));
+    all.map(|(labels, point)| ((labels, point.0.0), point.1)).collect()
+}
+
+fn near_points(a: &BTreeMap<(String, i64), f64>, b: &BTreeMap<(String, i64), f64>) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0 && near(*a.1, *b.1))
+}
+
+/// Whether two answers are the same but for the rounding of sums.
+fn same(a: &Result<Answer, QueryError>, b: &Result<Answer, QueryError>) -> bool {
+    match (a, b) {
+        (Ok(a), Ok(b)) => near_points(&points(a), &points(b)),
+        (a, b) => a.is_err() && b.is_err(),
+    }
+}
+
+/// Near for numbers that were rounded in different orders: terms are at most ten, and fewer than a thousand of them make a
+/// number, so that this is 1e-12 of the sum of their absolute values at most.
 fn near(a: f64, b: f64) -> bool {
     (a.is_nan() && b.is_nan()) || a == b || (a - b).abs() <= 1e-9 * (1.0 + a.abs().max(b.abs()))
 }
@@ -217,6 +241,8 @@ proptest! {
         start_s in -60i64..500,
         step_ms in prop_oneof![Just(15_000i64), Just(60_000), 1i64..90_000],
         steps in 1i64..8,
+        chunk in 1usize..12,
+        cut in 0i64..8,
     ) {
         let mut source = MemorySource::default();
         let mut own = Data::new();
@@ -231,6 +257,22 @@ proptest! {
         let (options, budget) = (QueryOptions::default(), Budget::default());
         let found = range(&source, &expr, Timestamp(start), Timestamp(end), step_ms, &options, &budget);
         let obvious = Obvious { data: &own, start, end };
+        // The same from chunks, some of which come as their aggregates.
+        let chunked = Chunked { source: &source, chunk };
+        let from_chunks = range(&chunked, &expr, Timestamp(start), Timestamp(end), step_ms, &options, &budget);
+        prop_assert!(same(&found, &from_chunks), "{query} in chunks of {chunk}:\n{found:?}\n{from_chunks:?}");
+        // Both parts of the range, where no part of the query asks for its ends.
+        if cut < steps - 1 && !query.contains('@') {
+            let middle = start + cut * step_ms;
+            let part = |start, end| {
+                range(&source, &expr, Timestamp(start), Timestamp(end), step_ms, &options, &budget)
+            };
+            let parts = (part(start, middle), part(middle + step_ms, end));
+            if let (Ok(found), (Ok(first), Ok(second))) = (&found, parts) {
+                let joined = points(&first).into_iter().chain(points(&second)).collect();
+                prop_assert!(near_points(&points(found), &joined), "{query} cut at {middle}: {found:?}");
+            }
+        }
         let wanted: Result<Vec<_>, String> =
             (0..steps).map(|step| obvious.answer(&expr, start + step * step_ms)).collect();
         match (found, wanted) {

@@ -257,7 +257,7 @@ impl<const COUNTER: bool> Part for Ends<COUNTER> {
             count: all.count,
             first: (all.first_time, all.first),
             last: (all.last_time, all.last),
-            correction: Sum::of(all.correction),
+            correction: if COUNTER { Sum::of(all.correction) } else { Sum::default() },
         }
     }
 }
