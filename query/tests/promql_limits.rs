@@ -77,6 +77,77 @@ fn an_aggregation_holds_its_groups_and_not_its_series() {
 }
 
 #[test]
+fn the_points_of_an_answer_and_its_time_are_limited() {
+    let free = QueryLimits::default();
+    let few = QueryLimits { points_max: 100, ..free };
+    assert_eq!(over(ask(few, "m_total", 100)), ("points in the answer", 100));
+    assert!(ask(few, "sum(m_total)", 99).is_ok());
+    let ask_one = |query: &str| {
+        let expr = parse(query).expect(query);
+        let budget = Budget::new(QueryLimits { points_max: 2, ..free });
+        instant(&source(), &expr, Timestamp(600_000), &QueryOptions::default(), &budget)
+    };
+    assert_eq!(over(ask_one("m_total")), ("points in the answer", 2));
+    assert_eq!(over(ask_one("m_total[5m]")), ("points in the answer", 2));
+    // Each look at the clock finds it a second later.
+    let now = std::sync::atomic::AtomicI64::new(0);
+    let clock = move || now.fetch_add(1_000, std::sync::atomic::Ordering::Relaxed);
+    let budget = Budget::new(QueryLimits { time_ms_max: 2_500, ..free }).with_clock(Box::new(clock));
+    let expr = parse("quantile(0.5, m_total)").expect("valid");
+    let (start, end) = (Timestamp(0), Timestamp(3_000_000));
+    let result = range(&source(), &expr, start, end, 1_000, &QueryOptions::default(), &budget);
+    assert_eq!(over(result), ("milliseconds", 2_500));
+}
+
+/// What a query is refused with; the source answers as before.
+fn refused(query: &str, limits: QueryLimits, times: (i64, i64, i64)) -> String {
+    let source = source();
+    let budget = Budget::new(limits);
+    let asked = parse(query).map_err(QueryError::from).and_then(|expr| {
+        let (start, end, step) = times;
+        let options = QueryOptions::default();
+        range(&source, &expr, Timestamp(start), Timestamp(end), step, &options, &budget)
+    });
+    let error = asked.err().unwrap_or_else(|| panic!("{query} is answered"));
+    assert!(ask(QueryLimits::default(), "sum(m_total)", 10).is_ok());
+    assert_eq!(budget.memory_bytes(), 0, "{query}: what it held is given back");
+    match error {
+        QueryError::Promql(error) => error.render(query),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn each_kind_of_bad_query_is_refused_with_place_and_reason() {
+    let (free, times) = (QueryLimits::default(), (0, 60_000, 1_000));
+    let brackets = format!("{}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    let bomb = format!("m{{a=~\"{}\"}}", "(a{1,1000}){1,1000}");
+    let long = format!("m{{a=~\"{}\"}}", "x".repeat(5_000));
+    for (query, reason) in [
+        ("sum(m_total", "line 1, column 12"),
+        ("m_total +", "line 1, column 10"),
+        ("rate(m_total)", "line 1, column 6"),
+        ("sum(m_total[5m])", "line 1, column 5"),
+        (&brackets, "nests more than"),
+        (&bomb, "line 1, column"),
+        (&long, "line 1, column"),
+        ("m_total + on () m_total", "many-to-many"),
+        ("m_total * on () group_left m_total", "many-to-many"),
+    ] {
+        let error = refused(query, free, times);
+        assert!(error.contains(reason), "{}: {error}", query.get(..40).unwrap_or(query));
+    }
+    // A join makes as many series as it has pairs: they are charged as they are made.
+    let small = QueryLimits { memory_bytes_max: 20_000, ..free };
+    let join = "m_total * on (site) group_right (nothing) h_bucket";
+    assert!(refused(join, small, (0, 400_000, 1_000)).contains("over the limit of 20000"));
+    assert!(refused("m_total", free, (0, 1_000_000, 1)).contains("1000001 steps, over the limit of 30000"));
+    assert!(refused("m_total", free, (0, 10, 0)).contains("the step is 0 ms"));
+    assert!(refused("m_total", free, (0, 10, -7)).contains("the step is -7 ms"));
+    assert!(refused("m_total", free, (i64::MIN, i64::MAX, 1)).contains("steps, over the limit"));
+}
+
+#[test]
 fn a_cancelled_query_stops() {
     let budget = Budget::default();
     budget.cancel();

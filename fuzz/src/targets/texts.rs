@@ -74,6 +74,8 @@ pub(super) fn promql_text(bytes: &[u8]) {
             let _ = promql::instant(source, &expr, Timestamp(seeds::NOW), &options, &Budget::new(limits));
             let (start, end) = (Timestamp(seeds::NOW - 600_000), Timestamp(seeds::NOW));
             let _ = promql::range(source, &expr, start, end, 60_000, &options, &Budget::new(limits));
+            let times = promql::Times::Range { start, end, step_ms: 60_000 };
+            let _ = promql::explain(source, &expr, times, &options, &Budget::new(limits), None);
         }
     }
 }
