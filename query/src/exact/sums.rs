@@ -76,6 +76,30 @@ impl Table {
         }
         totals.iter().map(Sum::value).collect()
     }
+
+    /// How many rows have a sample per period: how many distinct values of the labels were seen.
+    #[must_use]
+    pub fn distinct(&self) -> Vec<u64> {
+        let mut distinct = vec![0; self.periods.len()];
+        for row in &self.rows {
+            for (count, sum) in distinct.iter_mut().zip(&row.sums) {
+                *count += u64::from(sum.is_some());
+            }
+        }
+        distinct
+    }
+
+    /// The rows with the greatest sums in a period, at most so many, the greatest first; equal ones in order of their
+    /// labels. Rows without a sample in it are none of them.
+    #[must_use]
+    pub fn top(&self, period: usize, count: usize) -> Vec<(&Row, f64)> {
+        let sum = |row: &Row| row.sums.get(period).copied().flatten();
+        let mut rows: Vec<(&Row, f64)> = self.rows.iter().filter_map(|row| Some((row, sum(row)?))).collect();
+        // Stable, and rows are in order of their labels.
+        rows.sort_by(|a, b| b.1.total_cmp(&a.1));
+        rows.truncate(count);
+        rows
+    }
 }
 
 /// Sums delta series per period, told apart by the labels in `by`.

@@ -198,3 +198,31 @@ fn what_cannot_be_summed_is_refused_by_name() {
     assert_eq!(error, ExactError::NotDelta { kind: SeriesKind::Counter });
     assert!(error.to_string().contains("a selected one is a counter"));
 }
+
+#[test]
+fn the_greatest_rows_come_first_and_rows_without_data_are_not_counted() {
+    let row =
+        |label: &str, sums: [Option<f64>; 2]| Row { labels: vec![label.to_owned()], sums: sums.to_vec() };
+    let day = |n: i64| TimeRange::new(Timestamp(n * 86_400_000), Timestamp((n + 1) * 86_400_000));
+    let table = annals_query::exact::Table {
+        by: vec!["route".to_owned()],
+        periods: vec![day(0), day(1)],
+        rows: vec![
+            row("a", [Some(2.0), None]),
+            row("b", [Some(7.0), Some(0.0)]),
+            row("c", [Some(2.0), Some(9.0)]),
+            row("d", [None, None]),
+        ],
+        expired_through: None,
+        missing: Vec::new(),
+    };
+    // Zero is data.
+    assert_eq!(table.distinct(), [3, 2]);
+    let top = |period, count| -> Vec<(String, f64)> {
+        table.top(period, count).into_iter().map(|(row, sum)| (row.labels[0].clone(), sum)).collect()
+    };
+    assert_eq!(top(0, 2), [("b".to_owned(), 7.0), ("a".to_owned(), 2.0)]);
+    assert_eq!(top(0, 9).len(), 3);
+    assert_eq!(top(1, 1), [("c".to_owned(), 9.0)]);
+    assert_eq!(top(2, 1), []);
+}
