@@ -2,7 +2,7 @@
 //!
 //! A plan looks series up and reads nothing; an analysis evaluates the query as well and tells what each part took.
 
-use annals_model::{Budget, LimitExceeded, SeriesSource, Timestamp};
+use annals_model::{Budget, SeriesSource, Timestamp};
 
 use super::ast::{Expr, ExprKind};
 use super::error::{QueryError, Span};
@@ -76,7 +76,7 @@ pub fn explain(
     };
     let mut parts = Vec::new();
     visit(expr, 0, &trace, clock.is_some(), &mut parts);
-    budget.poll().map_err(LimitExceeded::from)?;
+    budget.poll()?;
     Ok(Explanation { parts, memory_bytes_peak: budget.memory_bytes_peak(), answer })
 }
 

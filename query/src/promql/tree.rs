@@ -87,7 +87,9 @@ pub(super) fn each_inner(expr: &Expr, inner: &mut dyn FnMut(&Expr)) {
             inner(&binary.right);
         }
         ExprKind::Aggregate(aggregate) => {
-            aggregate.parameter.iter().for_each(|parameter| inner(parameter));
+            if let Some(parameter) = &aggregate.parameter {
+                inner(parameter);
+            }
             inner(&aggregate.expr);
         }
         ExprKind::Call(_, arguments) => arguments.iter().for_each(inner),
