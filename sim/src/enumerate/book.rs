@@ -307,12 +307,12 @@ impl Book {
 
     /// Looks at every tenant through a store. The first look after an open decides what was doubtful.
     pub(super) fn check(&mut self, store: &Annals, now: Timestamp, look: Look) -> Result<(), String> {
-        for tenant in 0..TENANTS.len() {
+        for (tenant, (name, _)) in TENANTS.iter().enumerate() {
             let found = store.tenant(&id(tenant));
             if let Some(handle) = self.expect_tenant(tenant, found, look)? {
                 let plan = handle.summary().plan.map(|plan| plan.name).unwrap_or_default();
                 if !self.accounts[tenant].plans.contains(&plan.as_str()) {
-                    return Err(format!("{} has plan {plan}, which nobody gave it", TENANTS[tenant].0));
+                    return Err(format!("{name} has plan {plan}, which nobody gave it"));
                 }
                 let reader = handle.reader();
                 self.check_reader(tenant, &reader, now, look)?;
