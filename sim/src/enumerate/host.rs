@@ -358,7 +358,12 @@ impl Host {
             if self.stopped() || done.is_ok() {
                 return Ok(());
             }
-            self.reopen()?;
+            if let Err(TenantError::Change(
+                MaintenanceError::Indeterminate { .. } | MaintenanceError::Suspended { .. },
+            )) = done
+            {
+                self.reopen()?;
+            }
         }
         Ok(())
     }
