@@ -486,9 +486,10 @@ impl Selected {
         // One block is the common case, and may be that of a million series.
         if let &[place] = places
             && let Some(Part::Block(searched, metrics, ordinal)) = self.part(place)
-            && searched.rollups.is_empty()
             && let Ok(plan) = metrics.plan_pieces(ordinal, self.range, whole)
             && plan.chunks_skipped > 0
+            // Chunks are longer than windows: where they are enough, no rollup is better.
+            && (searched.rollups.is_empty() || plan.chunks_decoded == 0)
         {
             into.clear();
             budget.charge_samples(plan.samples + plan.chunks_skipped)?;
