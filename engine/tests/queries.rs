@@ -65,6 +65,7 @@ fn compare(memory: &MemorySource, tenant: &Tenant, form: &str) {
         let (Value::Matrix(wanted), Value::Matrix(found)) = (&wanted.value, &found.value) else {
             panic!("range queries give matrices")
         };
+        assert!(!wanted.is_empty(), "{form}: {query} finds nothing");
         assert_eq!(found.len(), wanted.len(), "{form}: {query}");
         for (found, wanted) in found.iter().zip(wanted) {
             assert_eq!(found.labels, wanted.labels, "{form}: {query}");
