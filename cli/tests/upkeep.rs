@@ -55,7 +55,7 @@ fn compacting_leaves_a_block_per_day_and_the_same_answers() {
     assert_eq!(bench.number(REQUESTS, "2015-05-19"), 3_480.0);
     assert_eq!(blocks(&bench.store().join("t")).len(), 6, "two days of metrics, of signals, and of rollups");
     let again = bench.ok(&["compact"]);
-    assert!(again.starts_with("0 blocks flushed, 0 merged, 0 dropped"), "{again}");
+    assert!(again.starts_with("0 blocks flushed, 0 merged, 0 days sealed, 0 dropped"), "{again}");
     assert!(bench.ok(&["verify"]).starts_with("no damage in "));
 }
 
