@@ -256,15 +256,24 @@ fn tenant(store: &Annals, writer: usize) -> Tenant {
         };
         match created {
             Ok(tenant) => return tenant,
-            Err(TenantError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+            Err(error) if is_no_space(&error) => {
                 if !refused {
-                    say(format_args!("r {writer} {} {source}", 0));
+                    say(format_args!("r {writer} {} {error}", 0));
                 }
                 refused = true;
                 std::thread::sleep(RETRY_PAUSE);
             }
             Err(error) => fail(error),
         }
+    }
+}
+
+/// Whether a tenant was refused for want of space, for its files or for its key: a key store says so in words alone.
+fn is_no_space(error: &TenantError) -> bool {
+    match error {
+        TenantError::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+        TenantError::Keys { source, .. } => source.to_string().contains("No space left on device"),
+        _ => false,
     }
 }
 
