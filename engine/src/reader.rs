@@ -4,7 +4,6 @@
 //! no way to name a raw signal.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use annals_model::schema::SignalSchema;
 use annals_model::{
@@ -97,7 +96,9 @@ impl TenantReader {
     #[must_use]
     pub fn budget(&self) -> Budget {
         let clock = self.clock.clone();
-        Budget::new(self.limits).with_clock(Box::new(move || clock.now_ms()))
+        // Not the wall clock, whose jumps would end queries or let them run for ever. Saturates after ages.
+        let now_ms = move || i64::try_from(clock.monotonic().as_millis()).unwrap_or(i64::MAX);
+        Budget::new(self.limits).with_clock(Box::new(now_ms))
     }
 
     /// Evaluates a PromQL expression at one instant.
@@ -121,9 +122,8 @@ impl TenantReader {
     /// Explains how a PromQL expression is answered; with `analyze`, which evaluates it too, what each part takes.
     pub fn explain(&self, expression: &str, times: Times, analyze: bool) -> Result<Explanation, QueryError> {
         let expr = promql::parse(expression)?;
-        let started = Instant::now();
         // Saturates after 584 years.
-        let clock = || u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let clock = || u64::try_from(self.clock.monotonic().as_nanos()).unwrap_or(u64::MAX);
         let clock = analyze.then_some(&clock as &dyn Fn() -> u64);
         promql::explain(self, &expr, times, &self.options, &self.budget(), clock)
     }

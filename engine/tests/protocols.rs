@@ -213,3 +213,31 @@ fn a_tenant_that_is_created_after_an_unsynced_write_does_not_make_its_loss_look_
     assert_eq!(found.findings, []);
     assert_eq!(raw_signals(&machine.open().tenant(&id("acme")).expect("there").reader()), 0);
 }
+
+/// A wall clock that an administrator sets a day ahead again and again.
+#[derive(Default)]
+struct Jumping(std::sync::atomic::AtomicI64);
+
+impl vfs::Clock for Jumping {
+    fn now_ms(&self) -> i64 {
+        NOW + DAY_MS * self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(7)
+    }
+}
+
+#[test]
+fn a_wall_clock_that_jumps_ends_no_query() {
+    let machine = Machine::new();
+    let (store, acme, _) = two_tenants(&machine);
+    write_signals(&acme, &attempts(1, &[NOW])).expect("written");
+    drop((acme, store));
+    let disk = std::sync::Arc::new(machine.vfs.clone());
+    let store =
+        ReadOnly::open(disk, std::sync::Arc::new(Jumping::default()), "/data".as_ref()).expect("opens");
+    let limits = QueryLimits { time_ms_max: 60_000, ..QueryLimits::default() };
+    let reader = store.tenant(&id("acme")).expect("there").with_limits(limits);
+    assert!(reader.query("sum(auth_attempts) + sum(auth_attempts)", Timestamp(NOW)).is_ok());
+}
