@@ -70,8 +70,10 @@ pub use write::EncodedBlock;
 const VERSION: u16 = 1;
 /// Required feature: the block is sealed.
 const FEATURE_SEALED: u32 = 1;
+/// Required feature: the block has series of histograms.
+pub(crate) const FEATURE_HISTOGRAMS: u32 = 2;
 /// Required features that this engine knows.
-const FEATURES_KNOWN: u32 = FEATURE_SEALED;
+const FEATURES_KNOWN: u32 = FEATURE_SEALED | FEATURE_HISTOGRAMS;
 /// How every block begins.
 pub const MAGIC: &[u8; 8] = b"ANNALBLK";
 const END_MAGIC: &[u8; 4] = b"ANBE";

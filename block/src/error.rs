@@ -277,6 +277,12 @@ pub enum WriteError {
         /// What its name says it holds.
         content: BlockContent,
     },
+    /// Numbers of a series of histograms, or histograms of one of numbers.
+    #[error("a series of kind {kind} does not hold such samples")]
+    WrongKind {
+        /// The series' kind.
+        kind: &'static str,
+    },
     /// Series must come in label order, each once.
     #[error("series {ordinal} does not come after the one before it in label order")]
     SeriesOrder {

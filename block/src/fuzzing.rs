@@ -6,23 +6,24 @@
 mod frame;
 
 use annals_model::bytes::Cursor;
-use annals_model::{BlockContent, ChunkAge, Day, MatchOp, Matcher};
+use annals_model::{BlockContent, ChunkAge, Day, HistogramSample, MatchOp, Matcher};
 use annals_vfs::Sealed;
 
 use self::frame::Frame;
 use crate::BlockIdentity;
 use crate::aggregates::{PAGE_CHUNKS, Page, parse_pages};
-use crate::codec::ints::{self, Decoding, IntEncoder};
+use crate::codec::ints::{self, Decoding, Effort, IntEncoder};
 use crate::codec::kernel::Level;
 use crate::codec::values::{self, ValueEncoder};
 use crate::columns::{CHUNK_SAMPLES_MAX, parse_columns};
 use crate::container::{Container, Part, SectionKind};
 use crate::groups::parse_groups;
+use crate::histograms;
 use crate::labels::LabelIndex;
 use crate::metric_writer::effort;
 use crate::row_reader::RowReader;
 use crate::schemas::parse_schemas;
-use crate::series::{Form, SeriesTable};
+use crate::series::SeriesTable;
 use crate::symbols::Symbols;
 use crate::windows;
 
@@ -59,6 +60,25 @@ pub fn encode_numbers(numbers: &[i64], age: ChunkAge) -> Vec<u8> {
     out
 }
 
+/// Decodes a chunk of histograms.
+#[must_use]
+pub fn decode_histograms(bytes: &[u8], count: usize) -> Option<Vec<HistogramSample>> {
+    let mut out = Vec::new();
+    histograms::decode(bytes, count, 0..count, &mut Decoding::default(), &mut out)?;
+    Some(out)
+}
+
+/// Encodes histograms as one chunk; `None` where a writer makes several of them.
+#[must_use]
+pub fn encode_histograms(samples: &[HistogramSample]) -> Option<Vec<u8>> {
+    if histograms::chunk_length(samples) < samples.len() {
+        return None;
+    }
+    let mut out = Vec::new();
+    histograms::encode(samples, &mut ValueEncoder::new(), Effort::Hot, &mut out);
+    Some(out)
+}
+
 /// Reads `bytes` as each section of an index that they can be.
 pub fn read_index(bytes: &[u8], count: u32) {
     let _ = parse_schemas(bytes);
@@ -91,7 +111,7 @@ pub fn read_index(bytes: &[u8], count: u32) {
     {
         let checks = vec![0; columns.len() * 4];
         if let Ok(table) =
-            SeriesTable::parse(series.to_vec(), Form::Doubles, checks, columns, u64::from(count))
+            SeriesTable::parse(series.to_vec(), BlockContent::RawMetrics, checks, columns, u64::from(count))
         {
             let chunks = (0..table.len() as u32).filter_map(|ordinal| table.chunks(ordinal)).flatten();
             assert!(chunks.map(|chunk| chunk.part.bytes as u64).sum::<u64>() <= u64::from(count));
@@ -210,8 +230,7 @@ fn put_part_checks(bytes: &mut [u8], frame: &Frame) -> Option<()> {
     let values = range(SectionKind::Values)?;
     let (series, stored) = (bytes.get(series)?.to_vec(), bytes.get(checks.clone())?.to_vec());
     let table =
-        SeriesTable::parse(series, Form::of(frame.identity.id.content), stored, columns, values.len() as u64)
-            .ok()?;
+        SeriesTable::parse(series, frame.identity.id.content, stored, columns, values.len() as u64).ok()?;
     let chunks = (0..table.len() as u32).filter_map(|ordinal| table.chunks(ordinal)).flatten();
     let parts: Vec<Part> = chunks.map(|chunk| chunk.part).collect();
     put(bytes, checks.start, values.start, &parts)?;

@@ -53,6 +53,8 @@ mod forged;
 #[doc(hidden)]
 pub mod fuzzing;
 mod groups;
+mod histogram_series;
+mod histograms;
 mod labels;
 mod metric_block;
 mod metric_writer;

@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_model::{
-    Aggregate, BlockContent, BlockMeta, DataKeys, KeyId, LabelSet, Matcher, SeriesKind, TimeRange,
+    Aggregate, BlockContent, BlockMeta, DataKeys, HistogramSamples, KeyId, LabelSet, Matcher, SeriesKind,
+    TimeRange,
 };
 use annals_vfs::Sealed;
 use roaring::RoaringBitmap;
@@ -22,7 +23,7 @@ use crate::container::{Container, Part, SectionKind};
 use crate::error::{BlockError, BlockIdentity, CodecUse, Damage, Findings, SectionInfo};
 use crate::labels::{LabelIndex, membership};
 use crate::scratch::{KeptColumns, Scratch, with_scratch};
-use crate::series::{Chunk, Form, SERIES_ENTRY_BYTES_MIN, SeriesTable};
+use crate::series::{Chunk, SERIES_ENTRY_BYTES_MIN, SeriesTable};
 use crate::symbols::Symbols;
 
 /// An opened block of metric samples. Series are known by their ordinal, which counts them in label order.
@@ -306,6 +307,7 @@ impl MetricBlock {
         let (mut samples, mut before) = (0u64, None);
         let window_ms = self.meta().id.content.window_ms();
         let (mut timestamps, mut values, mut windows) = (Vec::new(), Vec::new(), Vec::new());
+        let mut histograms = HistogramSamples::default();
         for ordinal in 0..self.series_count {
             let mut digest = None;
             let kind = table.head(ordinal).map(|(kind, _)| kind);
@@ -330,8 +332,14 @@ impl MetricBlock {
                 timestamps.clear();
                 values.clear();
                 windows.clear();
+                histograms.clear();
                 let range = chunk.column.range();
                 let read = with_scratch(|scratch| match window_ms {
+                    _ if kind.is_some_and(SeriesKind::is_histogram) => {
+                        self.read_histogram_chunk(&chunk, range, scratch, &mut histograms)?;
+                        timestamps.extend_from_slice(&histograms.timestamps);
+                        Ok(())
+                    }
                     None => self.read_chunk(&chunk, range, scratch, Some(&mut timestamps), &mut values),
                     Some(window_ms) => {
                         self.read_windows(&chunk, window_ms, scratch, &mut windows)?;
@@ -370,6 +378,7 @@ impl MetricBlock {
         timestamps: &[i64],
         values: &[f64],
     ) -> Result<(), BlockError> {
+        // Of a histogram there is none, and no value.
         let Some(kind) = kind else { return Ok(()) };
         let found = with_scratch(|scratch| self.aggregate(chunk, scratch))?;
         if found != Aggregate::of(kind, timestamps, values) {
@@ -402,8 +411,12 @@ impl MetricBlock {
     pub fn codecs(&self) -> Result<Vec<CodecUse>, BlockError> {
         let mut uses: Vec<CodecUse> = Vec::new();
         for ordinal in 0..self.series_count {
+            let is_histogram = self.kind(ordinal)?.is_histogram();
             for chunk in self.chunks(ordinal)? {
                 let codec = with_scratch(|scratch| {
+                    if is_histogram {
+                        return Ok("histograms");
+                    }
                     self.container.copy_part(chunk.part, &mut scratch.copy)?;
                     Ok(values::codec_name(&scratch.copy).unwrap_or("unknown"))
                 })?;
@@ -530,9 +543,9 @@ impl MetricBlock {
         let bytes = container.section(SectionKind::Series)?;
         let checks = container.section(SectionKind::Checks)?;
         let values_bytes = container.section_bytes(SectionKind::Values)?;
-        let form = Form::of(container.meta().id.content);
+        let content = container.meta().id.content;
         let corrupt = |what| container.corrupt(SectionKind::Series, None, what);
-        let table = SeriesTable::parse(bytes, form, checks, columns, values_bytes).map_err(corrupt)?;
+        let table = SeriesTable::parse(bytes, content, checks, columns, values_bytes).map_err(corrupt)?;
         if table.len() as u64 != container.meta().series {
             return Err(corrupt("not as many series as the footer says"));
         }

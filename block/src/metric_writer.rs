@@ -19,7 +19,7 @@ use crate::codec::ints::Effort;
 use crate::codec::pack::MINI;
 use crate::codec::values::ValueEncoder;
 use crate::columns::{CHUNK_SAMPLES_MAX, ColumnWriter};
-use crate::container::{ContainerWriter, EncodedBlock, SectionKind, Totals};
+use crate::container::{ContainerWriter, EncodedBlock, FEATURE_HISTOGRAMS, SectionKind, Totals};
 use crate::error::{BlockIdentity, WriteError};
 use crate::labels::{PairRuns, encode_labels};
 use crate::sealing::SealWith;
@@ -125,12 +125,20 @@ impl MetricBlockWriter {
         timestamps: &[i64],
         values: &[f64],
     ) -> Result<(), WriteError> {
-        let ordinal = self.check_series(BlockContent::RawMetrics, labels, timestamps, values.len())?;
+        let content = BlockContent::RawMetrics;
+        let ordinal = self.check_series(content, labels, kind, false, timestamps, values.len())?;
         let age = self.container.age();
         let (chunk_samples, effort) = (chunk_samples(age, timestamps.len()), effort(age));
-        self.add_chunks(ordinal, labels, kind, timestamps, chunk_samples, |encoder, at, out| {
-            encoder.encode(values.get(at).unwrap_or_default(), effort, out);
-        });
+        self.add_chunks(
+            ordinal,
+            labels,
+            kind,
+            timestamps,
+            |_| chunk_samples,
+            |encoder, at, out| {
+                encoder.encode(values.get(at).unwrap_or_default(), effort, out);
+            },
+        );
         for (stamps, values) in timestamps.chunks(chunk_samples).zip(values.chunks(chunk_samples)) {
             let aggregate = Aggregate::of(kind, stamps, values);
             self.aggregates.push(aggregate.as_ref(), &mut self.encoder, &mut self.container);
@@ -138,20 +146,41 @@ impl MetricBlockWriter {
         Ok(())
     }
 
-    /// Adds a series that was checked, in chunks of so many stamps; `encode` appends what a chunk holds at these positions.
+    pub(crate) fn content(&self) -> BlockContent {
+        self.container.identity().id.content
+    }
+
+    pub(crate) fn age(&self) -> ChunkAge {
+        self.container.age()
+    }
+
+    /// Says of so many chunks that they have no aggregate.
+    pub(crate) fn push_no_aggregates(&mut self, chunks: u32) {
+        (0..chunks).for_each(|_| self.aggregates.push(None, &mut self.encoder, &mut self.container));
+    }
+
+    /// Says that the block cannot be read by who does not know histograms.
+    pub(crate) fn need_histograms(&mut self) {
+        self.container.require(FEATURE_HISTOGRAMS);
+    }
+
+    /// Adds a series that was checked; `cut` says how many stamps the chunk takes that begins at a position, `encode`
+    /// appends what a chunk holds at these positions. Returns how many chunks that made.
     pub(crate) fn add_chunks(
         &mut self,
         ordinal: u32,
         labels: &LabelSet,
         kind: SeriesKind,
         timestamps: &[i64],
-        chunk_samples: usize,
+        cut: impl Fn(usize) -> usize,
         mut encode: impl FnMut(&mut ValueEncoder, Range<usize>, &mut Vec<u8>),
-    ) {
+    ) -> u32 {
         let effort = effort(self.container.age());
         let chunks_before = self.chunks.len();
-        let mut position = 0;
-        for stamps in timestamps.chunks(chunk_samples) {
+        let (mut position, mut rest) = (0, timestamps);
+        while !rest.is_empty() {
+            let (stamps, later) = rest.split_at(cut(position).clamp(1, rest.len()));
+            rest = later;
             let column = self.columns.number(stamps, &mut self.encoder.ints, effort);
             let start = self.values.len();
             encode(&mut self.encoder, position..position + stamps.len(), &mut self.values);
@@ -185,11 +214,13 @@ impl MetricBlockWriter {
             self.time = Some((least.min(first), greatest.max(last)));
         }
         self.rows += timestamps.len() as u64;
+        chunks
     }
 
     /// The block; none where no series was added.
     pub fn finish(self) -> Result<Option<EncodedBlock>, WriteError> {
         let Some((first, last)) = self.time else { return Ok(None) };
+        let content = self.content();
         let mut pairs: Vec<(u32, u32, u32)> =
             self.pairs.into_iter().map(|((name, value), number)| (name, value, number)).collect();
         let EncodedSymbols { bytes: symbols, ranks, text_bytes } = self.symbols.finish();
@@ -205,7 +236,6 @@ impl MetricBlockWriter {
                 *slot = rank;
             }
         }
-        let form = Form::of(self.container.identity().id.content);
         let mut table = Vec::new();
         annals_model::bytes::PutBytes::put_varint(&mut table, self.series.len() as u64);
         let mut numbers = Vec::new();
@@ -215,7 +245,7 @@ impl MetricBlockWriter {
             let (pairs, others) = members.split_at_checked(usize::from(series.pairs)).unwrap_or_default();
             numbers.extend(pairs.iter().filter_map(|&number| pair_ranks.get(number as usize)));
             let (own, rest) = chunks.split_at_checked(series.chunks as usize).unwrap_or_default();
-            put_series(series.kind, form, &numbers, own, &mut table);
+            put_series(series.kind, Form::of(content, series.kind), &numbers, own, &mut table);
             (members, chunks) = (others, rest);
         }
         // What is no longer needed goes before more is made: of a million series it is most of the memory.
@@ -258,12 +288,17 @@ impl MetricBlockWriter {
         &self,
         content: BlockContent,
         labels: &LabelSet,
+        kind: SeriesKind,
+        histograms: bool,
         timestamps: &[i64],
         values: usize,
     ) -> Result<u32, WriteError> {
         let id = self.container.identity().id;
         if id.content != content {
             return Err(WriteError::WrongContent { id, content: id.content });
+        }
+        if kind.is_histogram() != histograms {
+            return Err(WriteError::WrongKind { kind: kind.name() });
         }
         let ordinal = u32::try_from(self.series.len()).ok().filter(|&ordinal| ordinal < SERIES_MAX);
         let ordinal = ordinal.ok_or(WriteError::TooMany { what: "series", max: u64::from(SERIES_MAX) })?;

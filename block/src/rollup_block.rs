@@ -1,12 +1,12 @@
 //! Blocks of rollups: written and read like blocks of samples, with windows in place of values.
 //!
 //! One block holds one tier of one UTC day. The frame, columns (of the windows' ends), symbols, labels and the series table
-//! are those of a block of samples; a series' form in the table is 2, its chunks are those of `windows.rs`, and the
-//! sections of aggregates are empty, as each window is one. A reader of samples refuses such a block by its content.
+//! are those of a block of samples; a series' form in the table is 2, its chunks are those of `windows.rs` (of histograms: 1,
+//! and `histograms.rs`), and the sections of aggregates are empty, as each window is one. A reader of samples refuses such a block by its content.
 
 use annals_model::{
-    BlockContent, BlockMeta, ChunkAge, DataKeys, KeyId, LabelSet, LsnRange, Matcher, Rollup, SeriesKind,
-    TimeRange,
+    BlockContent, BlockMeta, ChunkAge, DataKeys, HistogramSamples, KeyId, LabelSet, LsnRange, Matcher,
+    Rollup, SeriesKind, TimeRange,
 };
 use annals_vfs::Sealed;
 use roaring::RoaringBitmap;
@@ -59,12 +59,33 @@ impl RollupBlockWriter {
         if let Some(&timestamp) = self.ends.iter().find(|end| end.rem_euclid(window_ms) != 0) {
             return Err(WriteError::OutsideDay { ordinal: 0, timestamp, day: id.day });
         }
-        let ordinal = self.inner.check_series(id.content, labels, &self.ends, rollups.len())?;
-        self.inner.add_chunks(ordinal, labels, kind, &self.ends, CHUNK_WINDOWS, |encoder, at, out| {
-            let rollups = rollups.get(at).unwrap_or_default();
-            windows::encode(rollups, window_ms, encoder, effort(ChunkAge::Merged), out);
-        });
+        let ordinal = self.inner.check_series(id.content, labels, kind, false, &self.ends, rollups.len())?;
+        self.inner.add_chunks(
+            ordinal,
+            labels,
+            kind,
+            &self.ends,
+            |_| CHUNK_WINDOWS,
+            |encoder, at, out| {
+                let rollups = rollups.get(at).unwrap_or_default();
+                windows::encode(rollups, window_ms, encoder, effort(ChunkAge::Merged), out);
+            },
+        );
         Ok(())
+    }
+
+    /// Adds a series of histograms, of which `samples` is what thinning left, as [`RollupBlockWriter::add_series`] does.
+    pub fn add_histograms(
+        &mut self,
+        labels: &LabelSet,
+        kind: SeriesKind,
+        samples: &HistogramSamples,
+    ) -> Result<(), WriteError> {
+        let id = self.identity.id;
+        if id.content.window_ms().is_none() {
+            return Err(WriteError::WrongContent { id, content: id.content });
+        }
+        self.inner.add_histograms(labels, kind, samples)
     }
 
     /// The block; none where no series was added.
@@ -161,6 +182,17 @@ impl RollupBlock {
                 }
             }
         });
+    }
+
+    /// Appends what is left of a series of histograms in a range, as [`MetricBlock::read_histograms_lossy`] does.
+    pub fn read_histograms_lossy(
+        &self,
+        ordinal: u32,
+        range: TimeRange,
+        into: &mut HistogramSamples,
+        on_damage: &mut dyn FnMut(TimeRange, BlockError),
+    ) {
+        self.inner.read_histograms_lossy(ordinal, range, into, on_damage);
     }
 
     /// The stamps that windows cover which end in a range.

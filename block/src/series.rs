@@ -4,9 +4,9 @@
 //! |-------:|----------|------------------------------------------------------------------------------|
 //! | varint | `count`  | then per series:                                                             |
 //! |      1 | `kind`   | `SeriesKind::tag`                                                            |
-//! |      1 | `form`   | bits 0 to 2: what its chunks are: 0 doubles, 2 rollups, the same for all (1    |
-//! |        |          | histograms, 3 columns of events, kept for blocks that say so in their required |
-//! |        |          | features); bit 3: start times, bit 4: metadata follow; zero but in such blocks |
+//! |      1 | `form`   | bits 0 to 2: what its chunks are: 1 histograms where its kind says so, else by the |
+//! |        |          | block's content 0 doubles or 2 rollups (3, columns of events, is kept for blocks |
+//! |        |          | that say so in their required features, as are bit 3, start times, and bit 4, metadata) |
 //! | varint | `pairs`  | how many labels; then the number of each pair, ascending, as the difference  |
 //! |        |          | to the one before (the first as it is)                                       |
 //! | varint | `chunks` | how many, at least one; then per chunk:                                      |
@@ -26,17 +26,22 @@ use crate::container::{Part, SectionKind};
 /// What an entry takes at least: kind, form, number of pairs, number of chunks, and one chunk of two numbers.
 pub(crate) const SERIES_ENTRY_BYTES_MIN: u64 = 6;
 
-/// What the chunks of all series of a block are.
+/// What the chunks of a series are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Doubles = 0,
+    Histograms = 1,
     Rollups = 2,
 }
 
 impl Form {
-    /// As the block's content asks for it.
-    pub(crate) fn of(content: BlockContent) -> Form {
-        if content.window_ms().is_some() { Form::Rollups } else { Form::Doubles }
+    /// As the block's content and the series' kind ask for it.
+    pub(crate) fn of(content: BlockContent, kind: SeriesKind) -> Form {
+        match content.window_ms() {
+            _ if kind.is_histogram() => Form::Histograms,
+            Some(_) => Form::Rollups,
+            None => Form::Doubles,
+        }
     }
 }
 
@@ -115,7 +120,7 @@ impl SeriesTable {
     /// Reads a table; says what is wrong where it is not one.
     pub(crate) fn parse(
         bytes: Vec<u8>,
-        form: Form,
+        content: BlockContent,
         checks: Vec<u8>,
         columns: Vec<Column>,
         values_bytes: u64,
@@ -126,7 +131,7 @@ impl SeriesTable {
         let (mut first_chunk, mut values) = (0u32, 0u64);
         for _ in 0..count {
             let start = u32::try_from(cursor.offset()).map_err(|_| "it is larger than 4 GiB")?;
-            skip_pairs(&mut cursor, form).ok_or("a series cannot be read")?;
+            skip_pairs(&mut cursor, content).ok_or("a series cannot be read")?;
             let entry = Entry::new(start, first_chunk, values, cursor.offset() - start as usize);
             entries.push(entry.ok_or("a series with too many labels")?);
             let chunks = cursor.count(2).filter(|&chunks| chunks > 0).ok_or("a series without chunks")?;
@@ -252,9 +257,9 @@ impl Iterator for Chunks<'_> {
     }
 }
 
-fn skip_pairs(cursor: &mut Cursor<'_>, form: Form) -> Option<()> {
-    SeriesKind::from_tag(cursor.u8()?)?;
-    cursor.u8().filter(|&found| found == form as u8)?;
+fn skip_pairs(cursor: &mut Cursor<'_>, content: BlockContent) -> Option<()> {
+    let kind = SeriesKind::from_tag(cursor.u8()?)?;
+    cursor.u8().filter(|&found| found == Form::of(content, kind) as u8)?;
     for _ in 0..cursor.count(1)? {
         cursor.varint()?;
     }

@@ -133,6 +133,19 @@ fn every_kind_of_file_can_be_inspected() {
 }
 
 #[test]
+fn a_sealed_block_shows_more_where_its_keys_are() {
+    let bench = two_tenants();
+    let found = blocks(&bench.store().join("t"));
+    let raw = found.iter().find(|path| path.to_string_lossy().contains("-raw-")).expect("metrics");
+    let beside = bench.ok(&["inspect", &raw.display().to_string(), "-o", "table"]);
+    assert!(beside.contains("codecs") && beside.contains("metrics"), "{beside}");
+    let away = bench.path("away.blk");
+    std::fs::copy(raw, &away).expect("copied");
+    let away = bench.ok(&["inspect", &away.display().to_string(), "-o", "table"]);
+    assert!(away.contains("not beside it") && away.contains("sections") && !away.contains("codecs"), "{away}");
+}
+
+#[test]
 fn a_reader_of_the_output_that_goes_away_is_no_error() {
     let bench = two_tenants();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_annals"))

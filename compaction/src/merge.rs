@@ -17,7 +17,8 @@ use annals_block::{
     BlockError, BlockIdentity, EncodedBlock, MetricBlock, MetricBlockWriter, SealWith, WriteError,
 };
 use annals_model::{
-    BlockId, BlockMeta, ChunkAge, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp, merge_values,
+    BlockId, BlockMeta, ChunkAge, HistogramSamples, LabelSet, LsnRange, SeriesKind, SeriesSamples, TimeRange,
+    Timestamp, merge_values,
 };
 
 /// Why blocks were not merged. The inputs are as they were; no output exists.
@@ -111,8 +112,8 @@ pub fn merge_metrics(
     if let Some(seal) = seal {
         writer = writer.seal_with(seal);
     }
-    each_series(&inputs, floor, |Series { labels, kind, timestamps, values }| {
-        writer.add_series(labels, kind, timestamps, values).map_err(in_output)
+    each_series(&inputs, floor, |Series { labels, kind, samples }| {
+        writer.add(labels, kind, samples).map_err(in_output)
     })?;
     writer.finish().map_err(in_output)
 }
@@ -121,9 +122,8 @@ pub fn merge_metrics(
 pub(crate) struct Series<'a> {
     pub(crate) labels: &'a LabelSet,
     pub(crate) kind: SeriesKind,
-    /// Ascending strictly; at least one.
-    pub(crate) timestamps: &'a [i64],
-    pub(crate) values: &'a [f64],
+    /// At least one.
+    pub(crate) samples: SeriesSamples<'a>,
 }
 
 /// Hands out the series of blocks, given in LSN order, in label order; samples at or before `floor` are left out.
@@ -135,8 +135,10 @@ pub(crate) fn each_series(
     let range = TimeRange::new(floor, Timestamp::MAX);
     let mut cursors = inputs.iter().map(|&block| Cursor::open(block)).collect::<Result<Vec<_>, _>>()?;
     let (mut merged, mut next) = (Columns::default(), Columns::default());
+    let mut histograms = HistogramSamples::default();
     while let Some(labels) = cursors.iter().filter_map(|cursor| cursor.labels.clone()).min() {
         merged.clear();
+        histograms.clear();
         let mut kind_so_far = None;
         for cursor in cursors.iter_mut().filter(|cursor| cursor.labels.as_ref() == Some(&labels)) {
             let kind = cursor.kind()?;
@@ -146,14 +148,23 @@ pub(crate) fn each_series(
                     series: cursor.ordinal,
                 });
             }
-            next.clear();
-            cursor.read(range, &mut next)?;
-            merged.merge_later(kind, &next);
+            if kind.is_histogram() {
+                cursor.read_histograms(range, &mut histograms)?;
+            } else {
+                next.clear();
+                cursor.read(range, &mut next)?;
+                merged.merge_later(kind, &next);
+            }
             cursor.advance()?;
         }
-        if let (Some(kind), false) = (kind_so_far, merged.timestamps.is_empty()) {
-            let Columns { timestamps, values, .. } = &merged;
-            take(Series { labels: &labels, kind, timestamps, values })?;
+        let Some(kind) = kind_so_far else { continue };
+        histograms.merge(kind);
+        let samples = match kind.is_histogram() {
+            true => SeriesSamples::Histograms(&histograms),
+            false => SeriesSamples::Numbers(&merged.timestamps, &merged.values),
+        };
+        if !samples.is_empty() {
+            take(Series { labels: &labels, kind, samples })?;
         }
     }
     Ok(())
@@ -195,6 +206,10 @@ impl<'a> Cursor<'a> {
         self.block
             .read(self.ordinal, range, &mut into.timestamps, &mut into.values)
             .map_err(|source| self.damaged(source))
+    }
+
+    fn read_histograms(&self, range: TimeRange, into: &mut HistogramSamples) -> Result<(), MergeError> {
+        self.block.read_histograms(self.ordinal, range, into).map_err(|source| self.damaged(source))
     }
 
     fn damaged(&self, source: BlockError) -> MergeError {

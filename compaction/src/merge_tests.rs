@@ -57,7 +57,7 @@ fn oracle<'a>(writes: impl IntoIterator<Item = &'a Write>) -> Content {
         let bits = samples.entry(stamp(minute)).or_insert(0f64.to_bits());
         *bits = match kind(series) {
             SeriesKind::Delta => (f64::from_bits(*bits) + value).to_bits(),
-            SeriesKind::Gauge | SeriesKind::Counter => value.to_bits(),
+            _ => value.to_bits(),
         };
     }
     content

@@ -1,12 +1,12 @@
 //! Sealing a day: its rollups, made of all its raw blocks, and the digest of what they were made from.
 //!
-//! The digest is over each series in label order: its labels, kind, count, stamps and values. So it says what the day
+//! The digest is over each series in label order: its labels, kind, count, stamps and values (of a histogram, its bytes). So it says what the day
 //! held, whichever blocks held it, and a day that is sealed again from the same samples has the same one.
 
 use std::borrow::Borrow;
 
 use annals_block::{BlockIdentity, EncodedBlock, MetricBlock, RollupBlockWriter, SealWith};
-use annals_model::{LsnRange, Timestamp, roll_up};
+use annals_model::{LsnRange, SeriesSamples, Timestamp, roll_up};
 
 use crate::merge::{MergeError, Series, each_series, lineage};
 
@@ -56,7 +56,8 @@ pub fn seal_day(
         })
         .collect();
     let (mut rows, mut rollups, mut bytes) = (0u64, Vec::new(), Vec::new());
-    each_series(&inputs, Timestamp::MIN, |Series { labels, kind, timestamps, values }| {
+    each_series(&inputs, Timestamp::MIN, |Series { labels, kind, samples }| {
+        let timestamps = samples.timestamps();
         rows += timestamps.len() as u64;
         bytes.clear();
         bytes.extend((labels.as_bytes().len() as u64).to_le_bytes());
@@ -64,15 +65,31 @@ pub fn seal_day(
         bytes.push(kind.tag());
         bytes.extend((timestamps.len() as u64).to_le_bytes());
         bytes.extend(timestamps.iter().flat_map(|stamp| stamp.to_le_bytes()));
-        bytes.extend(values.iter().flat_map(|value| value.to_bits().to_le_bytes()));
+        match samples {
+            SeriesSamples::Numbers(_, values) => {
+                bytes.extend(values.iter().flat_map(|value| value.to_bits().to_le_bytes()));
+            }
+            SeriesSamples::Histograms(samples) => {
+                for histogram in &samples.histograms {
+                    bytes.push(u8::from(histogram.is_some()));
+                    histogram.iter().for_each(|histogram| histogram.put(&mut bytes));
+                }
+            }
+        }
         digest(&bytes);
         for (identity, writer) in &mut writers {
             let Some(window_ms) = identity.id.content.window_ms() else { continue };
-            rollups.clear();
-            roll_up(kind, window_ms, timestamps, values, &mut rollups);
-            writer
-                .add_series(labels, kind, &rollups)
-                .map_err(|source| MergeError::Write { block: identity.id, source })?;
+            let added = match samples {
+                SeriesSamples::Numbers(timestamps, values) => {
+                    rollups.clear();
+                    roll_up(kind, window_ms, timestamps, values, &mut rollups);
+                    writer.add_series(labels, kind, &rollups)
+                }
+                SeriesSamples::Histograms(samples) => {
+                    writer.add_histograms(labels, kind, &samples.thinned(kind, window_ms))
+                }
+            };
+            added.map_err(|source| MergeError::Write { block: identity.id, source })?;
         }
         Ok(())
     })?;

@@ -236,7 +236,7 @@ pub(crate) fn build_blocks(
             writer = writer.seal_with(seal.with());
         }
         series.read(day.range(), |labels, kind, samples| {
-            writer.add_series(labels, kind, &samples.timestamps, &samples.values).map_err(|e| e.to_string())
+            writer.add(labels, kind, samples).map_err(|e| e.to_string())
         })?;
         if let Some(block) = writer.finish().map_err(|e| e.to_string())? {
             sequence += 1;

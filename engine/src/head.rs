@@ -1,7 +1,8 @@
 //! The head: a tenant's newest data, in memory until a flush makes blocks of it.
 //!
 //! ```text
-//!   SeriesTable (shared with admission)  labels of series ◄── number ──► Runs  samples of series
+//!   SeriesTable (shared with admission)  labels of series ◄── number ──► Runs            numbers of series
+//!                                                                        HistogramRuns   histograms of series
 //! ```
 //!
 //! A tenant has one head per epoch (see [`crate::record`]). Records are applied in log order after they are durable,
@@ -10,11 +11,13 @@
 use std::sync::Arc;
 
 use annals_model::{
-    Budget, Day, LabelSet, Lsn, Matcher, Samples, SeriesKind, SignalRow, SourceError, TimeRange, Timestamp,
+    Budget, Day, HistogramSample, HistogramSamples, LabelSet, Lsn, Matcher, Samples, SeriesKind,
+    SeriesSamples, SignalRow, SourceError, TimeRange, Timestamp,
 };
 
+use crate::histogram_runs::HistogramRuns;
 use crate::ingest::NumberedSamples;
-use crate::record::MetricRows;
+use crate::record::{MetricRows, NumberedHistogram, NumberedSample};
 use crate::runs::{Runs, reserve};
 use crate::series_table::{SeriesTable, SharedTable};
 use crate::view;
@@ -33,6 +36,7 @@ pub(crate) struct Head {
     /// Of the table, when the last record was made.
     table_bytes: usize,
     runs: Runs,
+    histograms: HistogramRuns,
     rows: Vec<SignalRow>,
     /// Samples whose series' definition was lost to damage of the log.
     pub(crate) orphans: u64,
@@ -45,7 +49,10 @@ pub(crate) struct HeadSeries {
     pub(crate) labels: LabelSet,
     pub(crate) kind: SeriesKind,
     pub(crate) timestamps: Vec<i64>,
+    /// Of a series of numbers.
     pub(crate) values: Vec<f64>,
+    /// Of a series of histograms: then it has no numbers.
+    pub(crate) histograms: Vec<HistogramSample>,
 }
 
 /// Series that a search found among the first ones of a table.
@@ -65,6 +72,7 @@ impl Head {
             table,
             table_bytes: 0,
             runs: Runs::default(),
+            histograms: HistogramRuns::default(),
             rows: Vec::new(),
             orphans: 0,
             charged: 0,
@@ -82,7 +90,7 @@ impl Head {
         }
         self.table_bytes = table.bytes();
         drop(table);
-        self.take(&metrics.samples, rows)
+        self.take(&metrics.samples, &metrics.histograms, rows)
     }
 
     /// Applies a batch; returns how many bytes the head has grown by. Does not touch the table, on which a query may be at
@@ -95,12 +103,23 @@ impl Head {
             self.runs.push_series(Some(kind));
         }
         self.table_bytes = batch.table_bytes;
-        self.take(&batch.samples, rows)
+        self.take(&batch.samples, &batch.histograms, rows)
     }
 
-    fn take(&mut self, samples: &[(u32, i64, f64)], rows: Vec<SignalRow>) -> usize {
+    fn take(
+        &mut self,
+        samples: &[NumberedSample],
+        histograms: &[NumberedHistogram],
+        rows: Vec<SignalRow>,
+    ) -> usize {
         for &(number, time, value) in samples {
             self.orphans += u64::from(!self.runs.add(number, time, value));
+        }
+        for (number, time, histogram) in histograms {
+            match self.runs.kind(*number) {
+                Some(kind) => self.histograms.add(*number, kind, *time, histogram),
+                None => self.orphans += 1,
+            }
         }
         reserve(&mut self.rows, rows.len());
         self.rows.extend(rows);
@@ -113,6 +132,7 @@ impl Head {
     /// of what it read so far. Returns how many bytes it has shrunk by.
     pub(crate) fn clear_data(&mut self) -> usize {
         self.runs.clear();
+        self.histograms.clear();
         self.rows = Vec::new();
         let before = self.charged;
         self.charged = before.min(self.allocated());
@@ -126,7 +146,7 @@ impl Head {
 
     fn allocated(&self) -> usize {
         let rows = self.rows.capacity() * size_of::<SignalRow>() + self.rows.len() * ROW_FIELDS_BYTES;
-        self.runs.bytes() + self.table_bytes + rows
+        self.runs.bytes() + self.histograms.bytes() + self.table_bytes + rows
     }
 
     /// What it takes, in bytes.
@@ -135,16 +155,27 @@ impl Head {
     }
 
     pub(crate) fn samples(&self) -> u64 {
-        self.runs.samples()
+        self.runs.samples() + self.histograms.samples()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.runs.samples() == 0 && self.rows.is_empty()
+        self.samples() == 0 && self.rows.is_empty()
     }
 
     /// Stamps of the first and the last sample.
     pub(crate) fn ends(&self) -> Option<(Timestamp, Timestamp)> {
-        self.runs.ends()
+        let ends = [self.runs.ends(), self.histograms.ends()].into_iter().flatten();
+        ends.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+    }
+
+    /// The days that have samples.
+    fn days(&self) -> impl Iterator<Item = Day> {
+        self.runs.days().chain(self.histograms.days())
+    }
+
+    /// Whether a series may have samples in a range.
+    fn may_overlap(&self, number: u32, range: TimeRange) -> bool {
+        self.runs.may_overlap(number, range) || self.histograms.overlaps(number, range)
     }
 
     /// The series that satisfy all matchers, found on the table alone: the head goes on taking records meanwhile.
@@ -173,17 +204,25 @@ impl Head {
         let newer = table.matching(matchers, searched..self.runs.len());
         let mut copied = Vec::new();
         for &number in numbers.iter().chain(&newer) {
-            if !self.runs.may_overlap(number, range) {
+            if !self.may_overlap(number, range) {
                 continue;
             }
             let Some(kind) = table.kind(number) else { continue };
             let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-            self.runs.read(number, range, &mut timestamps, &mut values);
+            let mut histograms = Vec::new();
+            if kind.is_histogram() {
+                let mut samples = HistogramSamples::default();
+                self.histograms.read(number, range, &mut samples);
+                HistogramSamples { timestamps, histograms } = samples;
+            } else {
+                self.runs.read(number, range, &mut timestamps, &mut values);
+            }
             if timestamps.is_empty() {
                 continue;
             }
+            // Histograms themselves are shared, not copied.
             budget.charge_memory(timestamps.len() as u64 * 16)?;
-            copied.push(HeadSeries { labels: table.labels(number), kind, timestamps, values });
+            copied.push(HeadSeries { labels: table.labels(number), kind, timestamps, values, histograms });
         }
         Ok(copied)
     }
@@ -211,8 +250,7 @@ impl InOrder<'_> {
         let everything = |head: &Head| 0..head.runs.len() as u32;
         let mut series = Vec::new();
         for (at, head) in (0u32..).zip(heads) {
-            let with_samples =
-                everything(head).filter(|&number| head.runs.may_overlap(number, TimeRange::ALL));
+            let with_samples = everything(head).filter(|&number| head.may_overlap(number, TimeRange::ALL));
             let ordered = head.table.read().in_label_order(with_samples);
             series.extend(ordered.into_iter().map(|number| (at, number)));
         }
@@ -230,7 +268,7 @@ impl InOrder<'_> {
 
     /// The days that have samples, ascending.
     pub(crate) fn days(&self) -> Vec<Day> {
-        let mut days: Vec<Day> = self.heads.iter().flat_map(|head| head.runs.days()).collect();
+        let mut days: Vec<Day> = self.heads.iter().flat_map(|head| head.days()).collect();
         days.sort_unstable();
         days.dedup();
         days
@@ -240,7 +278,7 @@ impl InOrder<'_> {
     pub(crate) fn read<E>(
         &self,
         range: TimeRange,
-        mut each: impl FnMut(&LabelSet, SeriesKind, &Samples) -> Result<(), E>,
+        mut each: impl FnMut(&LabelSet, SeriesKind, SeriesSamples<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let tables: Vec<_> = self.heads.iter().map(|head| head.table.read()).collect();
         let table = |at: u32| tables.get(at as usize).map(|table| &**table);
@@ -249,7 +287,7 @@ impl InOrder<'_> {
             // Within one head a series has one number.
             a.0 != b.0 && one.zip(other).is_some_and(|(one, other)| one.compare(a.1, other, b.1).is_eq())
         };
-        let mut samples = Samples::default();
+        let (mut samples, mut histograms) = (Samples::default(), HistogramSamples::default());
         for parts in self.series.chunk_by(same) {
             let Some(&(first, number)) = parts.first() else { continue };
             let Some((table, kind)) = table(first).and_then(|table| Some((table, table.kind(number)?)))
@@ -257,18 +295,24 @@ impl InOrder<'_> {
                 continue;
             };
             samples.clear();
+            histograms.clear();
             for &(at, number) in parts {
                 if let Some(head) = self.heads.get(at as usize) {
                     head.runs.read(number, range, &mut samples.timestamps, &mut samples.values);
+                    head.histograms.read(number, range, &mut histograms);
                 }
-            }
-            if samples.timestamps.is_empty() {
-                continue;
             }
             if parts.len() > 1 {
                 view::merge(kind, &mut samples);
+                histograms.merge(kind);
             }
-            each(&table.labels(number), kind, &samples)?;
+            let samples = match kind.is_histogram() {
+                true => SeriesSamples::Histograms(&histograms),
+                false => SeriesSamples::Numbers(&samples.timestamps, &samples.values),
+            };
+            if !samples.is_empty() {
+                each(&table.labels(number), kind, samples)?;
+            }
         }
         Ok(())
     }
@@ -291,12 +335,20 @@ mod tests {
     fn samples_of_a_series_whose_definition_is_lost_are_counted() {
         let mut head = head();
         head.apply_record(
-            &MetricRows { first_number: 0, definitions: vec![], samples: vec![(7, 1, 1.0)] },
+            &MetricRows {
+                first_number: 0,
+                definitions: vec![],
+                samples: vec![(7, 1, 1.0)],
+                ..MetricRows::default()
+            },
             vec![],
         );
         let definitions = vec![(labels("a"), SeriesKind::Gauge)];
         let samples = vec![(8, 1, 1.0), (9, 1, 1.0), (9, 2, 1.0)];
-        head.apply_record(&MetricRows { first_number: 9, definitions, samples }, vec![]);
+        head.apply_record(
+            &MetricRows { first_number: 9, definitions, samples, ..MetricRows::default() },
+            vec![],
+        );
         assert_eq!((head.orphans, head.samples()), (2, 2));
     }
 
@@ -308,6 +360,7 @@ mod tests {
                 first_number: 0,
                 definitions: vec![(labels("a"), SeriesKind::Gauge), (labels("b"), SeriesKind::Gauge)],
                 samples: vec![(0, 10, 1.0), (1, 20, 2.0)],
+                ..MetricRows::default()
             },
             vec![],
         );
@@ -343,6 +396,7 @@ mod tests {
                 first_number: 0,
                 definitions: definitions(&["c", "b", "a"]),
                 samples: vec![(0, 10, 1.0), (1, 10, 2.0), (0, 20, 3.0)],
+                ..MetricRows::default()
             },
             vec![],
         );
@@ -351,14 +405,16 @@ mod tests {
                 first_number: 0,
                 definitions: definitions(&["a", "d", "c"]),
                 samples: vec![(2, 10, 4.0), (1, 10, 5.0), (0, 10, 6.0)],
+                ..MetricRows::default()
             },
             vec![],
         );
         let heads = [Arc::new(one), Arc::new(other)];
         let mut read = Vec::new();
         let order = InOrder::of(&heads);
-        let each = |labels: &LabelSet, _, samples: &Samples| {
-            read.push((labels.get("job").to_owned(), samples.timestamps.clone(), samples.values.clone()));
+        let each = |labels: &LabelSet, _, samples: SeriesSamples<'_>| {
+            let SeriesSamples::Numbers(timestamps, values) = samples else { return Err(()) };
+            read.push((labels.get("job").to_owned(), timestamps.to_vec(), values.to_vec()));
             Ok::<(), ()>(())
         };
         order.read(TimeRange::ALL, each).expect("taken");

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use annals_model::{
-    BatchId, LabelSet, METRIC_NAME, Plan, Refusal, RefusalReason, SampleBatch, SeriesKind, Signal,
-    SignalBatch, SignalRow, SignalValue, SiteName, Timestamp,
+    BatchId, HISTOGRAM_BUCKETS_MAX, Histogram, HistogramSample, LabelSet, METRIC_NAME, Plan, Refusal,
+    RefusalReason, ResetHint, SampleBatch, SeriesKind, Signal, SignalBatch, SignalRow, SignalValue, SiteName,
+    Timestamp, is_stale,
 };
 use annals_signals::{Admitter, NewNames, encode_rows};
 use annals_vfs::sync::atomic::Ordering;
@@ -12,7 +13,7 @@ use annals_vfs::sync::atomic::Ordering;
 use crate::batches::Seen;
 use crate::commit::{NotQueued, PendingBatch};
 use crate::error::WriteError;
-use crate::record::{BatchHeader, BatchName, encode, encode_metrics};
+use crate::record::{BatchHeader, BatchName, NumberedHistogram, NumberedSample, encode, encode_metrics};
 use crate::refs::{RefBatch, SeriesRef};
 use crate::remembered::RememberedBatch;
 use crate::series_table::{Known, SeriesTable, SharedTable};
@@ -46,15 +47,15 @@ pub(crate) struct NumberedSamples {
     pub(crate) first: usize,
     /// The kinds of those that it defines.
     pub(crate) kinds: Vec<SeriesKind>,
-    /// Series number, time, value.
-    pub(crate) samples: Vec<(u32, i64, f64)>,
+    pub(crate) samples: Vec<NumberedSample>,
+    pub(crate) histograms: Vec<NumberedHistogram>,
 }
 
 /// What admission made of a batch.
 #[derive(Default)]
 struct Admitted {
-    /// Series number, time, value.
-    samples: Vec<(u32, i64, f64)>,
+    samples: Vec<NumberedSample>,
+    histograms: Vec<NumberedHistogram>,
     rows: Vec<SignalRow>,
     new_names: NewNames,
     /// Metric names whose kind this batch fixes.
@@ -96,9 +97,10 @@ pub(crate) fn write_samples(
 ) -> Result<Ticket, WriteError> {
     let digest = tenant.keys.digest(|feed| digest_samples(batch, feed));
     let site = &batch.site;
-    write(shared, tenant, site, batch.id, digest, batch.samples.len(), |ingest, admission| {
+    let records = batch.samples.len() + batch.histograms.len();
+    write(shared, tenant, site, batch.id, digest, records, |ingest, admission| {
         let series = BatchSeries::ByLabels(&batch.series);
-        Ok(admit_samples(shared, tenant, ingest, admission, &series, &batch.samples))
+        Ok(admit_samples(shared, tenant, ingest, admission, &series, &batch.samples, &batch.histograms))
     })
 }
 
@@ -112,7 +114,7 @@ pub(crate) fn write_refs(
     let site = &batch.site;
     write(shared, tenant, site, batch.id, digest, batch.samples.len(), |ingest, admission| {
         let series = BatchSeries::ByReference(batch.series);
-        Ok(admit_samples(shared, tenant, ingest, admission, &series, batch.samples))
+        Ok(admit_samples(shared, tenant, ingest, admission, &series, batch.samples, &[]))
     })
 }
 
@@ -169,8 +171,8 @@ fn write(
         }
         let before = ingest.table.read().mark();
         let admitted = admit(&mut ingest, &admission).inspect_err(|_| ingest.table.write().truncate(before));
-        let Admitted { samples, rows, new_names, new_kinds, refused } = admitted?;
-        if samples.is_empty() && rows.is_empty() {
+        let Admitted { samples, histograms, rows, new_names, new_kinds, refused } = admitted?;
+        if samples.is_empty() && histograms.is_empty() && rows.is_empty() {
             // Nothing to count, so nothing to remember: a retry is refused for the same reasons.
             ingest.table.write().truncate(before);
             return Ok(Ticket::resolved(Acknowledgement { refused, ..acknowledgement }));
@@ -189,10 +191,10 @@ fn write(
         }
         let (encoded, metrics) = {
             let (table, first) = (ingest.table.read(), before.series);
-            let encoded = encode_metrics(&table, first, &samples);
+            let encoded = encode_metrics(&table, first, &samples, &histograms);
             let kinds = (first..table.len()).filter_map(|number| table.kind(number as u32)).collect();
             let (table_bytes, table) = (table.bytes(), ingest.table.clone());
-            (encoded, NumberedSamples { table, table_bytes, first, kinds, samples })
+            (encoded, NumberedSamples { table, table_bytes, first, kinds, samples, histograms })
         };
         let counter = shared.log_counter.fetch_add(1, Ordering::Relaxed);
         let payload = encode(&header, &name, &encoded, signals, &tenant.records, counter);
@@ -294,6 +296,7 @@ fn admit_samples(
     admission: &Admission,
     series: &BatchSeries<'_>,
     samples: &[(u32, Timestamp, f64)],
+    histograms: &[(u32, Timestamp, Histogram)],
 ) -> Admitted {
     let table = ingest.table.clone();
     let mut states = series.states(tenant, &table.read());
@@ -301,43 +304,80 @@ fn admit_samples(
         states.fill(SeriesState::Refused(RefusalReason::NotEntitled));
     }
     let mut admitted = Admitted { samples: Vec::with_capacity(samples.len()), ..Admitted::default() };
+    let mut new_kinds = Vec::new();
     // Taken for the first new series only: queries look at the table too.
     let mut writing = None;
-    for (index, &(series_index, time, value)) in samples.iter().enumerate() {
-        let mut refuse = |reason| admitted.refused.push((index, Refusal::of(reason)));
-        let Some(state) = states.get_mut(series_index as usize) else {
-            refuse(RefusalReason::UnknownSeries);
-            continue;
-        };
-        if let Err(reason) = admission.check_time(time) {
-            refuse(reason);
-            continue;
-        }
-        if let (SeriesState::Unseen, Some((labels, kind))) = (*state, series.get(series_index as usize)) {
-            let table = writing.get_or_insert_with(|| table.write());
-            let number = admit_series(shared, ingest, labels.metric_name(), kind, &mut admitted.new_kinds)
-                .and_then(|()| match table.find(labels) {
-                    Some(known) => Ok(known.number),
-                    None if table.len() >= admission.plan.limits.series_max => {
-                        Err(RefusalReason::SeriesLimit)
-                    }
-                    None => table.number(labels, kind, false).ok_or(RefusalReason::SeriesLimit),
-                });
-            *state = number.map_or_else(SeriesState::Refused, |number| SeriesState::Number(number, kind));
-        }
-        match *state {
-            // A sum would keep it for ever.
-            SeriesState::Number(_, SeriesKind::Delta) if !value.is_finite() => {
-                refuse(RefusalReason::OutOfBounds);
+    let mut number_of =
+        |series_index: u32, time: Timestamp| {
+            let state = states.get_mut(series_index as usize).ok_or(RefusalReason::UnknownSeries)?;
+            admission.check_time(time)?;
+            if let (SeriesState::Unseen, Some((labels, kind))) = (*state, series.get(series_index as usize)) {
+                let table = writing.get_or_insert_with(|| table.write());
+                let number = admit_series(shared, ingest, labels.metric_name(), kind, &mut new_kinds)
+                    .and_then(|()| match table.find(labels) {
+                        Some(known) => Ok(known.number),
+                        None if table.len() >= admission.plan.limits.series_max => {
+                            Err(RefusalReason::SeriesLimit)
+                        }
+                        None => table.number(labels, kind, false).ok_or(RefusalReason::SeriesLimit),
+                    });
+                *state = number.map_or_else(SeriesState::Refused, |number| SeriesState::Number(number, kind));
             }
-            SeriesState::Number(number, _) => admitted.samples.push((number, time.0, value)),
-            SeriesState::Refused(reason) => refuse(reason),
-            SeriesState::Unseen => refuse(RefusalReason::UnknownSeries),
+            match *state {
+                SeriesState::Number(number, kind) => Ok((number, kind)),
+                SeriesState::Refused(reason) => Err(reason),
+                SeriesState::Unseen => Err(RefusalReason::UnknownSeries),
+            }
+        };
+    for (index, &(series_index, time, value)) in samples.iter().enumerate() {
+        match number_of(series_index, time) {
+            // A sum would keep it for ever.
+            Ok((_, SeriesKind::Delta)) if !value.is_finite() => {
+                admitted.refused.push((index, Refusal::of(RefusalReason::OutOfBounds)));
+            }
+            Ok((number, SeriesKind::Histogram)) if is_stale(value) => {
+                admitted.histograms.push((number, time.0, None));
+            }
+            Ok((_, kind)) if kind.is_histogram() => {
+                admitted.refused.push((index, Refusal::of(RefusalReason::WrongType)));
+            }
+            Ok((number, _)) => admitted.samples.push((number, time.0, value)),
+            Err(reason) => admitted.refused.push((index, Refusal::of(reason))),
+        }
+    }
+    for (index, (series_index, time, histogram)) in (samples.len()..).zip(histograms) {
+        let taken = number_of(*series_index, *time)
+            .and_then(|(number, kind)| Ok((number, time.0, admit_histogram(kind, histogram)?)));
+        match taken {
+            Ok(taken) => admitted.histograms.push(taken),
+            Err(reason) => admitted.refused.push((index, Refusal::of(reason))),
         }
     }
     drop(writing);
     series.remember(&table.read(), &states);
-    admitted
+    Admitted { new_kinds, ..admitted }
+}
+
+/// A histogram as it is stored; the marker of Prometheus, a sum that is one, as that of every series.
+fn admit_histogram(kind: SeriesKind, histogram: &Histogram) -> Result<HistogramSample, RefusalReason> {
+    if !kind.is_histogram() {
+        return Err(RefusalReason::WrongType);
+    }
+    if kind == SeriesKind::Histogram && is_stale(histogram.sum) {
+        return Ok(None);
+    }
+    let sides = [&histogram.positive, &histogram.negative];
+    let counts = sides.into_iter().flatten().map(|(_, count)| *count);
+    let counts_sound = counts
+        .chain([histogram.zero_count, histogram.count])
+        .all(|count| count.is_finite() && (count >= 0.0 || histogram.reset_hint == ResetHint::Gauge));
+    // A sum would keep it for ever.
+    let sum_sound = kind == SeriesKind::Histogram || histogram.sum.is_finite();
+    let small = sides.into_iter().all(|side| side.len() <= HISTOGRAM_BUCKETS_MAX);
+    if histogram.check().is_err() || !counts_sound || !sum_sound || !small {
+        return Err(RefusalReason::OutOfBounds);
+    }
+    Ok(Some(Arc::new(histogram.clone().compacted())))
 }
 
 fn admit_series(
@@ -401,6 +441,10 @@ fn admit_signals(
 /// Feeds everything that makes a batch of samples what it is, unambiguously.
 fn digest_samples(batch: &SampleBatch, feed: &mut dyn FnMut(&[u8])) {
     feed(b"samples");
+    if !batch.histograms.is_empty() {
+        feed(b"histograms");
+        feed(&(batch.samples.len() as u64).to_le_bytes());
+    }
     for (labels, kind) in &batch.series {
         feed(&[kind.tag()]);
         feed(&(labels.as_bytes().len() as u64).to_le_bytes());
@@ -408,6 +452,14 @@ fn digest_samples(batch: &SampleBatch, feed: &mut dyn FnMut(&[u8])) {
     }
     feed(METRIC_NAME.as_bytes());
     digest_values(&batch.samples, feed);
+    let mut bytes = Vec::new();
+    for (series, time, histogram) in &batch.histograms {
+        bytes.clear();
+        histogram.put(&mut bytes);
+        feed(&series.to_le_bytes());
+        feed(&time.0.to_le_bytes());
+        feed(&bytes);
+    }
 }
 
 /// The same for a batch by reference: a keyed digest stands for each series.

@@ -1,21 +1,27 @@
 //! Inspect: what one file of a store holds, in tables for people. Blocks, log segments, manifests and catalogues are
-//! known by their contents, wherever they lie.
+//! known by their contents, wherever they lie. A sealed block that lies in its store is opened with the store's own keys;
+//! of another one its frame alone is shown.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use annals_block::{BlockError, BlockIdentity, MetricBlock, RollupBlock, SectionInfo, SignalBlock};
+use annals_block::{BlockError, BlockIdentity, MetricBlock, SectionInfo};
 use annals_model::{BlockContent, BlockId, BlockMeta, Day, KeyId, TenantNumber};
 use annals_vfs::{Sealed, Vfs};
 use annals_wal::FrameSummary;
 
 use crate::catalog::Catalogue;
+use crate::check_block::AnyBlock;
 use crate::file_keys::decode_names;
 use crate::files::read_whole;
 use crate::key_store::KeyName;
-use crate::keys::KeyFile;
+use crate::keys::{self, KeyFile, KeyHolder, TenantKeys};
+use crate::layout::Layout;
 use crate::manifest::Manifest;
+use crate::options::Encryption;
+use crate::recover::catalogue_files;
 use crate::twin::{self, Role, TwinContent, TwinError};
 
 /// The most log frames that are listed one by one.
@@ -75,7 +81,9 @@ pub enum InspectError {
 }
 
 /// Looks into one file.
-pub fn inspect(vfs: &dyn Vfs, path: &Path) -> Result<Inspection, InspectError> {
+pub fn inspect(vfs: Arc<dyn Vfs>, path: &Path) -> Result<Inspection, InspectError> {
+    let shared = vfs;
+    let vfs = &*shared;
     let io = |source| InspectError::Io { path: path.to_owned(), source };
     let mut magic = [0; 8];
     let length = vfs.open(path).and_then(|file| file.read_at(&mut magic, 0)).map_err(io)?;
@@ -89,7 +97,17 @@ pub fn inspect(vfs: &dyn Vfs, path: &Path) -> Result<Inspection, InspectError> {
         return Err(InspectError::Unknown { path: path.to_owned() });
     }
     let bytes = vfs.open(path).and_then(Sealed::positioned).map_err(io)?;
-    inspect_block(bytes, path)
+    inspect_block(&shared, bytes, path)
+}
+
+/// The keys of the store that a block's file lies in; none where there is no such store, or it has no such key.
+fn keys_beside(vfs: &Arc<dyn Vfs>, path: &Path, tenant: TenantNumber) -> Option<TenantKeys> {
+    // <root>/t/<n>/b/<block>
+    let layout = Layout::new(path.ancestors().nth(4)?);
+    let store = catalogue_files(&layout).load(&**vfs).ok()??.root;
+    let key_store = Encryption::Files.key_store(vfs, &layout);
+    let holder = KeyHolder { name: KeyName { store, tenant }, store: key_store.as_deref() };
+    keys::load(&**vfs, &layout, holder).ok()
 }
 
 fn facts<const N: usize>(pairs: [(&str, String); N]) -> Vec<(String, String)> {
@@ -100,7 +118,7 @@ fn columns<const N: usize>(names: [&str; N]) -> Vec<String> {
     names.map(str::to_owned).to_vec()
 }
 
-fn inspect_block(bytes: Sealed, path: &Path) -> Result<Inspection, InspectError> {
+fn inspect_block(vfs: &Arc<dyn Vfs>, bytes: Sealed, path: &Path) -> Result<Inspection, InspectError> {
     let name = path.display().to_string();
     // Opened under an identity that no block has: the refusal says which one it is.
     let nobody = BlockIdentity {
@@ -113,9 +131,15 @@ fn inspect_block(bytes: Sealed, path: &Path) -> Result<Inspection, InspectError>
         Ok(block) => BlockIdentity { tenant: nobody.tenant, id: block.meta().id },
     };
     let opened = |error: BlockError| InspectError::Block(error.to_string());
-    match identity.id.content {
-        BlockContent::RawMetrics => {
-            let block = MetricBlock::open(bytes, identity, &name).map_err(opened)?;
+    let block = AnyBlock::open(bytes.clone(), identity, &name).map_err(opened)?;
+    // What the keys do not open is shown as far as it goes without them.
+    let keys = keys_beside(vfs, path, identity.tenant);
+    let (block, locked) = match keys.map(|keys| block.unlock(&keys)) {
+        Some(Ok(block)) => (block, false),
+        Some(Err(_)) | None => (AnyBlock::open(bytes, identity, &name).map_err(opened)?, true),
+    };
+    let mut inspection = match block {
+        AnyBlock::Metrics(block) => {
             let mut inspection = of_block("block of raw metrics", identity, block.meta(), block.key());
             inspection.findings = block.verify().iter().map(ToString::to_string).collect();
             inspection.tables.push(sections(&block.sections(), block.meta()));
@@ -141,18 +165,16 @@ fn inspect_block(bytes: Sealed, path: &Path) -> Result<Inspection, InspectError>
             if let Ok(names) = block.label_values(annals_model::METRIC_NAME) {
                 inspection.facts.push(("metrics".to_owned(), names.len().to_string()));
             }
-            Ok(inspection)
+            inspection
         }
-        content @ (BlockContent::Rollup5m | BlockContent::Rollup1h) => {
-            let block = RollupBlock::open(bytes, identity, &name).map_err(opened)?;
-            let title = format!("block of rollups of {}", content.word());
+        AnyBlock::Rollups(block) => {
+            let title = format!("block of rollups of {}", identity.id.content.word());
             let mut inspection = of_block(&title, identity, block.meta(), block.key());
             inspection.findings = block.verify().iter().map(ToString::to_string).collect();
             inspection.tables.push(sections(&block.sections(), block.meta()));
-            Ok(inspection)
+            inspection
         }
-        BlockContent::RawSignals => {
-            let block = SignalBlock::open(bytes, identity, &name).map_err(opened)?;
+        AnyBlock::Signals(block) => {
             let mut inspection = of_block("block of raw signals", identity, block.meta(), block.key());
             inspection.findings = block.verify().iter().map(ToString::to_string).collect();
             inspection.tables.push(sections(&block.sections(), block.meta()));
@@ -169,9 +191,14 @@ fn inspect_block(bytes: Sealed, path: &Path) -> Result<Inspection, InspectError>
                         .collect(),
                 });
             }
-            Ok(inspection)
+            inspection
         }
+    };
+    let mut sealed = inspection.facts.iter_mut().filter(|(name, value)| name == "sealed" && value != "no");
+    if let (true, Some((_, sealed))) = (locked, sealed.next()) {
+        sealed.push_str(", which is not beside it: only its frame was read");
     }
+    Ok(inspection)
 }
 
 fn of_block(title: &str, identity: BlockIdentity, meta: &BlockMeta, key: Option<KeyId>) -> Inspection {

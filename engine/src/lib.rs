@@ -40,6 +40,7 @@ mod flush;
 mod grouping;
 mod head;
 mod health;
+mod histogram_runs;
 mod ingest;
 mod inspect;
 mod key_store;

@@ -17,7 +17,9 @@
 //!
 //! `metrics`: the batch's site (text), id (16) and keyed digest (16); number of the first series defined here; count; per
 //! series its kind (u8) and labels (blob, as `LabelSet::as_bytes`); then the count of samples and three columns: series
-//! number and timestamp, each as a zigzag difference to the sample before, and values as 8 bytes.
+//! number and timestamp, each as a zigzag difference to the sample before, and values as 8 bytes. Where there are histograms
+//! their count follows, at least one, and for each: series number and timestamp as above, 1 and the histogram
+//! (`Histogram::put`), or 0 for a marker that the series has ended.
 //!
 //! A series' labels are written once per epoch, in the first record that uses it. A tenant begins an epoch at each
 //! flush, after each open and after a failed commit, so that a record never depends on one that a flush has made
@@ -29,8 +31,13 @@
 //! sealed before they are queued, outside of the lock that orders them, and one that is refused and encoded again gets
 //! another. A record carries all that opening it takes, and may be copied to any segment as it is.
 
+use std::sync::Arc;
+
 use annals_model::bytes::{Cursor, PutBytes};
-use annals_model::{BatchId, KeyId, LabelSet, NONCE_BYTES, SeriesKind, SiteName, TenantNumber, Timestamp};
+use annals_model::{
+    BatchId, Histogram, HistogramSample, KeyId, LabelSet, NONCE_BYTES, SeriesKind, SiteName, TenantNumber,
+    Timestamp,
+};
 
 use crate::keys::{Class, TenantKeys};
 use crate::seal::Numbered;
@@ -115,9 +122,27 @@ pub(crate) enum RecordFault {
 pub(crate) struct MetricRows {
     pub(crate) first_number: u32,
     pub(crate) definitions: Vec<(LabelSet, SeriesKind)>,
-    /// Series number, time, value.
-    pub(crate) samples: Vec<(u32, i64, f64)>,
+    pub(crate) samples: Vec<NumberedSample>,
+    pub(crate) histograms: Vec<NumberedHistogram>,
 }
+
+impl MetricRows {
+    /// Whether nothing is defined and nothing is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.definitions.is_empty() && self.samples.is_empty() && self.histograms.is_empty()
+    }
+
+    /// Leaves the definitions alone: later records may use these series.
+    pub(crate) fn clear_samples(&mut self) {
+        self.samples.clear();
+        self.histograms.clear();
+    }
+}
+
+/// Series number, time, value.
+pub(crate) type NumberedSample = (u32, i64, f64);
+/// Series number, time, histogram.
+pub(crate) type NumberedHistogram = (u32, i64, HistogramSample);
 
 /// A decoded record; the blobs are opened and decoded when they are needed.
 #[derive(Debug)]
@@ -180,7 +205,12 @@ fn nonce(counter: u64) -> [u8; NONCE_BYTES] {
 }
 
 /// Encodes samples, and the series of the table from `first` on, which they are the first to use.
-pub(crate) fn encode_metrics(table: &SeriesTable, first: usize, samples: &[(u32, i64, f64)]) -> Vec<u8> {
+pub(crate) fn encode_metrics(
+    table: &SeriesTable,
+    first: usize,
+    samples: &[NumberedSample],
+    histograms: &[NumberedHistogram],
+) -> Vec<u8> {
     let definitions = first as u32..table.len() as u32;
     let mut out = Vec::with_capacity(samples.len() * 12 + definitions.len() * 96 + 16);
     out.put_varint(first as u64);
@@ -205,6 +235,17 @@ pub(crate) fn encode_metrics(table: &SeriesTable, first: usize, samples: &[(u32,
     }
     for &(_, _, value) in samples {
         out.put_u64(value.to_bits());
+    }
+    if !histograms.is_empty() {
+        out.put_varint(histograms.len() as u64);
+    }
+    let mut before = (0i64, 0i64);
+    for (number, time, histogram) in histograms {
+        out.put_varint_signed(i64::from(*number) - before.0);
+        out.put_varint_signed(time.wrapping_sub(before.1));
+        before = (i64::from(*number), *time);
+        out.put_u8(u8::from(histogram.is_some()));
+        histogram.iter().for_each(|histogram| histogram.put(&mut out));
     }
     out
 }
@@ -312,7 +353,26 @@ fn decode_metrics(blob: &[u8]) -> Option<(BatchName, MetricRows)> {
     for sample in &mut samples {
         sample.2 = f64::from_bits(cursor.u64()?);
     }
-    cursor.is_empty().then_some((batch, MetricRows { first_number, definitions, samples }))
+    let histograms = if cursor.is_empty() { Vec::new() } else { decode_histograms(&mut cursor)? };
+    cursor.is_empty().then_some((batch, MetricRows { first_number, definitions, samples, histograms }))
+}
+
+fn decode_histograms(cursor: &mut Cursor<'_>) -> Option<Vec<NumberedHistogram>> {
+    let count = cursor.count(3).filter(|&count| count > 0)?;
+    let mut before = (0i64, 0i64);
+    (0..count)
+        .map(|_| {
+            let number = before.0.checked_add(cursor.varint_signed()?)?;
+            let time = before.1.wrapping_add(cursor.varint_signed()?);
+            before = (number, time);
+            let histogram = match cursor.u8()? {
+                0 => None,
+                1 => Some(Arc::new(Histogram::read(cursor)?)),
+                _ => return None,
+            };
+            Some((u32::try_from(number).ok()?, time, histogram))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -339,7 +399,7 @@ mod tests {
         let labels = LabelSet::from_pairs([("__name__", "up"), ("job", "x")]).expect("valid");
         let mut table = SeriesTable::new();
         table.define(9, &labels, SeriesKind::Delta);
-        encode_metrics(&table, 9, samples)
+        encode_metrics(&table, 9, samples, &[])
     }
 
     #[test]
@@ -348,7 +408,7 @@ mod tests {
         let mut table = SeriesTable::new();
         table.define(0, &LabelSet::empty(), SeriesKind::Gauge);
         table.number(&labels, SeriesKind::Counter, false);
-        let metrics = encode_metrics(&table, 1, &[(1, 1_000, 0.5), (0, 999, -0.0)]);
+        let metrics = encode_metrics(&table, 1, &[(1, 1_000, 0.5), (0, 999, -0.0)], &[]);
         let expected = [
             &b"\x03\0\0\0\x04\x08\x05\0\0\0\0\0\0\0\0\0\x4b\x03a.b"[..],
             &[6; 16],
@@ -413,7 +473,7 @@ mod tests {
             let mut table = SeriesTable::new();
             table.define(9, &labels, SeriesKind::Delta);
             let numbered: Vec<_> = samples.iter().map(|&(n, t, v)| (n, t, f64::from_bits(v))).collect();
-            let metrics = encode_metrics(&table, 9, &numbered);
+            let metrics = encode_metrics(&table, 9, &numbered, &[]);
             let bytes = encode(&header(), &name(), &metrics, signals.clone(), &sealer, 5);
             let record = decode(&bytes).expect("whole");
             prop_assert_eq!(&record.header, &header());
@@ -437,7 +497,7 @@ mod tests {
             let labels = LabelSet::from_pairs([("__name__", "up")]).expect("valid");
             let mut table = SeriesTable::new();
             table.define(0, &labels, SeriesKind::Gauge);
-            let metrics = encode_metrics(&table, 0, &[(0, 1, 1.0), (0, 2, 2.0)]);
+            let metrics = encode_metrics(&table, 0, &[(0, 1, 1.0), (0, 2, 2.0)], &[]);
             let mut bytes = encode(&header(), &name(), &metrics, b"rows".to_vec(), &sealer, 5);
             for (at, mask) in flips {
                 let at = at % bytes.len();

@@ -30,7 +30,8 @@ use annals_block::{
     SealWith, SignalBlock, SignalBlockWriter,
 };
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, Day, Lsn, TenantId, TenantNumber, TimeRange, Timestamp,
+    BlockContent, BlockId, BlockMeta, Day, HistogramSamples, Lsn, SeriesSamples, TenantId, TenantNumber,
+    TimeRange, Timestamp,
 };
 use annals_vfs::{Clock, Entropy, LockError, Sealed, Vfs};
 
@@ -550,14 +551,22 @@ fn salvage_metrics(
         writer = writer.seal_with(seal);
     }
     let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+    let mut histograms = HistogramSamples::default();
     for ordinal in 0..block.series_count() {
         // A series whose labels or kind cannot be read cannot be told from others.
         let (Ok(labels), Ok(kind)) = (block.labels(ordinal), block.kind(ordinal)) else { continue };
         timestamps.clear();
         values.clear();
-        block.read_lossy(ordinal, TimeRange::ALL, &mut timestamps, &mut values, &mut |_, _| ());
-        if !timestamps.is_empty() {
-            writer.add_series(&labels, kind, &timestamps, &values).map_err(|error| error.to_string())?;
+        histograms.clear();
+        let samples = if kind.is_histogram() {
+            block.read_histograms_lossy(ordinal, TimeRange::ALL, &mut histograms, &mut |_, _| ());
+            SeriesSamples::Histograms(&histograms)
+        } else {
+            block.read_lossy(ordinal, TimeRange::ALL, &mut timestamps, &mut values, &mut |_, _| ());
+            SeriesSamples::Numbers(&timestamps, &values)
+        };
+        if !samples.is_empty() {
+            writer.add(&labels, kind, samples).map_err(|error| error.to_string())?;
         }
     }
     writer.finish().map_err(|error| error.to_string())
@@ -573,9 +582,17 @@ fn salvage_rollups(
     if let Some(seal) = seal {
         writer = writer.seal_with(seal);
     }
-    let mut windows = Vec::new();
+    let (mut windows, mut histograms) = (Vec::new(), HistogramSamples::default());
     for ordinal in 0..block.series_count() {
         let (Ok(labels), Ok(kind)) = (block.labels(ordinal), block.kind(ordinal)) else { continue };
+        if kind.is_histogram() {
+            histograms.clear();
+            block.read_histograms_lossy(ordinal, TimeRange::ALL, &mut histograms, &mut |_, _| ());
+            if !histograms.timestamps.is_empty() {
+                writer.add_histograms(&labels, kind, &histograms).map_err(|error| error.to_string())?;
+            }
+            continue;
+        }
         windows.clear();
         block.read_lossy(ordinal, TimeRange::ALL, &mut windows, &mut |_, _| ());
         if !windows.is_empty() {

@@ -175,13 +175,12 @@ impl<'a> Replay<'a> {
         let mut rows = Vec::new();
         if lsn <= tenant.manifest.data_floor && !planted(Bug::ReplayIgnoresFloor) {
             self.report.in_blocks += 1;
-            metrics.samples.clear();
+            metrics.clear_samples();
         } else {
             let known = tenant.batches.check(&batch.site, batch.id, &batch.digest);
             if matches!(known, Seen::Duplicate) {
                 self.report.duplicates += 1;
-                // Later records may use the series that it defines.
-                metrics.samples.clear();
+                metrics.clear_samples();
             } else if !signals.is_empty() {
                 match decode_rows(self.schema, &signals) {
                     Ok(decoded) => rows = decoded,
@@ -201,7 +200,7 @@ impl<'a> Replay<'a> {
         for (labels, kind) in &metrics.definitions {
             tenant.kinds.entry(labels.metric_name().into()).or_insert(*kind);
         }
-        if metrics.definitions.is_empty() && metrics.samples.is_empty() && rows.is_empty() {
+        if metrics.is_empty() && rows.is_empty() {
             return;
         }
         let head = head_of(&mut tenant.heads, header.epoch, lsn, header.written, SeriesTable::shared);

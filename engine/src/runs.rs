@@ -113,6 +113,11 @@ impl Runs {
         });
     }
 
+    /// The kind of a series; none where its definition is lost, or there is no such series.
+    pub(crate) fn kind(&self, number: u32) -> Option<SeriesKind> {
+        self.runs.get(number as usize)?.kind
+    }
+
     /// Adds a sample; false where there is no such series.
     pub(crate) fn add(&mut self, number: u32, time: i64, value: f64) -> bool {
         let Some(run) = self.runs.get_mut(number as usize) else { return false };

@@ -4,6 +4,8 @@
 //! damaged part is named as missing; the others answer. Days of which raw metrics are not shown any more come as rollups
 //! (see [`crate::tiers`]): thinned where samples are asked for, whole where pieces are.
 
+mod histograms;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -317,6 +319,9 @@ impl SelectedSeries for Selected {
     fn read(&self, index: usize, budget: &Budget, into: &mut Samples) -> Result<(), SourceError> {
         let places = self.places_of(index);
         let kind = self.kind(index);
+        if kind.is_histogram() {
+            return self.read_histograms(kind, places, budget, into);
+        }
         if self.rolled.is_empty() {
             return self.read_places(kind, places, budget, into);
         }
@@ -351,6 +356,12 @@ impl SelectedSeries for Selected {
     ) -> Result<(), SourceError> {
         let places = self.places_of(index);
         let kind = self.kind(index);
+        if kind.is_histogram() {
+            into.pieces.clear();
+            self.read_histograms(kind, places, budget, &mut into.samples)?;
+            into.push_samples_since(0);
+            return Ok(());
+        }
         if self.rolled.is_empty() {
             return self.read_places_in_pieces(kind, places, whole, budget, into);
         }
@@ -377,7 +388,8 @@ impl SelectedSeries for Selected {
     fn plan(&self, index: usize, whole: Whole<'_>) -> ReadPlan {
         let places = self.places_of(index);
         let apart = places.len() == 1 || self.apart(places).is_some();
-        let whole = if apart { whole } else { Whole::of(&|_| false) };
+        let is_number = !self.kind(index).is_histogram();
+        let whole = if apart && is_number { whole } else { Whole::of(&|_| false) };
         let parts = places.iter().filter_map(|&place| self.part(place));
         parts.fold(ReadPlan::default(), |plan, part| {
             plan.plus(match part {

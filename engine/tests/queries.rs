@@ -26,7 +26,7 @@ fn name(kind: SeriesKind) -> &'static str {
     match kind {
         SeriesKind::Gauge => "g",
         SeriesKind::Counter => "c_total",
-        SeriesKind::Delta => "d",
+        _ => "d",
     }
 }
 

@@ -196,7 +196,7 @@ proptest! {
         let functions: &[&str] = match kind {
             SeriesKind::Gauge => &["sum_over_time", "count_over_time", "min_over_time", "max_over_time", "last_over_time", "avg_over_time"],
             SeriesKind::Counter => &["increase", "rate", "last_over_time"],
-            SeriesKind::Delta => &["increase", "rate", "sum_over_time"],
+            _ => &["increase", "rate", "sum_over_time"],
         };
         let ask = || -> Vec<Vec<(i64, u64)>> {
             functions.iter().map(|function| hours(&tenant, &format!("{function}(m[1h])"), day)).collect()

@@ -77,6 +77,11 @@ fn samples(id: u8) -> SampleBatch {
             batch.push(index, Timestamp(NOW - step * 10_000), (step * series) as f64 / 8.0);
         }
     }
+    let latency = LabelSet::from_pairs([("__name__", "latency")]).expect("valid");
+    let index = batch.series(latency, SeriesKind::Histogram);
+    for (step, histogram) in (0i64..).zip(crate::targets::codecs::histograms(20)) {
+        batch.push_histogram(index, Timestamp(NOW - step * 10_000), histogram);
+    }
     batch
 }
 

@@ -9,11 +9,14 @@
 //! of the arithmetic are those of Prometheus: schemas are brought to the coarser one, zero buckets to the wider
 //! one, custom bounds to those that both have.
 
+mod bytes;
+mod samples;
 mod sum;
 mod text;
 
 use std::sync::Arc;
 
+pub use samples::{HistogramSample, HistogramSamples, merge_histograms};
 pub use sum::{Added, HistogramSum, MixedBuckets};
 pub use text::short_float;
 
@@ -21,6 +24,8 @@ pub use text::short_float;
 pub const CUSTOM_BUCKETS_SCHEMA: i8 = -53;
 /// The most custom bounds of a histogram.
 pub const CUSTOM_BOUNDS_MAX: usize = 10_000;
+/// The most buckets on one side of zero of a histogram that is stored.
+pub const HISTOGRAM_BUCKETS_MAX: usize = CUSTOM_BOUNDS_MAX + 1;
 
 /// What is known of the time between a histogram and the one before it in its series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -251,6 +256,13 @@ impl Histogram {
         self.positive.retain(|(_, count)| *count != 0.0);
         self.negative.retain(|(_, count)| *count != 0.0);
         self
+    }
+
+    /// How much memory it takes, about.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let buckets = size_of_val(self.positive.as_slice()) + size_of_val(self.negative.as_slice());
+        size_of::<Histogram>() + buckets + size_of_val(&*self.custom_bounds)
     }
 
     /// The upper bound of a bucket of `positive`.

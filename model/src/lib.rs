@@ -47,8 +47,9 @@ mod verdict;
 pub use aggregate::Aggregate;
 pub use block::{BlockContent, BlockId, BlockMeta, ChunkAge, DaySeal, Floors, Lsn, LsnRange};
 pub use histogram::{
-    Added, Bucket, CUSTOM_BOUNDS_MAX, CUSTOM_BUCKETS_SCHEMA, Histogram, HistogramSum, InvalidHistogram,
-    MixedBuckets, ResetHint, short_float,
+    Added, Bucket, CUSTOM_BOUNDS_MAX, CUSTOM_BUCKETS_SCHEMA, HISTOGRAM_BUCKETS_MAX, Histogram,
+    HistogramSample, HistogramSamples, HistogramSum, InvalidHistogram, MixedBuckets, ResetHint,
+    merge_histograms, short_float,
 };
 pub use id::{BatchId, InvalidName, NameFault, SiteName, TenantId, TenantNumber};
 pub use labels::{
@@ -60,7 +61,7 @@ pub use nearest::nearest;
 pub use plan::{Keep, Limits, Plan, Resolution, Rights, Tier};
 pub use plan_file::{PlanError, PlanFault};
 pub use rollup::{Rollup, roll_up, window_end};
-pub use sample::{STALE_NAN_BITS, SampleBatch, SeriesKind, is_stale, merge_values};
+pub use sample::{STALE_NAN_BITS, SampleBatch, SeriesKind, SeriesSamples, is_stale, merge_values};
 pub use seal::{COMMITMENT_BYTES, DataKeys, KeyId, NONCE_BYTES, SEAL_BYTES, Sealer};
 pub use signal::{FieldValue, Pseudonym, Signal, SignalBatch, SignalRow, SignalValue};
 pub use source::{

@@ -50,7 +50,8 @@ impl Rollup {
                     each(all.last_time, all.last);
                 }
             }
-            (None, _) => {}
+            // Histograms have no windows of numbers.
+            (Some(_), SeriesKind::Histogram | SeriesKind::DeltaHistogram) | (None, _) => {}
         }
         if let Some(at) = self.stale_at {
             each(at, f64::from_bits(crate::STALE_NAN_BITS));

@@ -1,6 +1,6 @@
 //! Samples, the kinds of series that hold them, and the law by which two of one instant merge.
 
-use crate::{BatchId, LabelSet, SiteName, Timestamp};
+use crate::{BatchId, Histogram, HistogramSamples, LabelSet, SiteName, Timestamp};
 
 /// The bits of the NaN that marks a series as ended, as in Prometheus.
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
@@ -20,23 +20,50 @@ pub enum SeriesKind {
     Counter,
     /// The sum over one cell of events, stamped at the cell's end; writes of one instant add up.
     Delta,
+    /// Native histograms that count from a start on, or levels; the later write of one instant wins.
+    Histogram,
+    /// Native histograms of the events of one cell each; writes of one instant add up.
+    DeltaHistogram,
 }
 
 impl SeriesKind {
-    /// The number that stands for the kind on disk. 3 is kept for histograms.
+    /// All kinds, by their tags.
+    pub const ALL: [SeriesKind; 5] = [
+        SeriesKind::Gauge,
+        SeriesKind::Counter,
+        SeriesKind::Delta,
+        SeriesKind::Histogram,
+        SeriesKind::DeltaHistogram,
+    ];
+
+    /// Whether samples are histograms, not numbers.
+    #[must_use]
+    pub fn is_histogram(self) -> bool {
+        matches!(self, SeriesKind::Histogram | SeriesKind::DeltaHistogram)
+    }
+
+    /// Whether each sample counts events of its own, so that samples add up.
+    #[must_use]
+    pub fn is_delta(self) -> bool {
+        matches!(self, SeriesKind::Delta | SeriesKind::DeltaHistogram)
+    }
+
+    /// The number that stands for the kind on disk.
     #[must_use]
     pub fn tag(self) -> u8 {
         match self {
             SeriesKind::Gauge => 0,
             SeriesKind::Counter => 1,
             SeriesKind::Delta => 2,
+            SeriesKind::Histogram => 3,
+            SeriesKind::DeltaHistogram => 4,
         }
     }
 
     /// The kind of a number read from disk.
     #[must_use]
     pub fn from_tag(tag: u8) -> Option<SeriesKind> {
-        [SeriesKind::Gauge, SeriesKind::Counter, SeriesKind::Delta].into_iter().find(|kind| kind.tag() == tag)
+        SeriesKind::ALL.into_iter().find(|kind| kind.tag() == tag)
     }
 
     /// The kind's name, as in the CLI and in metadata.
@@ -46,18 +73,53 @@ impl SeriesKind {
             SeriesKind::Gauge => "gauge",
             SeriesKind::Counter => "counter",
             SeriesKind::Delta => "delta",
+            SeriesKind::Histogram => "histogram",
+            SeriesKind::DeltaHistogram => "delta_histogram",
         }
     }
 }
 
-/// Two values of one series and one instant become one: deltas add, otherwise the later write wins.
+/// Two values of one series and one instant become one: deltas add, otherwise the later write wins. Histograms merge by
+/// [`merge_histograms`](crate::merge_histograms).
 ///
 /// Whole numbers below 2^53 add exactly; no cell of events gets near that.
 #[must_use]
 pub fn merge_values(kind: SeriesKind, earlier: f64, later: f64) -> f64 {
     match kind {
-        SeriesKind::Delta => earlier + later,
-        SeriesKind::Gauge | SeriesKind::Counter => later,
+        SeriesKind::Delta | SeriesKind::DeltaHistogram => earlier + later,
+        SeriesKind::Gauge | SeriesKind::Counter | SeriesKind::Histogram => later,
+    }
+}
+
+/// The samples of one series as they are stored: stamps ascend strictly.
+#[derive(Debug, Clone, Copy)]
+pub enum SeriesSamples<'a> {
+    /// Of a series of numbers: its stamps, and a value for each.
+    Numbers(&'a [i64], &'a [f64]),
+    /// Of a series of histograms.
+    Histograms(&'a HistogramSamples),
+}
+
+impl SeriesSamples<'_> {
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.timestamps().len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Their stamps.
+    #[must_use]
+    pub fn timestamps(&self) -> &[i64] {
+        match self {
+            SeriesSamples::Numbers(timestamps, _) => timestamps,
+            SeriesSamples::Histograms(samples) => &samples.timestamps,
+        }
     }
 }
 
@@ -82,15 +144,17 @@ pub struct SampleBatch {
     pub site: SiteName,
     /// The series that samples refer to.
     pub series: Vec<(LabelSet, SeriesKind)>,
-    /// Index into `series`, time, value.
+    /// Index into `series`, time, value. Of a series of cumulative histograms, markers of its end alone.
     pub samples: Vec<(u32, Timestamp, f64)>,
+    /// Index into `series`, time, histogram. As records of the batch they come after `samples`.
+    pub histograms: Vec<(u32, Timestamp, Histogram)>,
 }
 
 impl SampleBatch {
     /// A batch without samples.
     #[must_use]
     pub fn new(id: BatchId, site: SiteName) -> SampleBatch {
-        SampleBatch { id, site, series: Vec::new(), samples: Vec::new() }
+        SampleBatch { id, site, series: Vec::new(), samples: Vec::new(), histograms: Vec::new() }
     }
 
     /// Adds a series and returns the index by which samples refer to it.
@@ -106,5 +170,10 @@ impl SampleBatch {
     /// Adds a sample of the series with that index.
     pub fn push(&mut self, series: u32, time: Timestamp, value: f64) {
         self.samples.push((series, time, value));
+    }
+
+    /// Adds a histogram to the series with that index.
+    pub fn push_histogram(&mut self, series: u32, time: Timestamp, histogram: Histogram) {
+        self.histograms.push((series, time, histogram));
     }
 }

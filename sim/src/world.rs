@@ -90,7 +90,7 @@ impl SimRules for Order {
         // Asked while the disk that holds it is locked: it is looked into on one of its own.
         let alone = SimVfs::new();
         alone.write_file("/file", bytes).ok()?;
-        let inspected = annals::inspect(&alone, "/file".as_ref()).ok()?;
+        let inspected = annals::inspect(Arc::new(alone), "/file".as_ref()).ok()?;
         let generation = inspected.facts.iter().find(|(name, _)| name == "generation")?.1.parse().ok()?;
         let directory = path.parent()?;
         let names: Vec<PathBuf> = inspected

@@ -176,8 +176,10 @@ impl FrameKey {
         let _tag = fields.u8()?;
         let reserved = fields.u16()?;
         let record = frame_type == FrameType::Record;
+        // Recovery writes gaps again as they are.
+        let known = frame_type != FrameType::Gap || matches!(kind, GAP_LOST | GAP_UNWRITTEN);
         let numbered = lsn > Lsn(0) || !matches!(frame_type, FrameType::Record | FrameType::Gap);
-        (reserved == 0 && durable <= lsn && numbered && (record || payload_bytes == 0)).then_some(
+        (known && reserved == 0 && durable <= lsn && numbered && (record || payload_bytes == 0)).then_some(
             FrameHeader {
                 frame: Frame { frame_type, kind, lsn, durable },
                 payload_bytes,
@@ -240,6 +242,18 @@ mod tests {
             let mut flipped = header;
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(key.decode(4096, &flipped).is_none(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_gap_of_a_kind_that_does_not_exist_is_no_frame() {
+        let (key, _) = golden();
+        for kind in 0..=u8::MAX {
+            let frame = Frame { frame_type: FrameType::Gap, kind, lsn: Lsn(2), durable: Lsn(1) };
+            let mut bytes = Vec::new();
+            key.encode(4096, frame, &[], &mut bytes);
+            let header = key.decode(4096, bytes.first_chunk().expect("a frame has a header"));
+            assert_eq!(header.is_some(), kind == GAP_LOST || kind == GAP_UNWRITTEN, "kind {kind}");
         }
     }
 }

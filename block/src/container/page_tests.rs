@@ -1,9 +1,12 @@
 //! The page for readers in other languages says what the code does.
 
-use super::{HEADER_BYTES, SECTION_KINDS};
+use annals_model::SeriesKind;
+
+use super::{FEATURE_HISTOGRAMS, FEATURE_SEALED, HEADER_BYTES, SECTION_KINDS};
 use crate::codec::ints::{self, Packing};
 use crate::codec::predict::PREDICTORS;
 use crate::codec::values::Mapping;
+use crate::series::Form;
 
 /// The page for those who write a reader in another language.
 const PAGE: &str = include_str!("../../../docs/format/block.md");
@@ -26,6 +29,17 @@ fn the_page_of_the_format_has_the_numbers_of_the_code() {
         assert!(row("packing").contains(&format!("`{packing:?}` {}", packing as u8)));
     }
     assert!(ints::parse_form((Packing::Cold as u8 + 1) << 4).is_none());
+    for kind in SeriesKind::ALL {
+        assert!(row("kind of a series").contains(&format!("`{}` {}", kind.name(), kind.tag())));
+    }
+    for (name, form) in
+        [("doubles", Form::Doubles), ("histograms", Form::Histograms), ("rollups", Form::Rollups)]
+    {
+        assert!(row("form of its chunks").contains(&format!("{name} {}", form as u8)));
+    }
+    for (name, feature) in [("sealed", FEATURE_SEALED), ("histograms", FEATURE_HISTOGRAMS)] {
+        assert!(row("required feature").contains(&format!("{name} {feature}")));
+    }
     for mapping in [Mapping::Raw, Mapping::Bits, Mapping::Decimal, Mapping::Cold] {
         assert!(row("mapping of values").contains(&format!("`{mapping:?}` {}", mapping as u8)));
     }

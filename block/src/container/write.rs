@@ -24,6 +24,8 @@ pub struct EncodedBlock {
 /// Lays out a block.
 pub(crate) struct ContainerWriter {
     identity: BlockIdentity,
+    /// Required features besides being sealed.
+    required: u32,
     lsns: LsnRange,
     level: u8,
     age: ChunkAge,
@@ -39,6 +41,7 @@ impl ContainerWriter {
     pub(crate) fn new(identity: BlockIdentity, lsns: LsnRange, level: u8, age: ChunkAge) -> ContainerWriter {
         ContainerWriter {
             identity,
+            required: 0,
             lsns,
             level,
             age,
@@ -56,6 +59,11 @@ impl ContainerWriter {
     pub(crate) fn seal_with(&mut self, seal: SealWith<'_>) {
         let (seal, header) = FileSeal::create(seal, self.identity, VERSION);
         (self.seal, self.seal_header) = (Some(seal), header);
+    }
+
+    /// Asks for a feature of whoever reads it.
+    pub(crate) fn require(&mut self, feature: u32) {
+        self.required |= feature;
     }
 
     pub(crate) fn age(&self) -> ChunkAge {
@@ -137,7 +145,7 @@ impl ContainerWriter {
         header.put_u8(self.identity.id.content.tag());
         header.put_u8(self.level);
         header.put_u32(self.identity.tenant.0);
-        header.put_u32(if key == KeyId::NONE { 0 } else { FEATURE_SEALED });
+        header.put_u32(self.required | if key == KeyId::NONE { 0 } else { FEATURE_SEALED });
         header.put_u32(0);
         header.put_u32(self.identity.id.day.0 as u32);
         header.put_u32(u32::from(self.age.tag()));

@@ -53,7 +53,7 @@ impl Hosts {
                 let Ok(labels) = LabelSet::from_pairs(labels) else { continue };
                 let start = match metric.kind {
                     SeriesKind::Gauge => metric.level * (0.7 + 0.6 * dice.unit()),
-                    SeriesKind::Counter | SeriesKind::Delta => metric.level * 1_000.0 * dice.unit(),
+                    _ => metric.level * 1_000.0 * dice.unit(),
                 };
                 series.push((labels, metric, start));
             }
@@ -74,7 +74,7 @@ impl Hosts {
                         *now += metric.swing * self.dice.normal() + (metric.level - *now) * 0.01;
                         *now = now.max(0.0);
                     }
-                    SeriesKind::Counter | SeriesKind::Delta => {
+                    _ => {
                         *now += (metric.level + metric.swing * self.dice.normal()).max(0.0);
                     }
                 }

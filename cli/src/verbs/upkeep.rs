@@ -108,7 +108,7 @@ fn describe(block: &BlockMeta) -> String {
 
 /// Shows what one file holds.
 pub(crate) fn inspect(args: &InspectArgs, screen: &mut Screen) -> Outcome {
-    let inspection = annals::inspect(&*access::vfs(), &args.file).map_err(CliError::failed)?;
+    let inspection = annals::inspect(access::vfs(), &args.file).map_err(CliError::failed)?;
     let form = screen.list_form(args.output);
     for finding in &inspection.findings {
         eprintln!("damage: {}", words::harmless(finding));

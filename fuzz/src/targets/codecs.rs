@@ -1,7 +1,9 @@
 //! Codecs, index sections, groups of rows: the decoders inside a block and a record.
 
+use std::sync::Arc;
+
 use annals::signals::{builtin, decode_rows, encode_rows};
-use annals::{ChunkAge, LabelSet, MatchOp, Matcher};
+use annals::{CUSTOM_BUCKETS_SCHEMA, ChunkAge, Histogram, HistogramSample, LabelSet, MatchOp, Matcher};
 use annals_block::fuzzing;
 
 use crate::model::Choices;
@@ -34,6 +36,52 @@ pub(super) fn chunk_numbers(bytes: &[u8]) {
             assert_eq!(fuzzing::decode_numbers(&again, count), Some((numbers, 0)));
         }
     }
+}
+
+pub(super) fn chunk_histograms(bytes: &[u8]) {
+    let Some((count, bytes)) = counted(bytes) else { return };
+    if let Some(histograms) = fuzzing::decode_histograms(bytes, count) {
+        assert_eq!(histograms.len(), count);
+        if let Some(again) = fuzzing::encode_histograms(&histograms).filter(|_| count > 0) {
+            let back = fuzzing::decode_histograms(&again, count).expect("our own chunk");
+            let same = |(a, b): (&HistogramSample, &HistogramSample)| match (a, b) {
+                (Some(a), Some(b)) => a.equals(b) && a.reset_hint == b.reset_hint,
+                (a, b) => a.is_none() && b.is_none(),
+            };
+            assert!(back.iter().zip(&histograms).all(same), "bits stay");
+        }
+    }
+}
+
+/// Histograms of both sorts of buckets, whose counts grow.
+pub(crate) fn histograms(count: u32) -> Vec<Histogram> {
+    let of = |i: u32| {
+        let bucket = |index: i32| (index, f64::from(i * 3 + index as u32));
+        let exponential = i % 8 < 6;
+        Histogram {
+            schema: if exponential { 2 } else { CUSTOM_BUCKETS_SCHEMA },
+            zero_threshold: if exponential { 0.001 } else { 0.0 },
+            count: f64::from(i * 9 + 6),
+            sum: f64::from(i) * 2.5,
+            positive: (1..4).map(bucket).collect(),
+            custom_bounds: if exponential { [].into() } else { [0.5, 1.0, 2.0, 4.0].into() },
+            ..Histogram::default()
+        }
+    };
+    (0..count).map(of).collect()
+}
+
+pub(super) fn histograms_seeds() -> Vec<Vec<u8>> {
+    [1u16, 8, 100]
+        .map(|count| {
+            let mut samples: Vec<HistogramSample> =
+                histograms(u32::from(count)).into_iter().map(|histogram| Some(Arc::new(histogram))).collect();
+            if count > 1 {
+                samples[1] = None;
+            }
+            [&count.to_le_bytes()[..], &fuzzing::encode_histograms(&samples).expect("one chunk")].concat()
+        })
+        .into()
 }
 
 pub(super) fn values_seeds() -> Vec<Vec<u8>> {

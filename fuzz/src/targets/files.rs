@@ -31,8 +31,8 @@ fn in_store_of(store: &SimVfs, part: &str, bytes: &[u8]) {
         return;
     };
     vfs.write_file(&path, bytes).expect("the directory is there");
-    let _ = inspect(&vfs, &path);
     let vfs: Arc<SimVfs> = Arc::new(vfs);
+    let _ = inspect(vfs.clone(), &path);
     let _ = verify(vfs.clone(), Path::new("/data"));
     let clock = Arc::new(SimClock::new(seeds::NOW));
     if let Ok(store) = ReadOnly::open(vfs.clone(), clock.clone(), Path::new("/data")) {
@@ -111,14 +111,23 @@ pub(super) fn metric_block(bytes: &[u8]) {
     let all = block.find(&[]).map(|found| found.len());
     assert!(!sound || all.as_ref().is_ok_and(|all| *all == u64::from(block.series_count())));
     let (mut timestamps, mut values, mut samples) = (Vec::new(), Vec::new(), 0);
+    let mut histograms = annals::HistogramSamples::default();
     for ordinal in 0..block.series_count().min(256) {
         let labels = block.labels(ordinal);
         timestamps.clear();
         values.clear();
+        histograms.clear();
         if block.samples_in(ordinal, TimeRange::ALL).is_ok_and(|samples| samples > 1 << 20) {
             continue;
         }
-        let read = block.read(ordinal, TimeRange::ALL, &mut timestamps, &mut values);
+        let read = if block.kind(ordinal).is_ok_and(annals::SeriesKind::is_histogram) {
+            let read = block.read_histograms(ordinal, TimeRange::ALL, &mut histograms);
+            values.resize(histograms.histograms.len(), 0.0);
+            timestamps.clone_from(&histograms.timestamps);
+            read
+        } else {
+            block.read(ordinal, TimeRange::ALL, &mut timestamps, &mut values)
+        };
         assert_eq!(timestamps.len(), values.len(), "each timestamp has its value");
         assert!(!sound || read.is_ok() && labels.is_ok(), "what verify calls sound can be read");
         samples += timestamps.len() as u64;

@@ -1,6 +1,6 @@
 //! The targets, in the order in which a long run takes them: decoders first.
 
-mod codecs;
+pub(crate) mod codecs;
 mod damaged;
 mod files;
 mod ops;
@@ -48,7 +48,7 @@ const fn plain(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) 
 }
 
 /// All targets.
-pub const TARGETS: [Target; 28] = [
+pub const TARGETS: [Target; 29] = [
     Target {
         name: "wal_segment",
         run: files::wal_segment,
@@ -98,6 +98,7 @@ pub const TARGETS: [Target; 28] = [
         repair: repair::block,
     },
     plain("chunk_values", codecs::chunk_values, codecs::values_seeds),
+    plain("chunk_histograms", codecs::chunk_histograms, codecs::histograms_seeds),
     plain("chunk_numbers", codecs::chunk_numbers, codecs::numbers_seeds),
     plain("block_index", codecs::block_index, codecs::index_seeds),
     plain("row_group", codecs::row_group, codecs::group_seeds),

@@ -137,7 +137,7 @@ impl SelectedSeries for Selected<'_> {
         let starts = samples.iter().any(|sample| sample.start != 0);
         for sample in samples.iter().filter(|sample| self.range.contains(Timestamp(sample.time))) {
             into.timestamps.push(sample.time);
-            into.values.push(sample.value);
+            into.values.push(if sample.histogram.is_some() { f64::NAN } else { sample.value });
             if histograms {
                 into.histograms.push(sample.histogram.clone());
             }

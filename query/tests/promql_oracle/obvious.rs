@@ -1,5 +1,6 @@
 //! The obvious evaluator.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use annals_model::{METRIC_NAME, SeriesKind, is_stale};
@@ -34,6 +35,8 @@ pub(crate) struct Obvious<'a> {
     pub(crate) data: &'a Data,
     pub(crate) start: i64,
     pub(crate) end: i64,
+    /// The largest sum of absolute values of terms of a number in an answer: what rounding is measured against.
+    pub(crate) terms: Cell<f64>,
 }
 
 fn seconds(ms: i64) -> f64 {
@@ -87,6 +90,18 @@ fn line(samples: &[(i64, f64)], at: i64) -> (f64, f64) {
     let spread: f64 = samples.iter().map(|s| (seconds(s.0 - at) - x_mean).powi(2)).sum();
     let slope = covariance / spread;
     (slope, y_mean - slope * x_mean)
+}
+
+/// The sum of absolute values of the terms of a prediction from sums of `x`, `y`, their products and squares: where all
+/// samples lie close together and far from `at`, far more than the prediction itself.
+fn terms_of_line(samples: &[(i64, f64)], at: i64, slope: f64, ahead: f64) -> f64 {
+    let count = samples.len() as f64;
+    let x = || samples.iter().map(|sample| seconds(sample.0 - at));
+    let x_mean = x().sum::<f64>() / count;
+    let spread: f64 = x().map(|x| (x - x_mean).powi(2)).sum();
+    let products: f64 = x().zip(samples).map(|(x, sample)| (x * sample.1).abs()).sum();
+    let squares: f64 = x().map(|x| x * x).sum();
+    if spread > 0.0 { (products + slope.abs() * squares) / spread * (ahead + x_mean.abs()) } else { 0.0 }
 }
 
 fn apply(op: BinaryOp, a: f64, b: f64) -> f64 {
@@ -349,7 +364,7 @@ impl Obvious<'_> {
             let mut out = Vec::new();
             for window in self.windows(matrix, at)? {
                 let keeps = matches!(name, "last_over_time" | "first_over_time");
-                if let Some(value) = over_time(name, &window, at) {
+                if let Some(value) = over_time(name, &window, at, &self.terms) {
                     out.push(One { value, drop: window.drop || !keeps, labels: window.labels });
                 }
             }
@@ -431,7 +446,7 @@ impl Obvious<'_> {
     }
 }
 
-fn over_time(name: &str, window: &Window, at: i64) -> Option<f64> {
+fn over_time(name: &str, window: &Window, at: i64, terms: &Cell<f64>) -> Option<f64> {
     let samples = &window.samples;
     let values: Vec<f64> = samples.iter().map(|sample| sample.1).collect();
     let (&(first_ms, first), &(last_ms, last)) = (samples.first()?, samples.last()?);
@@ -473,6 +488,7 @@ fn over_time(name: &str, window: &Window, at: i64) -> Option<f64> {
         "deriv" => line(samples, first_ms).0,
         "predict_linear" => {
             let (slope, value) = line(samples, at);
+            terms.set(terms.get().max(terms_of_line(samples, at, slope, 30.0)));
             slope * 30.0 + value
         }
         "increase" if window.delta => sum,

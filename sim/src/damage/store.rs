@@ -10,6 +10,7 @@ use annals::{
 };
 
 use super::memory::Memory;
+use crate::oracle::histogram_of;
 use crate::world::{Machine, NOW};
 
 /// Where the store is.
@@ -82,6 +83,13 @@ fn samples(id: u64, from: i64, count: i64) -> SampleBatch {
                 Timestamp(NOW - DAY_MS / 4 + i * 10_000 + jitter as i64),
                 value(series, i),
             );
+        }
+    }
+    for (kind, name) in [(SeriesKind::Histogram, "levels"), (SeriesKind::DeltaHistogram, "events")] {
+        let series = batch.series(LabelSet::from_pairs([("__name__", name)]).expect("valid"), kind);
+        for i in from..from + count {
+            let time = Timestamp(NOW - DAY_MS / 4 + i * 10_000);
+            batch.push_histogram(series, time, histogram_of(kind, (i * 50 + i % 7) as f64));
         }
     }
     batch

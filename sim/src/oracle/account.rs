@@ -208,7 +208,7 @@ impl Account {
     /// Values of places that another batch uses too depend on an order that is not known.
     fn loosen_contested(&mut self, attempt: &Attempt) {
         for (place, _) in attempt.effects.iter().flat_map(|(effects, _)| &effects.cells) {
-            let adds = self.names.kind(place.0) == annals::SeriesKind::Delta;
+            let adds = self.names.kind(place.0).is_delta();
             if !adds && self.uses.get(place).is_some_and(|&uses| uses > 1) {
                 self.held.loose.insert(*place);
             }

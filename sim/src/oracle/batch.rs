@@ -27,7 +27,7 @@ impl Content {
     #[must_use]
     pub fn len(&self) -> usize {
         match self {
-            Content::Samples(batch) => batch.samples.len(),
+            Content::Samples(batch) => batch.samples.len() + batch.histograms.len(),
             Content::Signals(batch) => batch.signals.len(),
         }
     }
@@ -89,7 +89,10 @@ impl Bounds {
         let mut thresholds = vec![self.least];
         if self.least < self.most {
             let stamps: Vec<i64> = match content {
-                Content::Samples(batch) => batch.samples.iter().map(|(_, time, _)| time.0).collect(),
+                Content::Samples(batch) => {
+                    let histograms = batch.histograms.iter().map(|(_, time, _)| time.0);
+                    batch.samples.iter().map(|(_, time, _)| time.0).chain(histograms).collect()
+                }
                 Content::Signals(batch) => batch.signals.iter().map(|signal| signal.time.0).collect(),
             };
             thresholds.extend(stamps.into_iter().filter(|&t| t > self.least && t <= self.most));
@@ -144,9 +147,23 @@ impl Works {
                         Some((labels, kind))
                             if bounds.admits(time.0, threshold)
                                 && plan.rights.open_metrics
-                                && (*kind != SeriesKind::Delta || value.is_finite()) =>
+                                && takes(*kind, value) =>
                         {
                             let labels = labels.clone();
+                            effects.cells.push(Cell { labels, kind: *kind, time: time.0, value });
+                        }
+                        _ => effects.refused.push(at),
+                    }
+                }
+                for (at, (series, time, histogram)) in (batch.samples.len()..).zip(&batch.histograms) {
+                    match batch.series.get(*series as usize) {
+                        Some((labels, kind))
+                            if bounds.admits(time.0, threshold)
+                                && plan.rights.open_metrics
+                                && kind.is_histogram()
+                                && histogram.sum.is_finite() =>
+                        {
+                            let (labels, value) = (labels.clone(), histogram.count);
                             effects.cells.push(Cell { labels, kind: *kind, time: time.0, value });
                         }
                         _ => effects.refused.push(at),
@@ -174,5 +191,16 @@ impl Works {
             }
         }
         effects
+    }
+}
+
+/// Whether a series takes a number.
+fn takes(kind: SeriesKind, value: f64) -> bool {
+    match kind {
+        SeriesKind::Gauge | SeriesKind::Counter => true,
+        SeriesKind::Delta => value.is_finite(),
+        // The marker of its end.
+        SeriesKind::Histogram => annals::is_stale(value),
+        SeriesKind::DeltaHistogram => false,
     }
 }

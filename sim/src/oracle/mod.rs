@@ -50,6 +50,7 @@
 mod account;
 mod batch;
 mod held;
+mod histograms;
 mod shown;
 mod thinned;
 
@@ -63,6 +64,7 @@ use annals::{
 
 use account::Account;
 pub use batch::Content;
+pub use histograms::histogram_of;
 pub use shown::Shown;
 
 /// A promise that was broken.

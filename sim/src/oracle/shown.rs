@@ -10,6 +10,7 @@ use annals::{
 
 use super::Violation;
 use super::held::{Held, Names, Place};
+use super::histograms::as_numbers;
 use super::thinned::{Zones, any_within};
 
 /// How many differences a violation names.
@@ -65,6 +66,7 @@ impl Shown {
                 shown.failed = Some(error.to_string());
                 break;
             }
+            as_numbers(&mut samples);
             let labels = selected.labels(index);
             if samples.timestamps.len() != samples.values.len()
                 || !samples.timestamps.is_sorted_by(|a, b| a < b)
@@ -359,6 +361,7 @@ fn agrees_in_pieces(
     let mut pieces = Pieces::default();
     let mut wholes = Vec::new();
     let read = selected.read_pieces(index, Whole::of(&|_| true), budget, &mut pieces);
+    as_numbers(&mut pieces.samples);
     if read.is_err() || !samples.missing.is_empty() || !pieces.samples.missing.is_empty() {
         return Ok(wholes);
     }

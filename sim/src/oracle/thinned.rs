@@ -45,14 +45,23 @@ impl Zones {
             let is_edge =
                 [values().next(), values().next_back()].into_iter().flatten().any(|(&at, _)| at == time);
             match kind {
-                SeriesKind::Delta => {
+                SeriesKind::Delta | SeriesKind::DeltaHistogram => {
                     let sum: f64 = values().map(|(_, &bits)| f64::from_bits(bits)).sum();
                     shown.insert(window.end.0, sum.to_bits());
                 }
-                SeriesKind::Gauge | SeriesKind::Counter if is_edge || is_last && bits == STALE_NAN_BITS => {
-                    shown.insert(time, bits);
+                SeriesKind::Gauge | SeriesKind::Counter | SeriesKind::Histogram => {
+                    let drops = |a: Option<(&i64, &u64)>, b: Option<(&i64, &u64)>| {
+                        a.zip(b).is_some_and(|((_, a), (_, b))| f64::from_bits(*b) < f64::from_bits(*a))
+                    };
+                    // Both sides of a reset, between which markers may lie.
+                    let here = Some((&time, &bits)).filter(|_| kind == SeriesKind::Histogram);
+                    let after = values().find(|(at, _)| **at > time);
+                    let before = values().rfind(|(at, _)| **at < time);
+                    let at_reset = bits != STALE_NAN_BITS && (drops(here, after) || drops(before, here));
+                    if is_edge || at_reset || is_last && bits == STALE_NAN_BITS {
+                        shown.insert(time, bits);
+                    }
                 }
-                SeriesKind::Gauge | SeriesKind::Counter => {}
             }
         }
         shown
@@ -67,7 +76,7 @@ impl Zones {
         found: f64,
         due: u64,
     ) -> bool {
-        let Some(window) = self.window(time).filter(|_| kind == SeriesKind::Delta) else {
+        let Some(window) = self.window(time).filter(|_| kind.is_delta()) else {
             return found.to_bits() == due;
         };
         let terms =

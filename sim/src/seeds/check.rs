@@ -62,7 +62,7 @@ impl Run<'_> {
     fn is_found(&self, found: &Verification, exact: bool) -> Result<(), Violation> {
         for finding in &found.findings {
             if !self.rotten.contains_key(&finding.path) {
-                let inspected = annals::inspect(&self.machine.vfs, &finding.path);
+                let inspected = annals::inspect(Arc::new(self.machine.vfs.clone()), &finding.path);
                 let what = format!("found where nothing was damaged: {finding:?}; in it: {inspected:?}");
                 return Err(Violation::new("I6", what));
             }

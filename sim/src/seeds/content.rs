@@ -7,7 +7,7 @@ use annals::{
 
 use super::config::Shape;
 use super::draw::Draws;
-use crate::oracle::Content;
+use crate::oracle::{Content, histogram_of};
 
 /// Numbers of batches lie below this: each has stamps of its own, in milliseconds modulo this.
 pub(super) const BATCHES: i64 = 1 << 14;
@@ -47,17 +47,23 @@ pub(super) fn content(draws: &Draws, shape: &Shape, plan: &Plan, number: u64, no
             batch.push(fat, stamps.own(), 1.0);
         }
     }
-    while (batch.samples.len() as u64) < records {
+    while ((batch.samples.len() + batch.histograms.len()) as u64) < records {
         let which = draws.below(shape.series);
-        let (name, kind) = match which % 3 {
-            0 => ("gauge", SeriesKind::Gauge),
-            1 => ("counter", SeriesKind::Counter),
-            _ => ("delta", SeriesKind::Delta),
+        let (name, kind) = match which % 8 {
+            0 | 5 => ("gauge", SeriesKind::Gauge),
+            1 | 6 => ("counter", SeriesKind::Counter),
+            2 | 7 => ("delta", SeriesKind::Delta),
+            3 => ("histogram", SeriesKind::Histogram),
+            _ => ("delta_histogram", SeriesKind::DeltaHistogram),
         };
         let of = labels(&[("__name__", name), ("series", &which.to_string())]);
         let known = batch.series.iter().position(|(labels, _)| *labels == of);
         let series = known.map_or_else(|| batch.series(of, kind), |at| at as u32);
         let time = if draws.percent(shape.contested_percent) { stamps.shared() } else { stamps.own() };
+        if kind.is_histogram() {
+            push_histogram(draws, shape, &mut batch, series, kind, time);
+            continue;
+        }
         let value = match kind {
             // Whole and small: sums of these are exact, in whatever order they are added.
             SeriesKind::Delta if !draws.percent(shape.invalid_percent) => draws.below(1 << 20) as f64,
@@ -72,6 +78,32 @@ pub(super) fn content(draws: &Draws, shape: &Shape, plan: &Plan, number: u64, no
         }
     }
     Content::Samples(batch)
+}
+
+/// A histogram that stands for a number, the marker of the series' end, or what is refused.
+fn push_histogram(
+    draws: &Draws,
+    shape: &Shape,
+    batch: &mut SampleBatch,
+    series: u32,
+    kind: SeriesKind,
+    time: Timestamp,
+) {
+    if draws.percent(shape.odd_percent) {
+        let bits = if draws.percent(80) { STALE_NAN_BITS } else { draws.next() };
+        batch.push(series, time, f64::from_bits(bits));
+        return;
+    }
+    let mut histogram = histogram_of(kind, draws.below(1 << 20) as f64);
+    if draws.percent(shape.invalid_percent) {
+        histogram.sum = f64::INFINITY;
+        histogram.count = -1.0;
+    }
+    let series = if draws.percent(shape.invalid_percent) { u32::MAX } else { series };
+    if draws.percent(5) {
+        batch.push_histogram(series, time, histogram_of(kind, 1.0));
+    }
+    batch.push_histogram(series, time, histogram);
 }
 
 /// A batch of other content under the same id.

@@ -292,7 +292,7 @@ impl Evaluator<'_> {
             self.remark_kind(job, run.labels, kind, !run.floats.times.is_empty());
         }
         histograms.clear();
-        let delta = run.kind == Some(SeriesKind::Delta);
+        let delta = run.kind.is_some_and(SeriesKind::is_delta);
         let place = Place { function, delta, span, labels: run.labels };
         // The sum of events within a window has no ends to look for.
         let events = delta && matches!(function, WindowFn::Rate | WindowFn::Increase);
@@ -331,7 +331,7 @@ impl Evaluator<'_> {
                 Some(extended) => {
                     let place = Place {
                         function: WindowFn::Last,
-                        delta: run.kind == Some(SeriesKind::Delta),
+                        delta: run.kind.is_some_and(SeriesKind::is_delta),
                         span: matrix.span,
                         labels: run.labels,
                     };
@@ -414,7 +414,7 @@ impl Evaluator<'_> {
         if !job.function.wants_counter() {
             return;
         }
-        let seen = if kind == SeriesKind::Delta { &job.deltas } else { &job.others };
+        let seen = if kind.is_delta() { &job.deltas } else { &job.others };
         seen.store(true, Ordering::Relaxed);
         if any && job.function != WindowFn::Irate && kind == SeriesKind::Gauge {
             let labels = labels.get();

@@ -145,7 +145,7 @@ pub(super) fn evaluate(
     out: &mut Vec<f64>,
 ) {
     out.clear();
-    let delta_kind = kind == Some(SeriesKind::Delta);
+    let delta_kind = kind.is_some_and(SeriesKind::is_delta);
     match function {
         WindowFn::Increase if delta_kind => sums(windows, out),
         WindowFn::Rate if delta_kind => {
