@@ -142,7 +142,10 @@ fn a_sealed_block_shows_more_where_its_keys_are() {
     let away = bench.path("away.blk");
     std::fs::copy(raw, &away).expect("copied");
     let away = bench.ok(&["inspect", &away.display().to_string(), "-o", "table"]);
-    assert!(away.contains("not beside it") && away.contains("sections") && !away.contains("codecs"), "{away}");
+    assert!(
+        away.contains("not beside it") && away.contains("sections") && !away.contains("codecs"),
+        "{away}"
+    );
 }
 
 #[test]

@@ -125,14 +125,20 @@ impl Annals {
             options,
         });
         let _ = shared.this.set(Arc::downgrade(&shared));
-        let threads = match shared.options.background {
-            Background::Steps => Vec::new(),
-            Background::Threads => vec![
-                spawn("annals-commit", &shared, commit_loop),
-                spawn("annals-maintenance", &shared, maintenance_loop),
-            ],
+        let works: &[(&str, fn(&Shared))] = match shared.options.background {
+            Background::Steps => &[],
+            Background::Threads => {
+                &[("annals-commit", commit_loop), ("annals-maintenance", maintenance_loop)]
+            }
         };
-        Ok(Annals { shared, recovery, threads: Mutex::new(threads), _lock: lock })
+        // Where a thread cannot be started, dropping the store ends those before it.
+        let store = Annals { shared, recovery, threads: Mutex::new(Vec::new()), _lock: lock };
+        for &(name, work) in works {
+            let thread = spawn(name, &store.shared, work)
+                .map_err(OpenError::io("start a thread for", &store.shared.layout.root))?;
+            store.threads.lock().push(thread);
+        }
+        Ok(store)
     }
 
     /// What the open found and did.
@@ -396,12 +402,9 @@ impl std::fmt::Debug for Tenant {
     }
 }
 
-fn spawn(name: &str, shared: &Arc<Shared>, work: fn(&Shared)) -> JoinHandle<()> {
+fn spawn(name: &str, shared: &Arc<Shared>, work: fn(&Shared)) -> std::io::Result<JoinHandle<()>> {
     let shared = shared.clone();
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || work(&shared))
-        .expect("the system can start a thread while a store is opened")
+    thread::Builder::new().name(name.to_owned()).spawn(move || work(&shared))
 }
 
 fn commit_loop(shared: &Shared) {

@@ -125,6 +125,12 @@ impl File for RealFile {
                 Err(error) => return Err(error),
             }
         }
+        // A read that stops before the end has failed: what is not given must not be taken for what is not there.
+        let end = offset + filled as u64;
+        if filled < into.len() && end < self.len()? && self.0.read_at(&mut [0], end)? == 0 {
+            let what = format!("the system reads nothing at {end}, before the end of the file");
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, what));
+        }
         Ok(filled)
     }
 

@@ -99,6 +99,10 @@ pub fn open(root: &Path, options: Options) -> Result<Annals, OpenError> {
 pub(crate) fn run(arguments: &[OsString]) -> ! {
     // A panic of any thread is heard, whatever becomes of the others.
     std::panic::set_hook(Box::new(|panic| {
+        // What a thread needs before any of our code runs, the runtime does not get: the process ends, as in a crash.
+        if panic.location().is_some_and(|location| location.file().contains("/std/src/sys/")) {
+            std::process::exit(0);
+        }
         say(format_args!("wrong {}", panic.to_string().replace('\n', " ")));
     }));
     say(format_args!("pid {}", std::process::id()));
@@ -111,7 +115,11 @@ pub(crate) fn run(arguments: &[OsString]) -> ! {
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
             let (store, orders) = (&store, &orders);
-            scope.spawn(move || Writer::new(store, orders, writer).write());
+            let write = move || Writer::new(store, orders, writer).write();
+            if std::thread::Builder::new().spawn_scoped(scope, write).is_err() {
+                // The system has no thread to give, and the others end as in a crash.
+                std::process::exit(0);
+            }
         }
     });
     // As a crash would: nothing is sealed.

@@ -1,8 +1,9 @@
 //! Series of a selection, one after the other or several at a time: each is read and turned into its column by itself,
 //! and handed on in label order, so that answers are the same bits however many threads are at work.
 
+use std::io;
 use std::ops::Range;
-use std::thread::ScopedJoinHandle;
+use std::thread::{Builder, ScopedJoinHandle};
 
 use annals_model::{Pieces, SelectedSeries, Whole};
 
@@ -115,19 +116,26 @@ impl<'a> Evaluator<'a> {
             let (source, options, budget, times) = (self.source, self.options, self.budget, self.times);
             let hints = self.hints.get();
             let parts: Vec<Result<Part<'_>, QueryError>> = std::thread::scope(|scope| {
+                let part = move |slice, buffers: &mut Buffers| {
+                    let own = Evaluator::new(source, options, budget, times);
+                    own.hints.set(hints);
+                    own.part(slice, buffers, work)
+                };
                 let started: Vec<_> = slices
                     .zip(&mut buffers)
                     .map(|(slice, buffers)| {
-                        scope.spawn(move || {
-                            let own = Evaluator::new(source, options, budget, times);
-                            own.hints.set(hints);
-                            own.part(slice, buffers, work)
-                        })
+                        let of_thread = slice.clone();
+                        let thread = Builder::new().spawn_scoped(scope, move || part(of_thread, buffers));
+                        (slice, thread)
                     })
                     .collect();
-                let join = |thread: ScopedJoinHandle<'_, _>| match thread.join() {
-                    Ok(part) => part,
-                    Err(panic) => std::panic::resume_unwind(panic),
+                let join = |(slice, thread): (_, io::Result<ScopedJoinHandle<'_, _>>)| match thread {
+                    Ok(thread) => match thread.join() {
+                        Ok(part) => part,
+                        Err(panic) => std::panic::resume_unwind(panic),
+                    },
+                    // The system has no thread to give: this one does it.
+                    Err(_) => part(slice, &mut Buffers::default()),
                 };
                 started.into_iter().map(join).collect()
             });
