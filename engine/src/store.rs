@@ -125,7 +125,7 @@ impl Annals {
             options,
         });
         let _ = shared.this.set(Arc::downgrade(&shared));
-        let works: &[(&str, fn(&Shared))] = match shared.options.background {
+        let works: &[(&str, Work)] = match shared.options.background {
             Background::Steps => &[],
             Background::Threads => {
                 &[("annals-commit", commit_loop), ("annals-maintenance", maintenance_loop)]
@@ -402,7 +402,10 @@ impl std::fmt::Debug for Tenant {
     }
 }
 
-fn spawn(name: &str, shared: &Arc<Shared>, work: fn(&Shared)) -> std::io::Result<JoinHandle<()>> {
+/// What a thread of a store does until it is closed.
+type Work = fn(&Shared);
+
+fn spawn(name: &str, shared: &Arc<Shared>, work: Work) -> std::io::Result<JoinHandle<()>> {
     let shared = shared.clone();
     thread::Builder::new().name(name.to_owned()).spawn(move || work(&shared))
 }
