@@ -8,6 +8,7 @@
 //! cargo bench -p annals-benches -- signals    a million raw signals: their bytes, listed, searched and counted
 //! cargo bench -p annals-benches -- ingest     samples/s into the library, acknowledged after a sync
 //! cargo bench -p annals-benches -- hicard     1,000,000 series: samples/s, peak memory, restart after a kill, bytes/sample
+//! cargo bench -p annals-benches -- opening    a store of 1,000 blocks, and one of 10,000 tenants: until it answers, and memory
 //! cargo bench -p annals-benches -- store      bytes/sample settled, and scan with sum over decoded chunks
 //! cargo bench -p annals-benches -- queries    queries of dashboards: median, best, memory, and the figure to reach
 //! cargo bench -p annals-benches               all of them

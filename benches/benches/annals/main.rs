@@ -5,6 +5,7 @@ mod hicard;
 mod host;
 mod index;
 mod ingest;
+mod opening;
 mod queries;
 mod rivals;
 mod scan;
@@ -16,12 +17,15 @@ fn main() {
     if hicard::is_child() {
         return hicard::child();
     }
+    if opening::is_child() {
+        return opening::child();
+    }
     if queries::is_child() {
         return queries::child();
     }
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
-    let subjects: [(&str, fn()); 9] = [
+    let subjects: [(&str, fn()); 10] = [
         ("codecs", codecs::run),
         ("sizes", sizes::run),
         ("scan", scan::run),
@@ -29,6 +33,7 @@ fn main() {
         ("signals", signals::run),
         ("ingest", ingest::run),
         ("hicard", hicard::run),
+        ("opening", opening::run),
         ("store", store::run),
         ("queries", queries::run),
     ];
