@@ -68,6 +68,27 @@ fn threads_give_the_bits_and_the_annotations_of_one() {
 }
 
 #[test]
+fn a_part_that_is_repeated_is_evaluated_once() {
+    let source = source();
+    let samples = |query: &str| {
+        let (budget, expr) = (Budget::default(), parse(query).expect(query));
+        let (start, end, options) = (Timestamp(0), Timestamp(900_000), QueryOptions::default());
+        let answer = range(&source, &expr, start, end, 20_000, &options, &budget).expect(query);
+        assert_eq!(budget.memory_bytes(), 0, "{query}: what was kept is given back");
+        (bits(&answer), budget.samples())
+    };
+    let once = samples("sum by (g) (rate(c_total[2m]))");
+    let share = samples("sum by (g) (rate(c_total[2m])) / (sum by (g) (rate(c_total[2m])) + 1)");
+    assert_eq!(share.1, once.1);
+    let written_otherwise =
+        samples("sum by (g) (rate(c_total[2m])) / (1 + sum by (g) ((rate(c_total[2m]))))");
+    assert_eq!((written_otherwise.1, &written_otherwise.0), (2 * once.1, &share.0));
+    // Other steps are another question.
+    let windows = samples("sum(rate(c_total[2m])) + max_over_time(sum(rate(c_total[2m]))[1m:5s])");
+    assert!(windows.1 > once.1);
+}
+
+#[test]
 fn a_limit_crossed_in_a_thread_ends_the_query() {
     let source = source();
     let options = QueryOptions { parallelism: 3, ..QueryOptions::default() };

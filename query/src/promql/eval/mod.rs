@@ -21,6 +21,7 @@ mod limit;
 mod mixed;
 mod native;
 mod parts;
+mod repeated;
 mod runs;
 mod select;
 mod series;
@@ -39,6 +40,8 @@ use super::value::{Answer, Sample, Series, Value};
 pub use trace::{PartCost, SelectorCost};
 
 pub(super) use trace::Trace;
+
+use repeated::Repeated;
 
 use column::{Charge, Column, Grid, Histograms, Scalar, Vector, histogram_at, is_absent};
 
@@ -81,6 +84,7 @@ pub(super) fn instant_traced(
 ) -> Result<Answer, QueryError> {
     let mut evaluator = Evaluator::new(source, options, budget, (time.0, time.0, 0));
     evaluator.trace = trace;
+    evaluator.repeated = Repeated::of(expr);
     let grid = Grid::instant(time.0);
     let value = match expr.value_type() {
         ValueType::String => Value::String(text_of(expr)),
@@ -138,6 +142,7 @@ pub(super) fn range_traced(
     }
     let mut evaluator = Evaluator::new(source, options, budget, (start.0, end.0, step_ms));
     evaluator.trace = trace;
+    evaluator.repeated = Repeated::of(expr);
     let count = usize::try_from(asked).unwrap_or(usize::MAX);
     let grid = Grid { start: start.0, step: step_ms, count };
     let mut series = match expr.value_type() {
@@ -177,6 +182,9 @@ struct Evaluator<'a> {
     notes: RefCell<Notes>,
     /// What selectors make of the reset hints of histograms.
     hints: Cell<Hints>,
+    /// Parts that stand in the query more than once, and the memory that their results take.
+    repeated: Repeated,
+    kept: RefCell<Charge<'a>>,
     /// Where what each part takes is told, where anybody asks.
     trace: Option<&'a Trace<'a>>,
 }
@@ -185,7 +193,7 @@ struct Evaluator<'a> {
 ///
 /// Prometheus reads only counts and sums where a query asks for no more (`histogram_count`, `histogram_sum`,
 /// `histogram_avg`), and then finds out about each reset while it reads. What an answer is warned of depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Hints {
     /// As stored; a function that asks for count or sum may resolve them.
     AsStored,
@@ -209,6 +217,8 @@ impl<'a> Evaluator<'a> {
             times,
             notes: RefCell::default(),
             hints: Cell::new(Hints::AsStored),
+            repeated: Repeated::default(),
+            kept: RefCell::new(Charge::none(budget)),
             trace: None,
         }
     }
@@ -294,10 +304,10 @@ impl<'a> Evaluator<'a> {
     /// A number per series and step.
     fn vector(&self, expr: &Expr, grid: Grid) -> Result<Vector<'a>, QueryError> {
         let Some(trace) = self.trace.filter(|trace| trace.open(expr)) else {
-            return self.vector_of(expr, grid);
+            return self.once(expr, grid, || self.vector_of(expr, grid));
         };
         let (started, held) = (trace.now(), self.budget.memory_bytes());
-        let result = self.vector_of(expr, grid);
+        let result = self.once(expr, grid, || self.vector_of(expr, grid));
         trace.close(PartCost {
             nanoseconds: trace.now().saturating_sub(started),
             series: result.as_ref().map_or(0, |vector| vector.columns.len() as u64),
