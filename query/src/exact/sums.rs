@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use annals_model::{
-    Budget, Matcher, Missing, Samples, SeriesKind, SeriesSource, SourceError, TimeRange, Timestamp, is_stale,
+    Budget, Matcher, Missing, Resolution, Samples, SeriesKind, SeriesSource, SourceError, TimeRange,
+    Timestamp, is_stale,
 };
 
 use super::CalendarError;
@@ -49,6 +50,8 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// Samples up to this stamp have expired and are in no sum.
     pub expired_through: Option<Timestamp>,
+    /// Stamps of which only rollups are left, oldest first, and how long their windows are.
+    pub coarser: Vec<(TimeRange, Resolution)>,
     /// Parts of the data that should have been counted and could not be read.
     pub missing: Vec<Missing>,
 }
@@ -75,6 +78,32 @@ impl Table {
             }
         }
         totals.iter().map(Sum::value).collect()
+    }
+
+    /// How fine the data is that a period was summed from: the coarsest where it was several.
+    #[must_use]
+    pub fn resolution(&self, period: usize) -> Resolution {
+        let period = self.periods.get(period).copied().unwrap_or(TimeRange::EMPTY);
+        let of_period = self.coarser.iter().filter(|(range, _)| range.overlaps(period));
+        of_period.map(|(_, resolution)| *resolution).max().unwrap_or(Resolution::Raw)
+    }
+
+    /// Whether a period's sums are those of every event in it: nothing of it has expired or is missing, and it begins and
+    /// ends where windows do wherever only rollups are left. A window that a period's edge cuts is summed as a whole where
+    /// it ends.
+    #[must_use]
+    pub fn is_exact(&self, period: usize) -> bool {
+        let Some(&period) = self.periods.get(period) else { return false };
+        let cuts = |(range, resolution): &(TimeRange, Resolution)| {
+            let window_ms = resolution.window_ms().unwrap_or(1);
+            [period.start, period.end]
+                .iter()
+                .any(|edge| range.start < *edge && *edge < range.end && edge.0.rem_euclid(window_ms) != 0)
+        };
+        period.is_empty()
+            || self.expired_through.is_none_or(|expired| expired <= period.start)
+                && !self.missing.iter().any(|missing| missing.range.overlaps(period))
+                && !self.coarser.iter().any(cuts)
     }
 
     /// How many rows have a sample per period: how many distinct values of the labels were seen.
@@ -118,11 +147,13 @@ pub fn sums(
         periods: periods.to_vec(),
         rows: Vec::new(),
         expired_through: None,
+        coarser: Vec::new(),
         missing: Vec::new(),
     };
     let (Some(first), Some(last)) = (periods.first(), periods.last()) else { return Ok(table) };
     let selected = source.select(matchers, TimeRange::new(first.start, last.end), budget)?;
     table.expired_through = selected.coverage().expired_through;
+    table.coarser.clone_from(&selected.coverage().coarser);
     table.missing.extend_from_slice(&selected.coverage().missing);
 
     let mut rows: BTreeMap<Vec<String>, Vec<Sum>> = BTreeMap::new();

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::common::{Memory, budget, zone};
 use annals_model::{
-    Budget, LimitExceeded, MINUTE_MS, Matcher, QueryLimits, STALE_NAN_BITS, SeriesKind, SourceError,
-    TimeRange, Timestamp,
+    Budget, HOUR_MS, LimitExceeded, MINUTE_MS, Matcher, Missing, QueryLimits, Resolution, STALE_NAN_BITS,
+    SeriesKind, SourceError, TimeRange, Timestamp,
 };
 use annals_query::exact::{ExactError, Period, Row, day_range, presence, sums};
+use annals_query::promql::testing::MemorySource;
 use jiff::civil::{Weekday, date};
 use proptest::prelude::*;
 
@@ -147,6 +148,32 @@ fn a_sum_of_zero_is_not_the_same_as_no_data() {
 }
 
 #[test]
+fn a_period_whose_edge_cuts_a_window_is_not_called_exact() {
+    let mut memory = MemorySource::default();
+    memory.add(&[("__name__", "http_requests")], SeriesKind::Delta, &[(HOUR_MS, 1.0), (5 * HOUR_MS, 2.0)]);
+    let hours = |a: i64, b: i64| TimeRange::new(Timestamp(a * HOUR_MS), Timestamp(b * HOUR_MS));
+    let half = |range: TimeRange| {
+        TimeRange::new(range.start.saturating_add(HOUR_MS / 2), range.end.saturating_add(HOUR_MS / 2))
+    };
+    let said = |memory: &MemorySource, period: TimeRange| {
+        let table = sums(memory, &requests(), &[], &[period], &budget()).expect("sums");
+        (table.resolution(0), table.is_exact(0))
+    };
+    assert_eq!(said(&memory, half(hours(0, 1))), (Resolution::Raw, true));
+    memory.coverage.coarser = vec![(hours(0, 2), Resolution::Hour), (hours(2, 4), Resolution::FiveMinutes)];
+    assert_eq!(said(&memory, hours(0, 1)), (Resolution::Hour, true));
+    // As hours of India lie.
+    assert_eq!(said(&memory, half(hours(0, 1))), (Resolution::Hour, false));
+    assert_eq!(said(&memory, half(hours(2, 3))), (Resolution::FiveMinutes, true));
+    assert_eq!(said(&memory, half(hours(1, 3))), (Resolution::Hour, false));
+    assert_eq!(said(&memory, half(hours(4, 5))), (Resolution::Raw, true));
+    memory.coverage.expired_through = Some(Timestamp(HOUR_MS));
+    assert!(!said(&memory, hours(0, 2)).1 && said(&memory, hours(1, 2)).1);
+    memory.coverage.missing = vec![Missing { range: hours(5, 6), why: "a block".to_owned() }];
+    assert!(said(&memory, hours(4, 5)).1 && !said(&memory, half(hours(4, 5))).1);
+}
+
+#[test]
 fn a_stale_marker_counts_nothing() {
     let mut memory = Memory::default();
     memory.add("http_requests", &[], 5, 3.0);
@@ -214,6 +241,7 @@ fn the_greatest_rows_come_first_and_rows_without_data_are_not_counted() {
             row("d", [None, None]),
         ],
         expired_through: None,
+        coarser: Vec::new(),
         missing: Vec::new(),
     };
     // Zero is data.
