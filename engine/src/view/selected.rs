@@ -1,0 +1,200 @@
+//! What was selected, as the evaluator asks for it, and where the parts of each series are.
+
+use std::cmp::Ordering;
+
+use annals_model::{
+    Budget, Coverage, LabelSet, Piece, Pieces, ReadPlan, Samples, SelectedSeries, SeriesGroups, SeriesKind,
+    SourceError, TimeRange, Timestamp, Whole,
+};
+use annals_vfs::planted::{Bug, planted};
+
+use super::rolled::push_window;
+use super::{Opened, Part, Place, Selected};
+use crate::grouping::Grouping;
+
+impl SelectedSeries for Selected {
+    fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn labels(&self, index: usize) -> LabelSet {
+        self.places_of(index).first().map_or_else(LabelSet::empty, |&place| match self.part(place) {
+            // All labels were checked when they were found.
+            Some(Part::Block(_, metrics, ordinal)) => {
+                metrics.labels(ordinal).unwrap_or_else(|_| LabelSet::empty())
+            }
+            Some(Part::Rollups(rollups, ordinal)) => {
+                rollups.index().labels(ordinal).unwrap_or_else(|_| LabelSet::empty())
+            }
+            Some(Part::Head(head)) => head.labels.clone(),
+            None => LabelSet::empty(),
+        })
+    }
+
+    fn kind(&self, index: usize) -> SeriesKind {
+        let kind = self.places_of(index).first().and_then(|&place| match self.part(place)? {
+            Part::Block(_, metrics, ordinal) => metrics.kind(ordinal).ok(),
+            Part::Rollups(rollups, ordinal) => rollups.index().kind(ordinal).ok(),
+            Part::Head(head) => Some(head.kind),
+        });
+        kind.unwrap_or(SeriesKind::Gauge)
+    }
+
+    fn groups(&self, only: bool, names: &[&str]) -> SeriesGroups {
+        let mut grouping = Grouping::new(self, only, names);
+        (0..self.len()).for_each(|index| grouping.add(self.places_of(index).first().copied()));
+        grouping.finish()
+    }
+
+    fn read(&self, index: usize, budget: &Budget, into: &mut Samples) -> Result<(), SourceError> {
+        let places = self.places_of(index);
+        let kind = self.kind(index);
+        if kind.is_histogram() {
+            return self.read_histograms(kind, places, budget, into);
+        }
+        if self.rolled.is_empty() {
+            return self.read_places(kind, places, budget, into);
+        }
+        let mut raw = Samples::default();
+        self.read_places(kind, &self.shown_in_samples(places), budget, &mut raw)?;
+        into.clear();
+        let windows = self.read_windows(kind, places, budget, &mut into.missing)?;
+        let Samples { timestamps, values, missing, .. } = into;
+        for window in &windows {
+            window.thinned(kind, |time, value| {
+                if self.rolled.contains(Timestamp(time)) {
+                    timestamps.push(time);
+                    values.push(value);
+                }
+            });
+        }
+        timestamps.append(&mut raw.timestamps);
+        values.append(&mut raw.values);
+        missing.append(&mut raw.missing);
+        if planted(Bug::DamageNotReported) {
+            into.missing.clear();
+        }
+        Ok(())
+    }
+
+    fn read_pieces(
+        &self,
+        index: usize,
+        whole: Whole<'_>,
+        budget: &Budget,
+        into: &mut Pieces,
+    ) -> Result<(), SourceError> {
+        let places = self.places_of(index);
+        let kind = self.kind(index);
+        if kind.is_histogram() {
+            into.pieces.clear();
+            self.read_histograms(kind, places, budget, &mut into.samples)?;
+            into.push_samples_since(0);
+            return Ok(());
+        }
+        if self.rolled.is_empty() {
+            return self.read_places_in_pieces(kind, places, whole, budget, into);
+        }
+        let mut raw = Pieces::default();
+        self.read_places_in_pieces(kind, &self.shown_in_samples(places), whole, budget, &mut raw)?;
+        into.clear();
+        let windows = self.read_windows(kind, places, budget, &mut into.samples.missing)?;
+        let takes = |time: TimeRange| whole.takes(time, self.rolled);
+        windows.iter().for_each(|window| push_window(window, kind, self.rolled, &takes, into));
+        let first = into.samples.values.len();
+        into.samples.timestamps.append(&mut raw.samples.timestamps);
+        into.samples.values.append(&mut raw.samples.values);
+        into.samples.missing.append(&mut raw.samples.missing);
+        into.pieces.extend(raw.pieces.into_iter().map(|piece| match piece {
+            Piece::Samples(at) => Piece::Samples(at.start + first..at.end + first),
+            whole => whole,
+        }));
+        if planted(Bug::DamageNotReported) {
+            into.samples.missing.clear();
+        }
+        Ok(())
+    }
+
+    fn plan(&self, index: usize, whole: Whole<'_>) -> ReadPlan {
+        let places = self.places_of(index);
+        let apart = places.len() == 1 || self.apart(places).is_some();
+        let is_number = !self.kind(index).is_histogram();
+        let whole = if apart && is_number { whole } else { Whole::of(&|_| false) };
+        let parts = places.iter().filter_map(|&place| self.part(place));
+        parts.fold(ReadPlan::default(), |plan, part| {
+            plan.plus(match part {
+                Part::Block(_, metrics, ordinal) => {
+                    metrics.plan_pieces(ordinal, self.range, whole).unwrap_or_default()
+                }
+                Part::Head(head) => ReadPlan { samples: head.timestamps.len() as u64, ..ReadPlan::default() },
+                Part::Rollups(..) => ReadPlan::default(),
+            })
+        })
+    }
+
+    fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+}
+
+impl Selected {
+    pub(super) fn places_of(&self, index: usize) -> &[Place] {
+        let Some(&[start, end]) = self.starts.get(index..).and_then(|starts| starts.first_chunk::<2>())
+        else {
+            return &[];
+        };
+        self.places.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    pub(crate) fn part(&self, place: Place) -> Option<Part<'_>> {
+        match place {
+            Place::Block { block, ordinal } => {
+                let searched = self.blocks.get(block as usize)?;
+                Some(match searched.opened.as_ref()? {
+                    Opened::Samples(metrics) => Part::Block(searched, metrics, ordinal),
+                    Opened::Rollups(rollups) => Part::Rollups(rollups, ordinal),
+                })
+            }
+            Place::Head(head) => self.heads.get(head as usize).map(Part::Head),
+        }
+    }
+
+    /// Compares the labels of what is at two places.
+    pub(super) fn compare(&self, a: Place, b: Place) -> Ordering {
+        match (a, b) {
+            // Of one block they are in label order; of one head too.
+            (Place::Block { block: one, ordinal: a }, Place::Block { block: other, ordinal: b })
+                if one == other =>
+            {
+                a.cmp(&b)
+            }
+            (Place::Head(a), Place::Head(b)) if a == b => Ordering::Equal,
+            _ => {
+                let (mut a_numbers, mut b_numbers) = (Vec::new(), Vec::new());
+                self.pairs(a, &mut a_numbers).cmp(self.pairs(b, &mut b_numbers))
+            }
+        }
+    }
+
+    /// The labels of what is at a place; `numbers` is room for them.
+    pub(super) fn pairs<'a>(
+        &'a self,
+        place: Place,
+        numbers: &'a mut Vec<u32>,
+    ) -> Box<dyn Iterator<Item = (&'a str, &'a str)> + 'a> {
+        match self.part(place) {
+            Some(Part::Block(_, metrics, ordinal)) if metrics.pair_numbers(ordinal, numbers).is_ok() => {
+                Box::new(numbers.iter().filter_map(|&number| metrics.pair(number).ok().flatten()))
+            }
+            Some(Part::Rollups(rollups, ordinal)) => {
+                let index = rollups.index();
+                if index.pair_numbers(ordinal, numbers).is_err() {
+                    numbers.clear();
+                }
+                Box::new(numbers.iter().filter_map(move |&number| index.pair(number).ok().flatten()))
+            }
+            Some(Part::Head(head)) => Box::new(head.labels.iter()),
+            _ => Box::new(std::iter::empty()),
+        }
+    }
+}
