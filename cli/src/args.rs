@@ -90,12 +90,28 @@ Examples:
   annals report --site www --week 2026-W46 --tz Europe/Berlin --out week.html
   annals report --site www --date 2015-05-20 -o json | jq .")]
     Report(ReportArgs),
-    /// Create, list and show tenants
+    /// Create, list, show, cancel and erase tenants
     #[command(subcommand)]
     #[command(
-        after_help = "Examples:\n  annals tenant create acme --plan professional\n  annals tenant list\n  annals tenant show acme"
+        after_help = "Examples:\n  annals tenant create acme --plan professional\n  annals tenant list\n  annals tenant show acme\n  annals tenant cancel acme\n  annals tenant erase acme --yes"
     )]
     Tenant(TenantVerb),
+    /// Check the receipt of an erasure, print the key by which that is done
+    #[command(subcommand)]
+    #[command(after_help = RECEIPT_HELP)]
+    Receipt(ReceiptVerb),
+    /// Delete samples and signals of a tenant, by a selector and a range of time
+    #[command(after_help = "\
+Examples:
+  annals delete '{site=\"shop.example\"}' --tenant acme
+  annals delete '{site=\"shop.example\"}' --tenant acme --yes
+  annals delete 'host_load1' --tenant acme --start 2015-05-17 --end 2015-05-18 --metrics --yes
+
+Without --yes nothing is done; it says what is found. A selector looks at the labels of series, and at
+kind, site and fields of raw signals; without a range it is all time. The range begins after its first
+instant and holds its last. What is deleted is hidden at once, its bytes go within a day. Where raw
+metrics have expired, whole windows of their rollups go. What is written later is new, and stays.")]
+    Delete(DeleteArgs),
     /// List the built-in plans, show one of them or of a file
     #[command(subcommand)]
     #[command(
@@ -129,6 +145,13 @@ Examples:
     Inspect(InspectArgs),
 }
 
+const RECEIPT_HELP: &str = "\
+Examples:
+  annals receipt key > annals.pub
+  annals receipt verify annals-data/receipts/7.receipt --key annals.pub
+
+Print the key and hand it out before a receipt is needed: who checks one needs nothing else.";
+
 const PLAN_SHOW_HELP: &str = "\
 Examples:
   annals plan show enterprise
@@ -143,6 +166,7 @@ A plan of your own, FILE.toml:
   raw = \"30d\"
   5m = \"90d\"                 # 5m and 1h may be left out
   1h = \"400d\"
+  cancelled = \"30d\"          # after `tenant cancel`, at most; may be left out
   [limits]                     # each may be left out
   series = 200000
   batch_records = 50000
@@ -441,6 +465,43 @@ pub(crate) enum PromqlVerb {
     },
 }
 
+/// What is deleted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeleteArgs {
+    /// A PromQL selector
+    pub(crate) selector: String,
+    #[command(flatten)]
+    pub(crate) tenant: TenantArgs,
+    #[command(flatten)]
+    pub(crate) time: RangeOfTime,
+    /// Only metrics
+    #[arg(long, conflicts_with = "signals")]
+    pub(crate) metrics: bool,
+    /// Only raw signals
+    #[arg(long)]
+    pub(crate) signals: bool,
+    /// Do it
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// What to do with receipts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReceiptVerb {
+    /// Check a receipt by the public key of the store that wrote it
+    #[command(after_help = RECEIPT_HELP)]
+    Verify {
+        /// The receipt
+        file: PathBuf,
+        /// The public key: a file that `annals receipt key` wrote, or its 64 hexadecimal digits
+        #[arg(long, value_name = "KEY")]
+        key: String,
+    },
+    /// Print the public key by which this store's receipts are checked
+    #[command(after_help = RECEIPT_HELP)]
+    Key(StoreArgs),
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantVerb {
     /// Create a tenant, and the store where there is none
@@ -451,6 +512,40 @@ pub(crate) enum TenantVerb {
         /// Its plan: one of `annals plan list`, or FILE.toml
         #[arg(long, value_name = "PLAN")]
         plan: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Cancel a tenant: it takes no more data, can be read and exported, and is erased when its time is over
+    #[command(after_help = "\
+Examples:
+  annals tenant cancel acme
+  annals tenant cancel acme --undo
+
+It is erased when the last of its data would have expired, at the latest when the plan says (30 days,
+unless a plan file has another `keep.cancelled`). annals retention explain shows the date.")]
+    Cancel {
+        /// Its name
+        name: String,
+        /// Take it back: the tenant takes data again
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Erase a tenant: hide it and destroy its key at once, then remove its bytes and write a receipt
+    #[command(after_help = "\
+Examples:
+  annals tenant erase acme
+  annals tenant erase acme --yes
+
+Without --yes nothing is done; it says what would go. This cannot be undone: with its key every copy
+of the tenant's files becomes unreadable, in backups too. annals receipt verify checks the receipt.")]
+    Erase {
+        /// Its name
+        name: String,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         store: StoreArgs,
     },

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, PlanVerb, PromqlVerb, RetentionVerb, TenantVerb, Verb};
+use args::{Args, PlanVerb, PromqlVerb, ReceiptVerb, RetentionVerb, TenantVerb, Verb};
 use error::Outcome;
 use output::Screen;
 
@@ -67,10 +67,19 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Promql(PromqlVerb::Format { expression }) => verbs::promql::format(&expression, screen),
         Verb::Series(args) => verbs::series::series(&args, screen),
         Verb::Labels(args) => verbs::series::labels(&args, screen),
+        Verb::Delete(args) => verbs::delete::delete(&args, screen),
         Verb::Report(args) => verbs::report::run(&args, screen),
         Verb::Tenant(TenantVerb::Create { name, plan, store }) => {
             verbs::tenant::create(&name, &plan, &store, screen)
         }
+        Verb::Tenant(TenantVerb::Cancel { name, undo, store }) => {
+            verbs::retention::cancel(&name, undo, &store, screen)
+        }
+        Verb::Tenant(TenantVerb::Erase { name, yes, store }) => {
+            verbs::receipt::erase(&name, yes, &store, screen)
+        }
+        Verb::Receipt(ReceiptVerb::Verify { file, key }) => verbs::receipt::verify(&file, &key, screen),
+        Verb::Receipt(ReceiptVerb::Key(store)) => verbs::receipt::key(&store, screen),
         Verb::Tenant(TenantVerb::List { store, output }) => verbs::tenant::list(&store, output, screen),
         Verb::Tenant(TenantVerb::Show { name, store, output }) => {
             verbs::tenant::show(name.as_deref(), &store, output, screen)

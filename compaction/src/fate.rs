@@ -52,6 +52,8 @@ pub enum Rule {
     ExpiredBefore,
     /// The plan has no such tier.
     NotInPlan(Resolution),
+    /// The tenant is cancelled, and erased then. No block's fate by itself: whoever knows of tenants says so.
+    Cancelled,
 }
 
 impl fmt::Display for Rule {
@@ -64,6 +66,7 @@ impl fmt::Display for Rule {
                 write!(f, "raw metrics are shown {raw} and, without a rollup in their place, held {held}")
             }
             Rule::ExpiredBefore => f.write_str("the day has expired before"),
+            Rule::Cancelled => f.write_str("the tenant is cancelled"),
             Rule::NotInPlan(resolution) => write!(f, "the plan has no tier of {}", resolution.word()),
         }
     }

@@ -7,6 +7,8 @@
 //! | `next`   | number | the number of the next tenant; never goes down            |
 //! | `count`  | number | tenants                                                   |
 //! | per tenant | number, text | its number (ascending), its id                      |
+//! | `erased` | number | tenants that were erased, and of which something is left  |
+//! | per tenant | number | its number (ascending), which is of none above            |
 
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::{TenantId, TenantNumber};
@@ -17,6 +19,8 @@ pub(crate) struct Catalogue {
     pub(crate) next: u32,
     /// Ascending by number.
     pub(crate) tenants: Vec<(TenantNumber, TenantId)>,
+    /// Ascending.
+    pub(crate) erased: Vec<TenantNumber>,
 }
 
 impl Catalogue {
@@ -28,6 +32,8 @@ impl Catalogue {
             bytes.put_varint(u64::from(number.0));
             bytes.put_text(id.as_str());
         }
+        bytes.put_varint(self.erased.len() as u64);
+        self.erased.iter().for_each(|number| bytes.put_varint(u64::from(number.0)));
         bytes
     }
 
@@ -44,7 +50,17 @@ impl Catalogue {
             }
             tenants.push((number, id));
         }
-        cursor.is_empty().then_some(Catalogue { next, tenants })
+        let count = cursor.count(1)?;
+        let mut erased: Vec<TenantNumber> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let number = TenantNumber(u32::try_from(cursor.varint()?).ok()?);
+            let known = tenants.binary_search_by_key(&number, |(other, _)| *other).is_ok();
+            if number.0 >= next || known || erased.last().is_some_and(|last| *last >= number) {
+                return None;
+            }
+            erased.push(number);
+        }
+        cursor.is_empty().then_some(Catalogue { next, tenants, erased })
     }
 }
 
@@ -55,15 +71,16 @@ mod tests {
     #[test]
     fn the_bytes_are_held() {
         let id = TenantId::new("acme").expect("valid");
-        let catalogue = Catalogue { next: 300, tenants: vec![(TenantNumber(7), id)] };
-        assert_eq!(catalogue.encode(), b"\xac\x02\x01\x07\x04acme");
+        let catalogue =
+            Catalogue { next: 300, tenants: vec![(TenantNumber(7), id)], erased: vec![TenantNumber(8)] };
+        assert_eq!(catalogue.encode(), b"\xac\x02\x01\x07\x04acme\x01\x08");
     }
 
     #[test]
     fn a_catalogue_round_trips_and_its_damage_never_panics() {
         let id = |name| TenantId::new(name).expect("valid");
-        let catalogue =
-            Catalogue { next: 5, tenants: vec![(TenantNumber(1), id("acme")), (TenantNumber(4), id("b"))] };
+        let tenants = vec![(TenantNumber(1), id("acme")), (TenantNumber(4), id("b"))];
+        let catalogue = Catalogue { next: 5, tenants, erased: vec![TenantNumber(2), TenantNumber(3)] };
         let bytes = catalogue.encode();
         assert_eq!(Catalogue::decode(&bytes), Some(catalogue));
         for length in 0..bytes.len() {

@@ -129,7 +129,13 @@ impl CommitQueue {
         };
         for (lsn, pending) in done {
             let PendingBatch { tenant, batch, epoch, metrics, rows, mut acknowledgement, ticket } = pending;
-            grow(tenant.data.write().apply(epoch, lsn, batch.written, &metrics, rows));
+            {
+                let mut data = tenant.data.write();
+                // Taken before its tenant was erased, and gone with it.
+                if !tenant.erased.load(Ordering::Acquire) {
+                    grow(data.apply(epoch, lsn, batch.written, &metrics, rows));
+                }
+            }
             tenant.batches.lock().remember(batch, lsn);
             acknowledgement.lsn = Some(lsn);
             ticket.resolve(Ok(acknowledgement));

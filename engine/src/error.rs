@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use annals_model::TenantId;
 use annals_vfs::{LockError, is_no_space};
 
+use crate::key_store::KeyStoreError;
 use crate::keys::KeyError;
 use crate::twin::TwinError;
 
@@ -103,6 +104,16 @@ pub enum TenantError {
         /// What the key store or the disk says.
         source: KeyError,
     },
+    /// The tenant is erased and hidden, and its key is still there: that is tried again.
+    #[error(
+        "tenant `{tenant}` is erased and hidden, but its key is not destroyed yet: {source}; that is tried again"
+    )]
+    KeyNotDestroyed {
+        /// The tenant.
+        tenant: TenantId,
+        /// What the key store says.
+        source: KeyStoreError,
+    },
     /// The tenant's manifest could not be changed.
     #[error("{0}")]
     Change(MaintenanceError),
@@ -160,6 +171,18 @@ pub enum WriteError {
     /// The store takes no more writes until it is opened again.
     #[error("the store takes no writes until it is opened again: {0}")]
     Failed(String),
+    /// The tenant was cancelled: nothing was written.
+    #[error(
+        "the tenant was cancelled and takes no data; nothing was written. Until {due} that can be taken back: \
+         annals tenant cancel --undo"
+    )]
+    Cancelled {
+        /// When it is erased.
+        due: annals_model::Timestamp,
+    },
+    /// The tenant was erased: nothing was written.
+    #[error("the tenant was erased; nothing was written")]
+    Erased,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -192,6 +215,28 @@ pub enum MaintenanceError {
     Suspended {
         /// The tenant.
         tenant: TenantId,
+    },
+    /// The tenant was erased.
+    #[error("tenant `{tenant}` was erased")]
+    Erased {
+        /// The tenant.
+        tenant: TenantId,
+    },
+    /// The key of an erased tenant is still there.
+    #[error("the key of erased tenant `{tenant}` is not destroyed: {source}")]
+    KeyNotDestroyed {
+        /// The tenant.
+        tenant: TenantId,
+        /// What the key store says.
+        source: KeyStoreError,
+    },
+    /// The receipt of an erasure cannot be signed. All of it is done, and only the proof is missing.
+    #[error("cannot sign the receipt of erased tenant `{tenant}`: {source}")]
+    NotSigned {
+        /// The tenant.
+        tenant: TenantId,
+        /// What the key store says.
+        source: KeyStoreError,
     },
     /// A block that was to be merged is damaged; it stays as it is.
     #[error("cannot merge blocks of tenant `{tenant}`: {what}")]

@@ -10,6 +10,10 @@
 //! |     16 |    16 | `store`  | the id of the store whose tenant it is |
 //! |     32 |    32 | `secret` | random: the key-encryption key       |
 //!
+//! `receipts.sign`, by which erasure receipts are signed, is laid out in the same way, with the magic `ANNSIG01`, no tenant
+//! (0), and the seed of an Ed25519 key as its secret. Who loses it gets another; receipts of before are checked by the
+//! public key of before.
+//!
 //! `destroyed-<gen>`, a twin file (see [`crate::twin`]): how many (LEB128), then `store` (16) and `tenant` (4) of each
 //! key that was destroyed, ascending.
 //!
@@ -29,15 +33,20 @@ use annals_model::TenantNumber;
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_vfs::sync::Mutex;
 use annals_vfs::{Draft, Entropy, Vfs, publish};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use zeroize::Zeroizing;
 
 use crate::files::read_whole;
 use crate::key_store::{KeyName, KeyStanding, KeyStore, KeyStoreError};
 use crate::layout::Layout;
+use crate::receipt::PublicKey;
 use crate::seal::{self, Secret};
 use crate::twin::{Role, TwinFiles};
 
 const MAGIC: &[u8; 8] = b"ANNKEY01";
+const SIGNER_MAGIC: &[u8; 8] = b"ANNSIG01";
+/// The name of the key that signs receipts.
+pub(crate) const SIGNER_FILE: &str = "receipts.sign";
 const CHECKED_BYTES: usize = 4 + 16 + 32;
 const WRAP_INFO: &[u8] = b"annals wrapped key 1";
 
@@ -100,9 +109,13 @@ impl FileKeyStore {
         if self.destroyed()?.names.contains(&name) {
             return Err(KeyStoreError::Destroyed);
         }
-        let path = self.path(name);
+        self.read(MAGIC, name, &self.path(name))
+    }
+
+    /// The secret in a file that must be of that name.
+    fn read(&self, magic: &[u8; 8], name: KeyName, path: &Path) -> Result<Secret, KeyStoreError> {
         let at = path.display();
-        let bytes = match read_whole(&*self.vfs, &path) {
+        let bytes = match read_whole(&*self.vfs, path) {
             Ok(bytes) => Zeroizing::new(bytes),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let why = format!("{at} is not there; restore it from the copy of the key store");
@@ -112,7 +125,7 @@ impl FileKeyStore {
                 return Err(KeyStoreError::Unavailable { why: format!("cannot read {at}: {error}") });
             }
         };
-        let (found, secret) = decode_key(&bytes).ok_or_else(|| {
+        let (found, secret) = decode_key(magic, &bytes).ok_or_else(|| {
             let why = format!("{at} is damaged; restore it from the copy of the key store");
             KeyStoreError::Corrupt { why }
         })?;
@@ -124,6 +137,33 @@ impl FileKeyStore {
     }
 }
 
+impl FileKeyStore {
+    /// Makes a secret and its file.
+    fn draw(
+        &self,
+        magic: &[u8; 8],
+        name: KeyName,
+        file: String,
+        entropy: &dyn Entropy,
+    ) -> Result<Secret, KeyStoreError> {
+        let path = self.directory.join(&file);
+        let failed = |error: std::io::Error| KeyStoreError::Unavailable {
+            why: format!("cannot create {}: {error}", path.display()),
+        };
+        let secret = Secret::draw(entropy).map_err(failed)?;
+        let bytes = encode_key(magic, name, &secret);
+        let draft = self.temporary.join(&file);
+        let directory = self.directory.clone();
+        publish(&*self.vfs, &[Draft { draft, directory, name: file, bytes: &bytes }])
+            .map_err(|error| failed(error.into_source()))?;
+        Ok(secret)
+    }
+
+    fn signing_seed(&self, store: [u8; 16]) -> Result<Secret, KeyStoreError> {
+        self.read(SIGNER_MAGIC, signer_name(store), &self.directory.join(SIGNER_FILE))
+    }
+}
+
 impl KeyStore for FileKeyStore {
     fn create(&self, name: KeyName, entropy: &dyn Entropy) -> Result<(), KeyStoreError> {
         match self.load(name) {
@@ -131,15 +171,7 @@ impl KeyStore for FileKeyStore {
             Err(KeyStoreError::Missing { .. }) => {}
             Err(error) => return Err(error),
         }
-        let failed = |error: std::io::Error| KeyStoreError::Unavailable {
-            why: format!("cannot create {}: {error}", self.path(name).display()),
-        };
-        let bytes = encode_key(name, &Secret::draw(entropy).map_err(failed)?);
-        let file = key_file_name(name.tenant);
-        let draft = self.temporary.join(&file);
-        let directory = self.directory.clone();
-        publish(&*self.vfs, &[Draft { draft, directory, name: file, bytes: &bytes }])
-            .map_err(|error| failed(error.into_source()))
+        self.draw(MAGIC, name, key_file_name(name.tenant), entropy).map(drop)
     }
 
     fn wrap(
@@ -219,6 +251,35 @@ impl KeyStore for FileKeyStore {
             Err(error) => Err(error),
         }
     }
+
+    fn signer(&self, store: [u8; 16], entropy: &dyn Entropy) -> Result<PublicKey, KeyStoreError> {
+        let seed = match self.signing_seed(store) {
+            Err(KeyStoreError::Missing { .. }) => {
+                self.draw(SIGNER_MAGIC, signer_name(store), SIGNER_FILE.to_owned(), entropy)?
+            }
+            found => found?,
+        };
+        let mut public = PublicKey([0; 32]);
+        public.0.copy_from_slice(key_pair(&seed)?.public_key().as_ref());
+        Ok(public)
+    }
+
+    fn sign(&self, store: [u8; 16], receipt: &[u8]) -> Result<[u8; 64], KeyStoreError> {
+        let signed = key_pair(&self.signing_seed(store)?)?.sign(receipt);
+        let mut signature = [0; 64];
+        signature.copy_from_slice(signed.as_ref());
+        Ok(signature)
+    }
+}
+
+/// The key that signs is no tenant's: numbers of tenants begin at 1.
+fn signer_name(store: [u8; 16]) -> KeyName {
+    KeyName { store, tenant: TenantNumber(0) }
+}
+
+fn key_pair(seed: &Secret) -> Result<Ed25519KeyPair, KeyStoreError> {
+    Ed25519KeyPair::from_seed_unchecked(seed.bytes())
+        .map_err(|_| KeyStoreError::Corrupt { why: format!("{SIGNER_FILE} holds no key; restore it") })
 }
 
 /// The list of destroyed keys of the default key store.
@@ -239,21 +300,21 @@ fn aad(name: KeyName, context: &[u8]) -> Vec<u8> {
     [WRAP_INFO, &name.store, &name.tenant.0.to_le_bytes(), context].concat()
 }
 
-fn encode_key(name: KeyName, secret: &Secret) -> Zeroizing<Vec<u8>> {
+fn encode_key(magic: &[u8; 8], name: KeyName, secret: &Secret) -> Zeroizing<Vec<u8>> {
     let mut checked = Zeroizing::new(Vec::with_capacity(CHECKED_BYTES));
     checked.put_u32(name.tenant.0);
     checked.put(&name.store);
     checked.put(secret.bytes());
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAGIC.len() + 4 + CHECKED_BYTES));
-    bytes.put(MAGIC);
+    bytes.put(magic);
     bytes.put_u32(crc32fast::hash(&checked));
     bytes.put(&checked);
     bytes
 }
 
-fn decode_key(bytes: &[u8]) -> Option<(KeyName, Secret)> {
+fn decode_key(magic: &[u8; 8], bytes: &[u8]) -> Option<(KeyName, Secret)> {
     let mut cursor = Cursor::new(bytes);
-    if cursor.array::<8>()? != *MAGIC {
+    if cursor.array::<8>()? != *magic {
         return None;
     }
     let check = cursor.u32()?;
@@ -292,15 +353,15 @@ mod tests {
     #[test]
     fn a_damaged_key_file_is_refused_whole() {
         let name = KeyName { store: [9; 16], tenant: TenantNumber(3) };
-        let bytes = encode_key(name, &Secret::from_slice(&[7; 32]).expect("32 bytes"));
-        assert_eq!(decode_key(&bytes).expect("whole").0, name);
+        let bytes = encode_key(MAGIC, name, &Secret::from_slice(&[7; 32]).expect("32 bytes"));
+        assert_eq!(decode_key(MAGIC, &bytes).expect("whole").0, name);
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 let mut damaged = bytes.to_vec();
                 damaged[at] ^= 1 << bit;
-                assert!(decode_key(&damaged).is_none(), "byte {at} bit {bit}");
+                assert!(decode_key(MAGIC, &damaged).is_none(), "byte {at} bit {bit}");
             }
-            assert!(decode_key(&bytes[..at]).is_none());
+            assert!(decode_key(MAGIC, &bytes[..at]).is_none());
         }
     }
 }

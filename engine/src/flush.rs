@@ -52,7 +52,7 @@ pub(crate) fn flush(
     shared: &Shared,
     tenant: &Arc<TenantShared>,
 ) -> Result<Option<Vec<BlockMeta>>, MaintenanceError> {
-    let mut change = tenant.manifest_change.lock();
+    let mut change = tenant.change()?;
     if change.suspended {
         return Err(MaintenanceError::Suspended { tenant: tenant.id.clone() });
     }
@@ -148,8 +148,8 @@ pub(crate) fn flush(
     Ok(Some(metas))
 }
 
-/// Removes log segments that hold no record that any tenant still needs.
-pub(crate) fn truncate_log(shared: &Shared) -> Result<(), MaintenanceError> {
+/// No tenant needs records up to this one.
+pub(crate) fn log_floor(shared: &Shared) -> Lsn {
     // Taken before the heads are looked at: what is queued or applied meanwhile lies after it.
     let mut floor = shared.commits.applied();
     for slot in shared.tenants.read().values() {
@@ -161,7 +161,12 @@ pub(crate) fn truncate_log(shared: &Shared) -> Result<(), MaintenanceError> {
             floor = floor.min(Lsn(first.0.saturating_sub(1)));
         }
     }
-    match shared.commits.wal.truncate(annals_wal::Lsn(floor.0)) {
+    floor
+}
+
+/// Removes log segments that hold no record that any tenant still needs.
+pub(crate) fn truncate_log(shared: &Shared) -> Result<(), MaintenanceError> {
+    match shared.commits.wal.truncate(annals_wal::Lsn(log_floor(shared).0)) {
         Ok(_) => Ok(()),
         Err(error) => Err(MaintenanceError::Log(error.to_string())),
     }

@@ -27,6 +27,26 @@ pub enum Trouble {
     /// Whether the newest catalogue is durable is not known: no tenant can be created.
     #[error("no tenant can be created since a sync failed: open the store again")]
     CatalogueSuspended,
+    /// Something is left of an erased tenant although the date has passed by which it was to go.
+    #[error("erased tenant `{tenant}` was to be removed by {due}, and something is left: {why}")]
+    ErasureOverdue {
+        /// Who it was.
+        tenant: TenantId,
+        /// By when.
+        due: Timestamp,
+        /// What to look at.
+        why: &'static str,
+    },
+    /// Something is left of what was deleted although the date has passed by which it was to go.
+    #[error("what was deleted of tenant `{tenant}` was to be gone by {due}, and something is left: {why}")]
+    DeletionOverdue {
+        /// The tenant.
+        tenant: TenantId,
+        /// By when.
+        due: Timestamp,
+        /// What to look at.
+        why: &'static str,
+    },
     /// Blocks that no merge takes because they are damaged. What is whole in them is served.
     #[error("tenant `{tenant}` has {blocks} damaged blocks: `annals verify` names them")]
     DamagedBlocks {
@@ -67,6 +87,10 @@ pub enum Trouble {
     },
 }
 
+/// What keeps bytes that are to go.
+const HELD_UP: &str =
+    "tenants that are unavailable keep records in the log, readers keep blocks, or background work fails";
+
 /// Looks at all parts of a store.
 pub(crate) fn troubles(shared: &Shared) -> Vec<Trouble> {
     let mut troubles = Vec::new();
@@ -94,11 +118,24 @@ pub(crate) fn troubles(shared: &Shared) -> Vec<Trouble> {
                 if open.suspended.load(Ordering::Relaxed) {
                     troubles.push(Trouble::TenantSuspended { tenant: tenant.clone() });
                 }
+                if let Some(leaving) = open.data.read().manifest.leaving.filter(|l| l.due < shared.now()) {
+                    let (tenant, due) = (tenant.clone(), leaving.due);
+                    troubles.push(Trouble::DeletionOverdue { tenant, due, why: HELD_UP });
+                }
                 let blocks = open.data.read().set_aside.len();
                 if blocks > 0 {
                     troubles.push(Trouble::DamagedBlocks { tenant, blocks });
                 }
             }
+        }
+    }
+    for erasing in shared.erasing.lock().values() {
+        if erasing.suspended {
+            troubles.push(Trouble::TenantSuspended { tenant: erasing.id.clone() });
+        }
+        if let Some(erased) = erasing.erased().filter(|erased| erased.due < shared.now()) {
+            let (tenant, due) = (erasing.id.clone(), erased.due);
+            troubles.push(Trouble::ErasureOverdue { tenant, due, why: HELD_UP });
         }
     }
     if shared.reserve_failed.load(Ordering::Relaxed) {

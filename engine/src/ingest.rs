@@ -155,6 +155,12 @@ fn write(
     };
     for _ in 0..STALE_RETRIES_MAX {
         let mut ingest = tenant.ingest.lock();
+        if tenant.erased.load(Ordering::Acquire) {
+            return Err(WriteError::Erased);
+        }
+        if let Some(due) = tenant.data.read().manifest.life.cancelled() {
+            return Err(WriteError::Cancelled { due });
+        }
         // Not before the waits above: by an older clock, a batch could be taken whose id was just forgotten.
         let admission = Admission::new(tenant, shared.now());
         match tenant.batches.lock().check(site, id, &digest) {

@@ -273,7 +273,14 @@ fn of_catalogue(catalogue: &Catalogue) -> Inspection {
     Inspection {
         title: "catalogue".to_owned(),
         facts: facts([("next tenant number", catalogue.next.to_string())]),
-        tables: vec![Table { title: "tenants".to_owned(), columns: columns(["number", "id"]), rows }],
+        tables: vec![
+            Table { title: "tenants".to_owned(), columns: columns(["number", "id"]), rows },
+            Table {
+                title: "erased, and not removed yet".to_owned(),
+                columns: columns(["number"]),
+                rows: catalogue.erased.iter().map(|number| vec![number.to_string()]).collect(),
+            },
+        ],
         findings: Vec::new(),
     }
 }
@@ -299,6 +306,7 @@ fn of_manifest(manifest: &Manifest) -> Inspection {
             ("tenant", manifest.id.to_string()),
             ("plan", manifest.plan.name.clone()),
             ("created", manifest.created.to_string()),
+            ("life", manifest.life.to_string()),
             ("records in blocks up to", manifest.data_floor.to_string()),
             ("records needed after", manifest.replay_from.to_string()),
             ("series numbering", manifest.epoch.to_string()),
@@ -306,7 +314,7 @@ fn of_manifest(manifest: &Manifest) -> Inspection {
             ("bytes of bounded names", manifest.remembered.signals.len().to_string()),
         ]),
         tables: vec![Table {
-            title: "blocks".to_owned(),
+            title: if manifest.life.erased().is_none() { "blocks" } else { "blocks that go" }.to_owned(),
             columns: columns(["block", "level", "series", "rows", "bytes", "records"]),
             rows,
         }],

@@ -13,6 +13,8 @@ use annals_model::TenantNumber;
 use annals_vfs::Entropy;
 use zeroize::Zeroizing;
 
+use crate::receipt::PublicKey;
+
 /// Names a key-encryption key: the tenant of one store. A number is never given to another tenant of that store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyName {
@@ -22,7 +24,7 @@ pub struct KeyName {
     pub tenant: TenantNumber,
 }
 
-/// Holds one key-encryption key per tenant, and remembers those that were destroyed. Implemented by the host for its
+/// Holds one key-encryption key per tenant, remembers those that were destroyed, and signs receipts of that. Implemented by the host for its
 /// key service; by default [`crate::FileKeyStore`].
 ///
 /// Secrets are of 32 bytes. `context` says what a secret is for: it opens only with the context that it was wrapped with.
@@ -55,6 +57,13 @@ pub trait KeyStore: Send + Sync + 'static {
 
     /// Whether there is a key for the tenant, or was.
     fn standing(&self, name: KeyName) -> Result<KeyStanding, KeyStoreError>;
+
+    /// The public key by which a store's erasure receipts are checked. Its key is made when it is first asked for, and
+    /// durable when this returns.
+    fn signer(&self, store: [u8; 16], entropy: &dyn Entropy) -> Result<PublicKey, KeyStoreError>;
+
+    /// Signs an erasure receipt of a store, with Ed25519.
+    fn sign(&self, store: [u8; 16], receipt: &[u8]) -> Result<[u8; 64], KeyStoreError>;
 }
 
 /// Whether a key store has a tenant's key.

@@ -212,6 +212,11 @@ fn context(id: KeyId, class: KeyClass) -> Vec<u8> {
 impl KeyClass {
     const ALL: [KeyClass; 3] = [KeyClass::Identity, KeyClass::Metrics, KeyClass::Signals];
 
+    /// The class of that number on disk.
+    pub(crate) fn from_tag(tag: u8) -> Option<KeyClass> {
+        KeyClass::ALL.into_iter().find(|&known| known as u8 == tag)
+    }
+
     /// Its name in listings.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -261,8 +266,7 @@ impl KeyFile {
         let mut keys: Vec<KeyEntry> = Vec::with_capacity(count);
         for _ in 0..count {
             let id = KeyId(cursor.u32()?);
-            let (class, state) = (cursor.u8()?, cursor.u8()?);
-            let class = KeyClass::ALL.into_iter().find(|&known| known as u8 == class)?;
+            let (class, state) = (KeyClass::from_tag(cursor.u8()?)?, cursor.u8()?);
             let state = KeyState::ALL.into_iter().find(|&known| known as u8 == state)?;
             let created = Timestamp(cursor.i64()?);
             let secret = cursor.blob()?.to_vec();

@@ -11,6 +11,8 @@
 //! <root>/t/<n>/keys-<gen>           its data keys, wrapped
 //! <root>/keys/<n>.key               the default key store: one key per tenant; never in a backup
 //! <root>/keys/destroyed-<gen>       what it has destroyed
+//! <root>/keys/receipts.sign          by which receipts are signed
+//! <root>/receipts/<n>.receipt       what was erased, signed
 //! <root>/quarantine/  <root>/tmp/   set aside; temporary files, emptied at open
 //! ```
 
@@ -33,6 +35,7 @@ pub(crate) struct Layout {
     pub(crate) wal: PathBuf,
     pub(crate) tenants: PathBuf,
     pub(crate) keys: PathBuf,
+    pub(crate) receipts: PathBuf,
     pub(crate) quarantine: PathBuf,
     pub(crate) temporary: PathBuf,
 }
@@ -46,6 +49,7 @@ impl Layout {
             wal: root.join("wal"),
             tenants: root.join("t"),
             keys: root.join("keys"),
+            receipts: root.join("receipts"),
             quarantine: root.join("quarantine"),
             temporary: root.join("tmp"),
         }
@@ -76,7 +80,8 @@ impl Layout {
     pub(crate) fn create(&self, vfs: &dyn Vfs) -> io::Result<()> {
         create_missing_dir(vfs, &self.root)?;
         let mut created = false;
-        for directory in [&self.wal, &self.tenants, &self.keys, &self.quarantine, &self.temporary] {
+        let all = [&self.wal, &self.tenants, &self.keys, &self.receipts, &self.quarantine, &self.temporary];
+        for directory in all {
             created |= create_missing_dir(vfs, directory)?;
         }
         if created { vfs.sync_dir(&self.root) } else { Ok(()) }

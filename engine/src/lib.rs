@@ -23,6 +23,8 @@
 //! ```text
 //!   Annals (store.rs) ── Tenant ──► ingest.rs ──► commit.rs ──► wal ──► head.rs ──► flush.rs ──► block
 //!        │                 └─ TenantReader, ReportReader (reader.rs) ◄── view.rs ◄────┴────────────┘
+//!        ├─ delete.rs        samples and signals go, by matchers and times
+//!        ├─ erase.rs         a tenant goes, with proof; cancel.rs, life.rs, receipt.rs
 //!        ├─ maintenance.rs   drop, flush, merge, as steps; reserve.rs on a full disk; health.rs for operators
 //!        ├─ recover.rs       catalogue, manifests, replay.rs; orphans.rs
 //!        └─ ReadOnly (read_only.rs), verify.rs, inspect.rs: beside a writer or without one
@@ -30,9 +32,12 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod batches;
+mod cancel;
 mod catalog;
 mod check_block;
 mod commit;
+mod delete;
+mod erase;
 mod error;
 mod file_keys;
 mod files;
@@ -46,6 +51,7 @@ mod inspect;
 mod key_store;
 mod keys;
 mod layout;
+mod life;
 mod maintenance;
 mod manifest;
 mod open_block;
@@ -56,6 +62,7 @@ mod plan_change;
 mod quarantine;
 mod read_only;
 mod reader;
+mod receipt;
 mod record;
 mod recover;
 mod refs;
@@ -90,6 +97,8 @@ pub use annals_query as query;
 pub use annals_signals as signals;
 pub use annals_vfs as vfs;
 
+pub use delete::{Deleted, Deletion};
+pub use erase::{ERASURE_DUE_MS, Erasure};
 pub use error::{MaintenanceError, OpenError, TenantError, WriteError};
 pub use file_keys::FileKeyStore;
 pub use health::Trouble;
@@ -101,6 +110,7 @@ pub use options::{Background, Encryption, Options, Reads};
 pub use quarantine::Quarantined;
 pub use read_only::ReadOnly;
 pub use reader::{CountedSignals, ReportReader, TenantReader};
+pub use receipt::{PublicKey, Receipt, ReceiptError};
 pub use recover::RecoveryReport;
 pub use refs::{RefBatch, SeriesRef};
 pub use repair::{Repair, RepairStep, repair};

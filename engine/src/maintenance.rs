@@ -1,6 +1,6 @@
 //! Background work, as steps that a thread or a test can call.
 //!
-//! Most urgent first: plans whose time has come take effect; expired blocks leave the manifest; heads are flushed that are too large, too old, or hold the log
+//! Most urgent first: tenants whose time is over are erased, what is left of erased tenants goes; plans whose time has come take effect; expired blocks leave the manifest; heads are flushed that are too large, too old, or hold the log
 //! back; blocks are merged; days are sealed; files that nobody reads any more are removed. A step that fails changes nothing and is
 //! tried again.
 
@@ -15,6 +15,9 @@ use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, Lsn, Ten
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 
+use crate::cancel;
+use crate::delete;
+use crate::erase;
 use crate::error::MaintenanceError;
 use crate::flush::{self, discard_unnamed, publish_new, truncate_log};
 use crate::head::Head;
@@ -65,6 +68,27 @@ pub enum Done {
         /// Its name.
         plan: String,
     },
+    /// Nothing is left of what was deleted.
+    Deleted {
+        /// Whose.
+        tenant: TenantId,
+        /// When that was.
+        since: Timestamp,
+    },
+    /// The time of a cancelled tenant is over: it is erased.
+    Cancelled {
+        /// Whose.
+        tenant: TenantId,
+        /// By when its bytes are removed.
+        due: Timestamp,
+    },
+    /// Nothing is left of a tenant that was erased.
+    Erased {
+        /// Whose.
+        tenant: TenantId,
+        /// What proves it.
+        receipt: PathBuf,
+    },
     /// Blocks expired.
     Dropped {
         /// Whose.
@@ -83,9 +107,12 @@ pub enum Done {
 pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let now = shared.retention_now();
     let tenants = shared.open_tenants();
+    let cancelled = tenants.iter().map(|tenant| cancel::erase_cancelled(shared, tenant, now));
+    let erasures = std::iter::once_with(|| erase::step(shared));
+    let deletions = tenants.iter().map(|tenant| delete::leave(shared, tenant));
     let plans = tenants.iter().map(|tenant| plan_change::apply_plan(shared, tenant, now));
     let drops = tenants.iter().map(|tenant| drop_expired(shared, tenant, now));
-    let flushes = to_flush(shared, &tenants, now).into_iter().map(|tenant| {
+    let flushes = std::iter::once_with(|| to_flush(shared, &tenants, now)).flatten().map(|tenant| {
         let flushed = flush::flush(shared, &tenant)?;
         Ok(flushed.map(|blocks| Done::Flushed { tenant: tenant.id.clone(), blocks }))
     });
@@ -94,7 +121,16 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let rest = [remove_retired, truncate, keep_reserve, prepare].into_iter().map(|work| work(shared));
     // Lazy: the first piece that is done ends the step. One tenant's trouble does not keep others from their turn.
     let mut failed = None;
-    for done in plans.chain(drops).chain(flushes).chain(merges).chain(seals).chain(rest) {
+    for done in cancelled
+        .chain(erasures)
+        .chain(deletions)
+        .chain(plans)
+        .chain(drops)
+        .chain(flushes)
+        .chain(merges)
+        .chain(seals)
+        .chain(rest)
+    {
         match done {
             Ok(Some(done)) => return Ok(Some(done)),
             Ok(None) => {}
@@ -109,6 +145,10 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
     let mut done = Vec::new();
     let now = shared.retention_now();
     for tenant in shared.open_tenants() {
+        if let Some(erased) = cancel::erase_cancelled(shared, &tenant, now)? {
+            done.push(erased);
+            continue;
+        }
         done.extend(plan_change::apply_plan(shared, &tenant, now)?);
         while let Some(dropped) = drop_expired(shared, &tenant, now)? {
             done.push(dropped);
@@ -127,7 +167,13 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
         }
     }
     truncate_log(shared)?;
+    while let Some(erased) = erase::step(shared)? {
+        done.push(erased);
+    }
     done.extend(remove_retired(shared)?);
+    for tenant in shared.open_tenants() {
+        done.extend(delete::leave(shared, &tenant)?);
+    }
     Ok(done)
 }
 
@@ -135,7 +181,7 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
 pub(crate) fn note_time(shared: &Shared) -> Result<(), MaintenanceError> {
     let now = shared.retention_now();
     for tenant in shared.open_tenants() {
-        let mut change = tenant.manifest_change.lock();
+        let mut change = tenant.change()?;
         let manifest = tenant.data.read().manifest.clone();
         let manifest =
             Manifest { sealed: manifest.sealed.max(manifest.plan.late_floor(now)), ..manifest.expire(now) };
@@ -184,7 +230,7 @@ fn drop_expired(
     if due(&tenant.data.read()).is_empty() {
         return Ok(None);
     }
-    let mut change = tenant.manifest_change.lock();
+    let mut change = tenant.change()?;
     let (ids, manifest) = {
         let data = tenant.data.read();
         (due(&data), data.manifest.clone())
@@ -214,12 +260,14 @@ pub(crate) fn steps(data: &crate::tenant::Data, now: Timestamp) -> Vec<Step> {
 fn to_flush(shared: &Shared, tenants: &[Arc<TenantShared>], now: Timestamp) -> Vec<Arc<TenantShared>> {
     let mut due = Vec::new();
     let mut rest: Vec<(usize, Lsn, Arc<TenantShared>)> = Vec::new();
+    let leaving = erase::leaving(shared);
     for tenant in tenants {
         let data = tenant.data.read();
         let Some(first) = data.heads().find(|head| !head.is_empty()) else { continue };
         if first.since.saturating_add(age_max_ms(shared, &data.manifest)) <= now
             || holds_sealed_day(&data, now)
             || holds_hidden(&data, now)
+            || first.first <= leaving
         {
             due.push(tenant.clone());
         } else {
@@ -297,7 +345,7 @@ fn merge(
     ids: &[BlockId],
     now: Timestamp,
 ) -> Result<Done, MaintenanceError> {
-    let mut change = tenant.manifest_change.lock();
+    let mut change = tenant.change()?;
     let (inputs, floors) = {
         let data = tenant.data.read();
         let inputs: Vec<Arc<OpenBlock>> =

@@ -6,14 +6,16 @@
 //! |-----------------|---------|------------------------------------------------------------------------|
 //! | `id`            | text    | the tenant's id                                                        |
 //! | `created`       | i64     | milliseconds                                                           |
-//! | `plan`          | -       | name; signals keep; tiers (resolution, keep); late window; limits; rights |
+//! | `plan`          | -       | name; signals keep; tiers (resolution, keep); days after cancellation; late window; limits; rights |
 //! | `next_plan`     | -       | u8: 0 none; 1: from when on (i64), and the plan as above               |
+//! | `life`          | -       | see `life.rs`                                                          |
 //! | `data_floor`    | number  | records up to this LSN are in blocks                                   |
 //! | `replay_from`   | number  | records after this LSN are read at open: series are defined in them    |
 //! | `epoch`         | number  | series numbers of later records are of this epoch or a later one       |
 //! | `sealed`        | i64     | stamps up to this are in sealed days                                   |
 //! | `floors`        | 4 x i64 | raw, 5m, 1h, signals: up to this they have expired; never go down      |
 //! | `seals`         | list    | day (u32, ascending), last LSN, samples, keyed digest (16) of what its rollups were made from |
+//! | `leaving`       | -       | u8: 0 none; 1: since, due (i64), through (number), from, to (i64): deleted, and not gone yet |
 //! | `next_sequence` | number  | of the next block                                                      |
 //! | `blocks`        | list    | day, content, sequence, time, LSNs, level, age, series, rows, bytes, check |
 //! | `metrics`       | blob    | batch ids and kinds, sealed; see `remembered.rs`                       |
@@ -35,6 +37,7 @@ use annals_model::{
 };
 use annals_vfs::planted::{Bug, planted};
 
+use crate::life::Life;
 use crate::remembered::SealedRemembered;
 
 /// What a block takes at least: 4 + 1 + 1 of its id, 16 of its time, 2 of its LSNs, 4 of its counts, 4 of its check.
@@ -51,6 +54,7 @@ pub(crate) struct Manifest {
     pub(crate) plan: Plan,
     /// The plan that is to hold from some time on.
     pub(crate) next_plan: Option<(Timestamp, Plan)>,
+    pub(crate) life: Life,
     pub(crate) data_floor: Lsn,
     pub(crate) replay_from: Lsn,
     pub(crate) epoch: u64,
@@ -58,9 +62,22 @@ pub(crate) struct Manifest {
     pub(crate) floors: Floors,
     /// Of each day that has rollups, what they were made from.
     pub(crate) seals: Arc<BTreeMap<Day, DaySeal>>,
+    /// What was deleted, and may still be in files and in the log.
+    pub(crate) leaving: Option<Leaving>,
     pub(crate) next_sequence: u64,
     pub(crate) blocks: Vec<BlockMeta>,
     pub(crate) remembered: SealedRemembered,
+}
+
+/// What was deleted and may still be in old files, or in records of the log up to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Leaving {
+    pub(crate) since: Timestamp,
+    /// By then it is gone.
+    pub(crate) due: Timestamp,
+    pub(crate) through: Lsn,
+    /// The times that it had.
+    pub(crate) range: TimeRange,
 }
 
 impl Manifest {
@@ -77,12 +94,14 @@ impl Manifest {
             created: now,
             plan,
             next_plan: None,
+            life: Life::Live,
             data_floor: after,
             replay_from: after,
             epoch: 0,
             sealed: Timestamp::MIN,
             floors: Floors::NONE,
             seals: Arc::default(),
+            leaving: None,
             next_sequence: 1,
             blocks: Vec::new(),
             remembered,
@@ -140,6 +159,7 @@ impl Manifest {
                 put_plan(&mut out, plan);
             }
         }
+        self.life.encode(&mut out);
         out.put_varint(self.data_floor.0);
         out.put_varint(self.replay_from.0);
         out.put_varint(self.epoch);
@@ -151,6 +171,17 @@ impl Manifest {
             out.put_varint(seal.through.0);
             out.put_varint(seal.rows);
             out.put(&seal.digest);
+        }
+        match &self.leaving {
+            None => out.put_u8(0),
+            Some(Leaving { since, due, through, range }) => {
+                out.put_u8(1);
+                out.put_i64(since.0);
+                out.put_i64(due.0);
+                out.put_varint(through.0);
+                out.put_i64(range.start.0);
+                out.put_i64(range.end.0);
+            }
         }
         out.put_varint(self.next_sequence);
         out.put_varint(self.blocks.len() as u64);
@@ -184,12 +215,23 @@ impl Manifest {
                 1 => Some((Timestamp(c.i64()?), take_plan(c)?)),
                 _ => return None,
             },
+            life: Life::decode(c)?,
             data_floor: Lsn(c.varint()?),
             replay_from: Lsn(c.varint()?),
             epoch: c.varint()?,
             sealed: Timestamp(c.i64()?),
             floors: take_floors(c)?,
             seals: Arc::new(take_seals(c)?),
+            leaving: match c.u8()? {
+                0 => None,
+                1 => Some(Leaving {
+                    since: Timestamp(c.i64()?),
+                    due: Timestamp(c.i64()?),
+                    through: Lsn(c.varint()?),
+                    range: TimeRange::new(Timestamp(c.i64()?), Timestamp(c.i64()?)),
+                }),
+                _ => return None,
+            },
             next_sequence: c.varint()?,
             blocks: take_list(c, BLOCK_BYTES_MIN, take_block)?,
             remembered: SealedRemembered { metrics: c.blob()?.to_vec(), signals: c.blob()?.to_vec() },
@@ -276,6 +318,7 @@ fn put_plan(out: &mut Vec<u8>, plan: &Plan) {
         });
         put_keep(out, tier.keep);
     }
+    out.put_varint(u64::from(plan.cancelled_keep_days));
     out.put_i64(plan.late_window_ms.unwrap_or(-1));
     out.put_varint(plan.limits.series_max as u64);
     out.put_varint(plan.limits.batch_records_max as u64);
@@ -297,6 +340,7 @@ fn take_plan(c: &mut Cursor<'_>) -> Option<Plan> {
             };
             Some(Tier { resolution, keep: take_keep(c)? })
         })?,
+        cancelled_keep_days: u32::try_from(c.varint()?).ok()?,
         late_window_ms: Some(c.i64()?).filter(|&window| window >= 0),
         limits: Limits {
             series_max: usize::try_from(c.varint()?).ok()?,
@@ -315,6 +359,18 @@ fn take_plan(c: &mut Cursor<'_>) -> Option<Plan> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::KeyClass;
+    use crate::life::{Erased, Measured};
+    use annals_model::KeyId;
+
+    /// Of an erased tenant whose files were measured.
+    fn erased() -> Manifest {
+        let keys = vec![(KeyId(1), KeyClass::Identity), (KeyId(7), KeyClass::Signals)];
+        let measured = Measured { destroyed: Timestamp(9), digests: vec![Some([3; 32]), None] };
+        let (since, due, measured) = (Timestamp(8), Timestamp(80), Some(measured));
+        let erased = Erased { since, due, through: Lsn(300), sealed: true, keys, measured };
+        Manifest { life: Life::Erased(Box::new(erased)), ..sample() }
+    }
 
     fn sample() -> Manifest {
         let plan = Plan::built_in("enterprise").expect("built in");
@@ -325,6 +381,8 @@ mod tests {
         manifest.seals = Arc::new([(Day(-3), seal(9)), (Day(4), seal(300))].into());
         manifest.next_plan = Plan::built_in("starter").map(|plan| (Timestamp(99), plan));
         manifest.floors = manifest.floors.raised(BlockContent::Rollup5m, Timestamp(77));
+        let (since, range) = (Timestamp(6), TimeRange::new(Timestamp(-4), Timestamp(4)));
+        manifest.leaving = Some(Leaving { since, due: Timestamp(60), through: Lsn(200), range });
         let id = BlockId { day: Day(-3), content: BlockContent::RawSignals, sequence: 300 };
         manifest.blocks.push(BlockMeta {
             id,
@@ -342,15 +400,18 @@ mod tests {
 
     #[test]
     fn a_manifest_round_trips() {
-        let manifest = sample();
-        assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
+        let (since, due) = (Timestamp(-7), Timestamp(70));
+        let cancelled = Manifest { life: Life::Cancelled { since, due }, ..sample() };
+        for manifest in [sample(), cancelled, erased()] {
+            assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
+        }
     }
 
     #[test]
     fn a_manifest_whose_lists_are_as_short_as_can_be_round_trips() {
         let mut manifest = sample();
         manifest.remembered = SealedRemembered { metrics: Vec::new(), signals: Vec::new() };
-        manifest.seals = Arc::default();
+        (manifest.seals, manifest.leaving) = (Arc::default(), None);
         let least = BlockMeta {
             id: BlockId { day: Day(0), content: BlockContent::RawMetrics, sequence: 1 },
             time: TimeRange::new(Timestamp(0), Timestamp(1)),
@@ -370,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_damaged_manifest_never_panics() {
-        let bytes = sample().encode();
+        let bytes = erased().encode();
         for length in 0..bytes.len() {
             assert_eq!(Manifest::decode(&bytes[..length]), None, "cut at {length}");
         }
@@ -386,6 +447,7 @@ mod tests {
     #[test]
     fn the_bytes_are_held() {
         // A change here is a change of the format: it needs a new version.
-        assert_eq!(crc32fast::hash(&sample().encode()), 0xfbac_ebce, "see docs/format");
+        assert_eq!(crc32fast::hash(&sample().encode()), 2_321_261_267, "see docs/format");
+        assert_eq!(crc32fast::hash(&erased().encode()), 1_408_253_796, "see docs/format");
     }
 }

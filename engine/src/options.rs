@@ -68,6 +68,12 @@ pub enum Encryption {
 }
 
 impl Encryption {
+    /// Who signs receipts of erasures.
+    pub(crate) fn signer(&self, vfs: &Arc<dyn Vfs>, layout: &Layout) -> Arc<dyn KeyStore> {
+        let files = || Arc::new(FileKeyStore::new(vfs.clone(), &layout.keys, &layout.temporary));
+        self.key_store(vfs, layout).unwrap_or_else(|| files())
+    }
+
     /// The key store; `None` where there is none.
     pub(crate) fn key_store(&self, vfs: &Arc<dyn Vfs>, layout: &Layout) -> Option<Arc<dyn KeyStore>> {
         match self {

@@ -22,7 +22,7 @@ pub(crate) fn change_plan(
     plan: Plan,
 ) -> Result<Timestamp, TenantError> {
     plan.check().map_err(TenantError::Plan)?;
-    let mut change = tenant.manifest_change.lock();
+    let mut change = tenant.change().map_err(TenantError::Change)?;
     let (manifest, now) = (tenant.data.read().manifest.clone(), shared.retention_now());
     // What has expired by the plan that held does not come back by the next.
     let manifest = manifest.expire(now);
@@ -40,7 +40,7 @@ pub(crate) fn change_plan(
 
 /// Takes back a change that has not taken effect; the plan that it was to. `None` where there was none.
 pub(crate) fn undo_plan(shared: &Shared, tenant: &Arc<TenantShared>) -> Result<Option<Plan>, TenantError> {
-    let mut change = tenant.manifest_change.lock();
+    let mut change = tenant.change().map_err(TenantError::Change)?;
     let manifest = tenant.data.read().manifest.clone();
     let Some((_, plan)) = manifest.next_plan.clone() else { return Ok(None) };
     let manifest = Manifest { next_plan: None, ..manifest };
@@ -60,7 +60,7 @@ pub(crate) fn apply_plan(
     if !is_due(&tenant.data.read().manifest) {
         return Ok(None);
     }
-    let mut change = tenant.manifest_change.lock();
+    let mut change = tenant.change()?;
     let manifest = tenant.data.read().manifest.clone();
     let Some((_, plan)) = manifest.next_plan.clone().filter(|_| is_due(&manifest)) else { return Ok(None) };
     let name = plan.name.clone();

@@ -147,6 +147,11 @@ impl SetAside<'_> {
     }
 }
 
+/// The name of the file that a record of that name tells of; `None` where it is no record's.
+pub(crate) fn of_record(name: &str) -> Option<&str> {
+    name.strip_suffix(RECORD_ENDING)
+}
+
 /// The name that a file of the store has in quarantine: its path, in one word.
 pub(crate) fn quarantine_name(layout: &Layout, path: &Path) -> String {
     let relative = path.strip_prefix(&layout.root).unwrap_or(path);

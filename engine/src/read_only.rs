@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use annals_model::schema::SignalSchema;
 use annals_model::{Lsn, Missing, TenantId, TenantNumber, TimeRange, Timestamp};
+use annals_vfs::sync::atomic::{AtomicU64, Ordering};
 use annals_vfs::{Clock, Vfs};
 use annals_wal::Tail;
 
 use crate::error::{OpenError, TenantError};
 use crate::layout::Layout;
+use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
 use crate::options::{Encryption, Options};
 use crate::reader::{ReportReader, TenantReader};
@@ -23,7 +25,9 @@ use crate::replay::{Replay, ReplayTenant};
 use crate::retention::Retention;
 use crate::shelf::Shelf;
 use crate::summary::TenantSummary;
+use crate::tenant::manifest_files;
 use crate::tiers::Tiers;
+use crate::twin::TwinFiles;
 use crate::view::View;
 
 /// How often a moving store is looked at again before what is missing is taken for missing.
@@ -41,6 +45,48 @@ struct Opened {
     summary: TenantSummary,
     retention: Option<Retention>,
     view: Result<View, String>,
+    erasable: Option<Arc<Erasable>>,
+}
+
+/// Looks, at each query of a snapshot, whether its tenant was erased meanwhile.
+pub(crate) struct Erasable {
+    vfs: Arc<dyn Vfs>,
+    files: TwinFiles,
+    /// The newest generation that was looked at.
+    generation: AtomicU64,
+}
+
+impl Erasable {
+    /// What may be shown of a snapshot.
+    pub(crate) fn see(&self, view: &View) -> View {
+        if !self.is_erased() {
+            return view.clone();
+        }
+        let why = "the tenant was erased".to_owned();
+        View { missing: vec![Missing { range: TimeRange::ALL, why }], ..View::default() }
+    }
+
+    fn is_erased(&self) -> bool {
+        let newest = match self.files.generations(&*self.vfs) {
+            Ok(generations) => generations.last().copied(),
+            Err(error) if error.is_missing() => None,
+            // What cannot be looked at now was not erased when it was last looked at.
+            Err(_) => return false,
+        };
+        if newest == Some(self.generation.load(Ordering::Relaxed)) {
+            return false;
+        }
+        let Some(newest) = newest else { return true };
+        let manifest = self.files.load(&*self.vfs).ok().flatten();
+        match manifest.and_then(|twin| Manifest::decode(&twin.content)) {
+            Some(manifest) if manifest.life.erased().is_some() => true,
+            Some(_) => {
+                self.generation.store(newest, Ordering::Relaxed);
+                false
+            }
+            None => false,
+        }
+    }
 }
 
 impl ReadOnly {
@@ -108,7 +154,9 @@ impl ReadOnly {
         let opened = self.tenants.get(id).ok_or_else(|| TenantError::Unknown(id.clone()))?;
         match &opened.view {
             Ok(view) => {
-                Ok(TenantReader::snapshot(self.clock.clone(), self.schema.clone(), id.clone(), view.clone()))
+                let (clock, schema) = (self.clock.clone(), self.schema.clone());
+                let erasable = opened.erasable.clone().ok_or_else(|| TenantError::Unknown(id.clone()))?;
+                Ok(TenantReader::snapshot(clock, schema, id.clone(), view.clone(), erasable))
             }
             Err(why) => Err(TenantError::Unavailable { tenant: id.clone(), why: why.clone() }),
         }
@@ -197,12 +245,14 @@ fn snapshot(
                 view.tiers = Tiers::new(&tenant.manifest, tenant.heads.iter(), now);
                 view.heads = tenant.heads.into_iter().map(Arc::new).collect();
                 view.missing.extend(lost.iter().cloned());
-                Opened { summary, retention, view: Ok(view) }
+                let (files, generation) = (manifest_files(layout, number), tenant.generation);
+                let erasable = Erasable { vfs: vfs.clone(), files, generation: AtomicU64::new(generation) };
+                Opened { summary, retention, view: Ok(view), erasable: Some(Arc::new(erasable)) }
             }
             (_, _, why) => {
                 let why = why.unwrap_or_default();
                 let summary = TenantSummary::unavailable(id.clone(), why.clone());
-                Opened { summary, retention: None, view: Err(why) }
+                Opened { summary, retention: None, view: Err(why), erasable: None }
             }
         };
         tenants.insert(id, opened);
@@ -212,8 +262,12 @@ fn snapshot(
 
 /// Whether a tenant has a newer manifest than the one that was read.
 fn moved(vfs: &Arc<dyn Vfs>, layout: &Layout, number: TenantNumber, tenant: &ReplayTenant) -> bool {
-    let newest = crate::tenant::manifest_files(layout, number).generations(&**vfs);
-    newest.is_ok_and(|generations| generations.last().is_some_and(|&newest| newest != tenant.generation))
+    let newest = manifest_files(layout, number).generations(&**vfs);
+    match newest {
+        Ok(generations) => generations.last() != Some(&tenant.generation),
+        // The directory of an erased tenant goes.
+        Err(error) => error.is_missing(),
+    }
 }
 
 /// What a look at the log gave, beside its records.

@@ -18,6 +18,7 @@ mod signals;
 pub use signals::CountedSignals;
 
 use crate::head::{Candidates, Head};
+use crate::read_only::Erasable;
 use crate::tenant::TenantShared;
 use crate::view::{Copied, View, copy_matching};
 
@@ -36,8 +37,8 @@ pub struct TenantReader {
 enum Source {
     /// Of a store that is open for writing: each selection sees what is acknowledged then.
     Live(Arc<TenantShared>),
-    /// Of a store that was opened read-only: what was there then.
-    Snapshot(Arc<View>),
+    /// Of a store that was opened read-only: what was there then, unless the tenant was erased since.
+    Snapshot(Arc<View>, Arc<Erasable>),
 }
 
 impl TenantReader {
@@ -62,8 +63,9 @@ impl TenantReader {
         schema: Arc<SignalSchema>,
         id: TenantId,
         view: View,
+        erasable: Arc<Erasable>,
     ) -> TenantReader {
-        let source = Source::Snapshot(Arc::new(view));
+        let source = Source::Snapshot(Arc::new(view), erasable);
         TenantReader {
             id,
             clock,
@@ -138,7 +140,7 @@ impl SeriesSource for TenantReader {
     ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError> {
         let now = Timestamp(self.clock.now_ms());
         let (view, live) = match &self.source {
-            Source::Snapshot(view) => ((**view).clone(), Vec::new()),
+            Source::Snapshot(view, erasable) => (erasable.see(view), Vec::new()),
             Source::Live(tenant) => {
                 // Which series match is found before the head is kept from taking records.
                 let tables: Vec<_> = tenant.data.read().live.iter().map(Head::searchable).collect();

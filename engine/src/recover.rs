@@ -1,6 +1,7 @@
 //! Opening a root for writing: catalogue, manifests, log.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use annals_vfs::{Entropy, PublishError, Vfs};
 use annals_wal::Wal;
 
 use crate::catalog::Catalogue;
+use crate::erase::Erasing;
 use crate::error::{MaintenanceError, OpenError};
 use crate::flush::{BuildRequest, build_blocks, publish_blocks};
 use crate::head::Head;
@@ -50,6 +52,8 @@ pub(crate) struct Loaded {
     pub(crate) catalogue: CatalogueState,
     pub(crate) root: [u8; 16],
     pub(crate) tenants: Vec<(TenantNumber, TenantId, Result<LoadedManifest, Unusable>)>,
+    /// Erased ones of which something is left.
+    pub(crate) erasing: Vec<Erasing>,
     pub(crate) findings: Vec<String>,
     /// Older generations of the catalogue are there too.
     has_older: bool,
@@ -102,14 +106,53 @@ pub(crate) fn load(
     if let Some(what) = &twin.half_damaged {
         findings.push(format!("{}: {what}; the other copy was used", twin.path.display()));
     }
-    let mut tenants = Vec::new();
+    let (mut tenants, mut erasing) = (Vec::new(), Vec::new());
     for (number, id) in &catalogue.tenants {
         let holder = KeyHolder { name: KeyName { store: twin.root, tenant: *number }, store: key_store };
-        let loaded = load_tenant(vfs, layout, id, holder, &mut findings);
-        tenants.push((*number, id.clone(), loaded));
+        match load_tenant(vfs, layout, id, holder, &mut findings) {
+            Ok(Found::Erased(_)) if planted(Bug::ErasureForgotten) => {}
+            Ok(Found::Live(loaded)) => tenants.push((*number, id.clone(), Ok(*loaded))),
+            Ok(Found::Erased(erased)) => erasing.push(*erased),
+            Err(unusable) => tenants.push((*number, id.clone(), Err(unusable))),
+        }
+    }
+    for &number in &catalogue.erased {
+        match load_erased(vfs, layout, twin.root, number) {
+            Ok(erased) => erasing.push(erased),
+            Err(why) => findings.push(format!("{why}; what is left of an erased tenant stays until then")),
+        }
     }
     let catalogue = CatalogueState { catalogue, generation: twin.generation, suspended: false };
-    Ok(Some(Loaded { catalogue, root: twin.root, tenants, findings, has_older: twin.has_older }))
+    Ok(Some(Loaded { catalogue, root: twin.root, tenants, erasing, findings, has_older: twin.has_older }))
+}
+
+/// What a tenant of the catalogue is found to be.
+enum Found {
+    Live(Box<LoadedManifest>),
+    Erased(Box<Erasing>),
+}
+
+/// A tenant of which the catalogue says that it was erased.
+fn load_erased(
+    vfs: &dyn Vfs,
+    layout: &Layout,
+    root: [u8; 16],
+    number: TenantNumber,
+) -> Result<Erasing, String> {
+    let files = manifest_files(layout, number);
+    let twin = match files.load(vfs) {
+        Err(error) if error.is_missing() => None,
+        loaded => loaded.map_err(|error| error.to_string())?,
+    };
+    let Some(twin) = twin else {
+        // Its receipt is there, which has its name.
+        let id = TenantId::new(&format!("tenant-{number}")).map_err(|error| error.to_string())?;
+        return Ok(Erasing::found(number, id, None, 0));
+    };
+    let manifest = Manifest::decode(&twin.content).filter(|_| twin.root == root);
+    let manifest = manifest
+        .ok_or_else(|| format!("{}: it does not decode, or belongs to another store", twin.path.display()))?;
+    Ok(Erasing::found(number, manifest.id.clone(), Some(manifest), twin.generation))
 }
 
 fn load_tenant(
@@ -118,7 +161,7 @@ fn load_tenant(
     id: &TenantId,
     holder: KeyHolder<'_>,
     findings: &mut Vec<String>,
-) -> Result<LoadedManifest, Unusable> {
+) -> Result<Found, Unusable> {
     let KeyName { store: root, tenant: number } = holder.name;
     let files = manifest_files(layout, number);
     let twin = files
@@ -136,6 +179,10 @@ fn load_tenant(
     if manifest.id != *id {
         return Err(format!("{path}: it names another tenant").into());
     }
+    if manifest.life.erased().is_some() {
+        let erasing = Erasing::found(number, id.clone(), Some(manifest), twin.generation);
+        return Ok(Found::Erased(Box::new(erasing)));
+    }
     let floors = Some((manifest.data_floor, manifest.replay_from));
     let keys = keys::load(vfs, layout, holder).map_err(|error| Unusable {
         why: error.to_string(),
@@ -148,7 +195,8 @@ fn load_tenant(
         floors,
     })?;
     let (generation, has_older) = (twin.generation, twin.has_older);
-    Ok(LoadedManifest { manifest, remembered, keys: Arc::new(keys), generation, has_older })
+    let keys = Arc::new(keys);
+    Ok(Found::Live(Box::new(LoadedManifest { manifest, remembered, keys, generation, has_older })))
 }
 
 /// Makes durable the names of the catalogue and the manifests that were read.
@@ -165,6 +213,14 @@ pub(crate) fn make_durable(vfs: &dyn Vfs, layout: &Layout, loaded: &mut Loaded) 
     vfs.sync_dir(&layout.root).map_err(OpenError::io("sync", &layout.root))?;
     if loaded.has_older {
         let _ = catalogue_files(layout).remove_older(vfs, loaded.catalogue.generation);
+    }
+    for erasing in loaded.erasing.iter_mut().filter(|erasing| erasing.manifest.is_some()) {
+        if vfs.sync_dir(&layout.tenant(erasing.number)).is_err() {
+            // Nothing of it is removed before an open that can.
+            erasing.suspended = true;
+        } else {
+            let _ = manifest_files(layout, erasing.number).remove_older(vfs, erasing.generation);
+        }
     }
     for (number, _, manifest) in &mut loaded.tenants {
         let Ok(loaded) = manifest else { continue };
@@ -190,7 +246,7 @@ pub(crate) fn initialise(vfs: &dyn Vfs, entropy: &dyn Entropy, layout: &Layout) 
     if let Some(parent) = layout.root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         // An earlier open may have ended after it created the root and before that was durable.
         match vfs.sync_dir(parent) {
-            Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+            Err(error) if error.kind() != ErrorKind::PermissionDenied => {
                 return Err(OpenError::io("sync", parent)(error));
             }
             _ => {}
@@ -198,12 +254,13 @@ pub(crate) fn initialise(vfs: &dyn Vfs, entropy: &dyn Entropy, layout: &Layout) 
     }
     let mut root = [0; 16];
     entropy.fill(&mut root).map_err(OpenError::io("draw the id of", &layout.root))?;
-    let catalogue = Catalogue { next: 1, tenants: Vec::new() };
+    let catalogue = Catalogue { next: 1, tenants: Vec::new(), erased: Vec::new() };
     catalogue_files(layout)
         .store(vfs, &layout.temporary, root, 1, &catalogue.encode())
         .map_err(|e| OpenError::io("create", &layout.root)(e.into_source()))?;
     let catalogue = CatalogueState { catalogue, generation: 1, suspended: false };
-    Ok(Loaded { catalogue, root, tenants: Vec::new(), findings: Vec::new(), has_older: false })
+    let (tenants, erasing) = (Vec::new(), Vec::new());
+    Ok(Loaded { catalogue, root, tenants, erasing, findings: Vec::new(), has_older: false })
 }
 
 /// Everything that a store which is open for writing starts from.
@@ -212,6 +269,7 @@ pub(crate) struct Recovered {
     pub(crate) root: [u8; 16],
     pub(crate) log_salt: [u8; LOG_SALT_BYTES],
     pub(crate) catalogue: CatalogueState,
+    pub(crate) erasing: Vec<Erasing>,
     pub(crate) wal: Wal,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) slots: BTreeMap<TenantId, TenantSlot>,
@@ -246,6 +304,9 @@ pub(crate) fn recover(
     let now = believed(now, known);
     let mut report = RecoveryReport { findings: loaded.findings, ..RecoveryReport::default() };
     let mut replay = Replay::new(&options.schema);
+    // New records come after all that an erased tenant may have had.
+    let gone = loaded.erasing.iter().filter_map(|erasing| Some(erasing.erased()?.through)).max();
+    replay.floor = gone.unwrap_or_default();
     let mut numbers = BTreeMap::new();
     let mut unusable = Vec::new();
     let mut orphans = BTreeMap::new();
@@ -283,7 +344,7 @@ pub(crate) fn recover(
     for (number, id, Unusable { why, destroyed, .. }) in unusable {
         let needs = passed_over.get(&number).copied();
         let needs = needs.filter(|_| !destroyed && !planted(Bug::UnavailableTenantForgotten));
-        slots.insert(id, TenantSlot::Unavailable { why, needs });
+        slots.insert(id, TenantSlot::Unavailable { why, number, needs });
     }
     for (number, tenant) in tenants {
         let Some(id) = numbers.remove(&number) else { continue };
@@ -299,7 +360,7 @@ pub(crate) fn recover(
                 let heads = tenant.heads.iter().map(|head| head.first);
                 let needs = heads.chain(tenant.rolled_back.map(|(_, first)| first)).min();
                 let needs = needs.filter(|_| !planted(Bug::UnavailableTenantForgotten));
-                TenantSlot::Unavailable { why, needs }
+                TenantSlot::Unavailable { why, number, needs }
             }
         };
         slots.insert(id, slot);
@@ -311,8 +372,8 @@ pub(crate) fn recover(
             TenantSlot::Unavailable { why, .. } => Some((id.clone(), why.clone())),
         })
         .collect();
-    let (root, catalogue) = (loaded.root, loaded.catalogue);
-    Ok(Recovered { report, root, log_salt, catalogue, wal, shelf, slots, head_bytes, known })
+    let (root, catalogue, erasing) = (loaded.root, loaded.catalogue, loaded.erasing);
+    Ok(Recovered { report, root, log_salt, catalogue, erasing, wal, shelf, slots, head_bytes, known })
 }
 
 /// What an open works with.

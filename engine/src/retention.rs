@@ -17,6 +17,7 @@ pub struct Retention {
     now: Timestamp,
     plan: Plan,
     next: Option<(Timestamp, Plan)>,
+    cancelled: Option<Timestamp>,
     blocks: Vec<BlockMeta>,
     standing: Standing,
 }
@@ -67,6 +68,7 @@ impl Retention {
             now,
             plan: manifest.plan.clone(),
             next: manifest.next_plan.clone(),
+            cancelled: manifest.life.cancelled(),
             blocks: manifest.blocks.clone(),
             standing: standing(manifest, heads),
         }
@@ -82,6 +84,12 @@ impl Retention {
     #[must_use]
     pub fn next_plan(&self) -> Option<&(Timestamp, Plan)> {
         self.next.as_ref()
+    }
+
+    /// When the tenant is erased, where it is cancelled: its blocks go then, where they do not before.
+    #[must_use]
+    pub fn cancelled(&self) -> Option<Timestamp> {
+        self.cancelled
     }
 
     /// Each block and what becomes of it, by day.
@@ -114,7 +122,13 @@ impl Retention {
         let fates = explain(&blocks, plan, now, &self.standing);
         let kept = |(block, fate): (BlockMeta, BlockFate)| {
             let BlockFate { rule, due, state, .. } = fate;
-            KeptBlock { block, rule, due, state }
+            match self.cancelled.filter(|end| due.is_none_or(|due| due > *end)) {
+                Some(end) if end <= now => {
+                    KeptBlock { block, rule: Rule::Cancelled, due: Some(end), state: State::Due }
+                }
+                Some(end) => KeptBlock { block, rule: Rule::Cancelled, due: Some(end), state },
+                None => KeptBlock { block, rule, due, state },
+            }
         };
         blocks.into_iter().zip(fates).map(kept).collect()
     }

@@ -51,7 +51,7 @@ pub(crate) fn seal_next(
 fn close_day(shared: &Shared, tenant: &Arc<TenantShared>, day: Day) -> Result<(), MaintenanceError> {
     let closes = tenant.data.read().manifest.plan.late_window_ms.is_some();
     if closes && tenant.data.read().manifest.sealed < day.end() {
-        let mut change = tenant.manifest_change.lock();
+        let mut change = tenant.change()?;
         let manifest = tenant.data.read().manifest.clone();
         let manifest = Manifest { sealed: manifest.sealed.max(day.end()), ..manifest };
         tenant.commit_manifest(shared, &mut change, manifest, "close a day", |_| ())?;
@@ -74,7 +74,7 @@ fn seal(
     tiers: &[BlockContent],
     now: Timestamp,
 ) -> Result<Done, MaintenanceError> {
-    let mut change = tenant.manifest_change.lock();
+    let mut change = tenant.change()?;
     let (inputs, manifest) = {
         let data = tenant.data.read();
         let of_day = |block: &&BlockMeta| (block.id.day, block.id.content) == (day, BlockContent::RawMetrics);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use annals_model::{Lsn, TenantId, Timestamp};
+use annals_model::{Lsn, TenantId, TenantNumber, Timestamp};
 use annals_signals::ReservedMetrics;
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use annals_vfs::sync::{Condvar, Mutex, RwLock};
@@ -12,6 +12,7 @@ use annals_vfs::{Clock, Entropy, Vfs};
 
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
+use crate::erase::Erasing;
 use crate::error::WriteError;
 use crate::key_store::KeyStore;
 use crate::layout::Layout;
@@ -41,12 +42,16 @@ pub(crate) struct Shared {
     pub(crate) reserved: ReservedMetrics,
     /// Who holds the keys of tenants.
     pub(crate) key_store: Option<Arc<dyn KeyStore>>,
+    /// Who signs receipts of erasures.
+    pub(crate) signer: Arc<dyn KeyStore>,
     /// Of this writer alone: records are sealed under keys derived with it, and numbered by the counter.
     pub(crate) log_salt: [u8; LOG_SALT_BYTES],
     pub(crate) log_counter: AtomicU64,
     pub(crate) commits: CommitQueue,
     pub(crate) tenants: RwLock<BTreeMap<TenantId, TenantSlot>>,
     pub(crate) catalogue: Mutex<CatalogueState>,
+    /// Erased tenants of which something is left. Before `catalogue`, where both are locked.
+    pub(crate) erasing: Mutex<BTreeMap<TenantNumber, Erasing>>,
     /// Bytes of all heads, frozen ones included.
     pub(crate) head_bytes: AtomicUsize,
     /// Blocks that no manifest names any more, waiting for their last reader.
@@ -69,6 +74,7 @@ pub(crate) enum TenantSlot {
     /// Its manifest or keys cannot be used.
     Unavailable {
         why: String,
+        number: TenantNumber,
         /// The first record of the log that may be its: that and what follows stays until it can be used again. It gets
         /// no more records before then.
         needs: Option<Lsn>,

@@ -13,13 +13,16 @@ use annals_vfs::sync::thread::{self, JoinHandle};
 use annals_vfs::sync::{Mutex, RwLock};
 use annals_vfs::{Clock, Entropy, LockError, LockGuard, PublishError, Vfs};
 
+use crate::cancel;
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
+use crate::delete::{self, Deleted, Deletion};
+use crate::erase::{self, Erasure};
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
 use crate::file_keys::key_file_name;
 use crate::health::{self, Trouble};
 use crate::ingest;
-use crate::key_store::KeyName;
+use crate::key_store::{KeyName, KeyStoreError};
 use crate::keys::{self, KeyHolder};
 use crate::layout::Layout;
 use crate::maintenance::{self, Done};
@@ -27,6 +30,7 @@ use crate::manifest::Manifest;
 use crate::options::{Background, Encryption, Options};
 use crate::plan_change;
 use crate::reader::{ReportReader, TenantReader};
+use crate::receipt::PublicKey;
 use crate::recover::{self, Opening, Recovered, RecoveryReport, catalogue_files};
 use crate::refs::{RefBatch, SeriesRef};
 use crate::remembered::Remembered;
@@ -94,10 +98,11 @@ impl Annals {
         };
         // After the log has looked for its own drafts.
         layout.empty_temporary(&*vfs).map_err(OpenError::io("empty", &layout.temporary))?;
-        let Recovered { report: recovery, root, log_salt, catalogue, wal, shelf, slots, head_bytes, known } =
-            recovered;
+        let Recovered { report: recovery, root, log_salt, catalogue, erasing, wal, .. } = recovered;
+        let Recovered { shelf, slots, head_bytes, known, .. } = recovered;
         let trusted = TrustedClock::new(&*clock, known);
         let commits = CommitQueue::new(wal, options.durability);
+        let signer = options.encryption.signer(&vfs, &layout);
         let shared = Arc::new(Shared {
             vfs,
             clock,
@@ -107,12 +112,14 @@ impl Annals {
             shelf,
             root,
             reserved: reserved_metrics(&options.schema),
+            signer,
             key_store,
             log_salt,
             log_counter: AtomicU64::new(0),
             commits,
             tenants: RwLock::new(slots),
             catalogue: Mutex::new(catalogue),
+            erasing: Mutex::new(erasing.into_iter().map(|erasing| (erasing.number, erasing)).collect()),
             head_bytes: AtomicUsize::new(head_bytes),
             retired: Mutex::new(Vec::new()),
             reserve,
@@ -204,7 +211,7 @@ impl Annals {
             .map_err(|e| unmade(io(&directory, e.into_source())))?;
         let mut tenants = state.catalogue.tenants.clone();
         tenants.push((number, id.clone()));
-        let catalogue = Catalogue { next, tenants };
+        let catalogue = Catalogue { next, tenants, erased: state.catalogue.erased.clone() };
         let generation = state.generation + 1;
         let files = catalogue_files(layout);
         match files.store(vfs, &layout.temporary, shared.root, generation, &catalogue.encode()) {
@@ -246,6 +253,29 @@ impl Annals {
         if matches!(options.encryption, Encryption::Files) {
             let _ = vfs.unlink(&layout.keys.join(key_file_name(number)));
         }
+    }
+
+    /// Erases a tenant. When this returns, nobody sees it and its key-encryption key is destroyed: no copy of its files can
+    /// be read again, wherever it is. Background work removes its bytes, by the date that is returned, and then writes a
+    /// receipt, which [`Receipt::verify`] checks. Its id can be given to another tenant soon. Asking again changes nothing.
+    ///
+    /// Where tenants are not sealed ([`Encryption::None`]) there is no key: old copies of its files stay readable.
+    ///
+    /// [`Receipt::verify`]: crate::Receipt::verify
+    pub fn erase_tenant(&self, id: &TenantId) -> Result<Erasure, TenantError> {
+        erase::erase_tenant(&self.shared, id, &|_| true)
+    }
+
+    /// Erased tenants of which something is left to be removed.
+    #[must_use]
+    pub fn erasures(&self) -> Vec<Erasure> {
+        let erasing = self.shared.erasing.lock();
+        erasing.values().filter_map(|erasing| erasing.told(&self.shared.layout)).collect()
+    }
+
+    /// The public key by which this store's receipts are checked. It is to be handed out before it is needed.
+    pub fn receipt_key(&self) -> Result<PublicKey, KeyStoreError> {
+        self.shared.signer.signer(self.shared.root, &*self.shared.entropy)
     }
 
     /// The tenant of that id.
@@ -381,6 +411,26 @@ impl Tenant {
     /// Takes back a change of plan that has not taken effect, and says to which plan it was; `None` where there was none.
     pub fn undo_plan(&self) -> Result<Option<Plan>, TenantError> {
         plan_change::undo_plan(&self.shared, &self.tenant)
+    }
+
+    /// Deletes samples and signals. They are hidden for good when this returns; by the date that is returned no byte of them
+    /// is left in blocks, the log, or the quarantine's blocks. What is written later, for whatever time, is new and stays.
+    ///
+    /// Takes the time to write anew each block that has any of it. An error leaves everything as it was.
+    pub fn delete(&self, deletion: &Deletion) -> Result<Deleted, TenantError> {
+        delete::delete(&self.shared, &self.tenant, deletion)
+    }
+
+    /// Cancels the tenant: from now on it takes no data, it is read as before, and at the date that is returned it is erased,
+    /// unless that is taken back before. The date is fixed: when the last of its data would have expired, at the latest
+    /// the plan's `cancelled_keep_days`. Asking again changes nothing.
+    pub fn cancel(&self) -> Result<Timestamp, TenantError> {
+        cancel::cancel(&self.shared, &self.tenant)
+    }
+
+    /// Takes back a cancellation; false where there is none.
+    pub fn undo_cancel(&self) -> Result<bool, TenantError> {
+        cancel::undo_cancel(&self.shared, &self.tenant)
     }
 
     /// What the tenant has.

@@ -15,6 +15,8 @@ pub struct TenantSummary {
     pub unavailable: Option<String>,
     /// The number that stands for it on disk.
     pub number: TenantNumber,
+    /// When it is erased, where it is cancelled.
+    pub cancelled: Option<Timestamp>,
     /// Its plan.
     pub plan: Option<Plan>,
     /// When it was created.
@@ -51,6 +53,7 @@ impl TenantSummary {
             id,
             unavailable: Some(why),
             number: TenantNumber(0),
+            cancelled: None,
             plan: None,
             created: Timestamp(0),
             metric_blocks: 0,
@@ -81,6 +84,7 @@ impl TenantSummary {
         let mut summary = TenantSummary::unavailable(manifest.id.clone(), String::new());
         summary.unavailable = None;
         summary.number = number;
+        summary.cancelled = manifest.life.cancelled();
         summary.plan = Some(manifest.plan.clone());
         summary.created = manifest.created;
         let floor = manifest.floor(BlockContent::RawMetrics, now);

@@ -14,7 +14,7 @@ use annals_model::{
 };
 use annals_signals::{Deriver, NameTable};
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use annals_vfs::sync::{Mutex, RwLock};
+use annals_vfs::sync::{Mutex, MutexGuard, RwLock};
 use annals_vfs::{PublishError, is_no_space};
 use hashbrown::HashMap;
 
@@ -47,7 +47,11 @@ pub(crate) struct TenantShared {
     pub(crate) generation: AtomicU64,
     /// As in the change, for those who must not wait for it.
     pub(crate) suspended: AtomicBool,
-    pub(crate) manifest_change: Mutex<ManifestChange>,
+    /// Set once its manifest says so: nothing is admitted, applied or changed from then on.
+    pub(crate) erased: AtomicBool,
+    /// The last record of the segments that are to go because of a deletion; 0 where none are.
+    pub(crate) leaves: AtomicU64,
+    manifest_change: Mutex<ManifestChange>,
     pub(crate) ingest: Mutex<Ingest>,
     pub(crate) batches: Mutex<BatchIds>,
     pub(crate) data: RwLock<Data>,
@@ -128,6 +132,8 @@ impl TenantShared {
             keys,
             generation: AtomicU64::new(generation),
             suspended: AtomicBool::new(false),
+            erased: AtomicBool::new(false),
+            leaves: AtomicU64::new(0),
             manifest_change: Mutex::new(ManifestChange {
                 generation,
                 next_sequence: manifest.next_sequence,
@@ -143,6 +149,15 @@ impl TenantShared {
                 missing: Vec::new(),
                 set_aside: BTreeSet::new(),
             }),
+        }
+    }
+
+    /// Begins a change of the manifest, after those that are under way. An error where the tenant was erased.
+    pub(crate) fn change(&self) -> Result<MutexGuard<'_, ManifestChange>, MaintenanceError> {
+        let change = self.manifest_change.lock();
+        match self.erased.load(Ordering::Acquire) {
+            true => Err(MaintenanceError::Erased { tenant: self.id.clone() }),
+            false => Ok(change),
         }
     }
 

@@ -107,6 +107,11 @@ impl TwinError {
         matches!(self, TwinError::Io { .. })
     }
 
+    /// Whether the file or its directory is not there.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, TwinError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn io(path: &Path, source: io::Error) -> TwinError {
         TwinError::Io { path: path.to_owned(), source }
     }

@@ -19,13 +19,15 @@ use annals_vfs::{DirEntryKind, Vfs};
 use crate::catalog::Catalogue;
 use crate::check_block::{Checked, check_block};
 use crate::error::OpenError;
-use crate::file_keys::{destroyed_keys, key_file_name};
+use crate::file_keys::{SIGNER_FILE, destroyed_keys, key_file_name};
+use crate::files::read_whole;
 use crate::key_store::{KeyName, KeyStoreError};
 use crate::keys::{self, KeyError, KeyHolder, TenantKeys};
 use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
 use crate::options::Encryption;
 use crate::quarantine::{self, Quarantined};
+use crate::receipt::Receipt;
 use crate::recover::catalogue_files;
 use crate::tenant::manifest_files;
 use crate::twin::{TwinContent, TwinError, TwinFiles};
@@ -143,12 +145,21 @@ pub fn verify_with(
     for (number, tenant) in &catalogue.tenants {
         let holder = KeyHolder { name: KeyName { store: id, tenant: *number }, store: key_store.as_deref() };
         let files = matches!(encryption, Encryption::Files);
+        // Its keys are gone, its blocks go, and it needs nothing of the log.
+        if let Ok((manifest, twin)) = load_manifest(vfs, &manifest_files(&layout, *number), id, tenant)
+            && manifest.life.erased().is_some()
+        {
+            found.count(vfs, &twin.path);
+            report_half(&twin, None, &mut found);
+            continue;
+        }
         let keys = verify_keys(vfs, &layout, holder, files, tenant, &mut found);
         let looked = verify_tenant(vfs, &layout, id, *number, tenant, keys.as_ref());
         found.take(looked.found);
         floors.push(looked.floor);
     }
     verify_log(vfs, &layout, id, live, &floors, &mut found);
+    verify_erased(vfs, &layout, &catalogue, &mut found);
     verify_others(vfs, &layout, &catalogue, live, &mut found);
     found.quarantined = quarantine::list(vfs, &layout);
     Ok(found)
@@ -498,6 +509,55 @@ fn of_key_store(path: PathBuf, error: &KeyStoreError, lost: &str) -> Finding {
     Finding::new(path, kind, &error.to_string(), lost)
 }
 
+/// What is left of erased tenants, and the receipts of those of which nothing is.
+fn verify_erased(vfs: &dyn Vfs, layout: &Layout, catalogue: &Catalogue, found: &mut Verification) {
+    for number in &catalogue.erased {
+        let files = manifest_files(layout, *number);
+        match load_settled(vfs, &files) {
+            Ok(Some(twin)) => {
+                found.count(vfs, &twin.path);
+                report_half(&twin, None, found);
+                let what = Manifest::decode(&twin.content).map(|manifest| manifest.life.to_string());
+                match what {
+                    Some(what) => found.notes.push(Note { path: files.directory, what }),
+                    None => {
+                        let lost = "the receipt of an erasure, until this is repaired";
+                        let finding =
+                            Finding::new(twin.path, FindingKind::Damaged, "it does not decode", lost);
+                        found.report(finding);
+                    }
+                }
+            }
+            // The last step, cut short.
+            Ok(None) => {}
+            Err(error) if error.is_missing() => {}
+            Err(error) => {
+                found.report(of_twin_error(&error, "the receipt of an erasure, until this is repaired"));
+            }
+        }
+    }
+    for entry in vfs.list(&layout.receipts).unwrap_or_default() {
+        let path = layout.receipts.join(&entry.name);
+        let is_receipt = |stem: &str| stem.parse::<u32>().is_ok_and(|number| number.to_string() == stem);
+        if !entry.name.strip_suffix(".receipt").is_some_and(is_receipt) {
+            found.report(foreign(path));
+            continue;
+        }
+        found.count(vfs, &path);
+        let lost = "the proof of an erasure; nothing comes back";
+        match read_whole(vfs, &path).map(|receipt| Receipt::verify_whole(&receipt)) {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                found.report(Finding::new(path, FindingKind::Damaged, &error.to_string(), lost));
+            }
+            Err(error) => {
+                let what = format!("it cannot be read: {error}");
+                found.report(Finding::new(path, FindingKind::Unreadable, &what, lost));
+            }
+        }
+    }
+}
+
 /// What lies where only files of a store should be.
 fn verify_others(
     vfs: &dyn Vfs,
@@ -507,7 +567,9 @@ fn verify_others(
     found: &mut Verification,
 ) {
     let list = |directory: &Path| vfs.list(directory).unwrap_or_default();
-    let numbers: BTreeSet<String> = catalogue.tenants.iter().map(|(number, _)| number.to_string()).collect();
+    let erased = catalogue.erased.iter().map(ToString::to_string);
+    let numbers: BTreeSet<String> =
+        catalogue.tenants.iter().map(|(number, _)| number.to_string()).chain(erased).collect();
     let is_number = |name: &str| name.parse::<u32>().is_ok_and(|number| number.to_string() == name);
     let left = "left of a tenant whose creation was cut short";
     for entry in list(&layout.tenants) {
@@ -535,6 +597,10 @@ fn verify_others(
     }
     for entry in list(&layout.keys) {
         let path = layout.keys.join(&entry.name);
+        if entry.name == SIGNER_FILE {
+            found.count(vfs, &path);
+            continue;
+        }
         if entry.name.starts_with("destroyed-") {
             continue;
         }
@@ -545,7 +611,7 @@ fn verify_others(
             None => found.report(foreign(path)),
         }
     }
-    let ours = ["LOCK", "RESERVE", "wal", "t", "keys", "quarantine", "tmp"];
+    let ours = ["LOCK", "RESERVE", "wal", "t", "keys", "receipts", "quarantine", "tmp"];
     for entry in list(&layout.root) {
         if !ours.contains(&entry.name.as_str()) && !entry.name.starts_with("catalog-") {
             // The root may be the top of a file system, with a directory of its own, or hold an operator's notes.

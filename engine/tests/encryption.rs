@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use annals::vfs::{Entropy, SimVfs, Vfs};
 use annals::{
-    Encryption, FileKeyStore, KeyName, KeyStanding, KeyStore, KeyStoreError, Options, ReadOnly, SeriesKind,
-    Signal, SignalBatch, TenantNumber, Timestamp, Zeroizing, verify, verify_with,
+    Encryption, FileKeyStore, KeyName, KeyStanding, KeyStore, KeyStoreError, Options, PublicKey, ReadOnly,
+    SeriesKind, Signal, SignalBatch, TenantNumber, Timestamp, Zeroizing, verify, verify_with,
 };
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use common::{
     Machine, NOW, attempts, batch_id, failures, gauges, id, labels, number, plan, site, write_samples,
     write_signals,
@@ -312,6 +313,20 @@ impl KeyStore for Service {
             Err(error) => Err(error),
         }
     }
+
+    fn signer(&self, _: [u8; 16], _: &dyn Entropy) -> Result<PublicKey, KeyStoreError> {
+        let mut public = PublicKey([0; 32]);
+        public.0.copy_from_slice(signing_key().public_key().as_ref());
+        Ok(public)
+    }
+
+    fn sign(&self, _: [u8; 16], receipt: &[u8]) -> Result<[u8; 64], KeyStoreError> {
+        Ok(signing_key().sign(receipt).as_ref().try_into().expect("64 bytes"))
+    }
+}
+
+fn signing_key() -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[5; 32]).expect("a seed")
 }
 
 #[test]

@@ -5,6 +5,9 @@ use std::fmt;
 use crate::BlockContent;
 use crate::time::{DAY_MS, Day, HOUR_MS, MINUTE_MS, Timestamp};
 
+/// How many days a tenant is kept after it was cancelled, at most, where its plan does not say otherwise.
+pub(crate) const CANCELLED_KEEP_DAYS: u32 = 30;
+
 /// What a tenant pays for, as one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -14,6 +17,8 @@ pub struct Plan {
     pub signals_keep: Keep,
     /// Metric tiers, finest first; the first is raw.
     pub tiers: Vec<Tier>,
+    /// How many days a tenant is kept after it was cancelled, at most.
+    pub cancelled_keep_days: u32,
     /// How long after a day's end data for it is taken, in milliseconds; `None` is for ever.
     pub late_window_ms: Option<i64>,
     /// What may not be crossed.
@@ -178,6 +183,7 @@ impl Plan {
             name: name.to_owned(),
             signals_keep,
             tiers,
+            cancelled_keep_days: CANCELLED_KEEP_DAYS,
             late_window_ms,
             limits: Limits::default(),
             rights,
@@ -205,6 +211,14 @@ impl Plan {
     #[must_use]
     pub fn longest_keep(&self) -> Keep {
         self.tiers.iter().map(|tier| tier.keep).max().unwrap_or(Keep::Days(0))
+    }
+
+    /// When a tenant that is cancelled at `now` is erased: when the last of its data would have expired, and no later than
+    /// `cancelled_keep_days`.
+    #[must_use]
+    pub fn cancelled_due(&self, now: Timestamp) -> Timestamp {
+        let latest = now.saturating_add(i64::from(self.cancelled_keep_days) * DAY_MS);
+        self.longest_keep().due(now.day()).map_or(latest, |expired| expired.min(latest))
     }
 
     /// The last stamp that is too late at `now`: its day ended a late window ago or more.

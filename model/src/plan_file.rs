@@ -11,6 +11,7 @@
 //! raw = "30d"
 //! 5m = "90d"                   # the two coarser tiers may be left out
 //! 1h = "400d"
+//! cancelled = "30d"            # how long a tenant that was cancelled is kept, at most; the default
 //!
 //! [limits]                     # each has a default
 //! series = 200_000
@@ -27,7 +28,7 @@
 use toml::{Table, Value};
 
 use crate::nearest::nearest;
-use crate::plan::{Keep, Limits, Plan, Resolution, Rights, Tier};
+use crate::plan::{CANCELLED_KEEP_DAYS, Keep, Limits, Plan, Resolution, Rights, Tier};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
 /// The largest plan file.
@@ -138,7 +139,7 @@ impl Plan {
             .map_err(|error: toml::de::Error| fault("", PlanFault::Toml(toml_error(text, &error))))?;
         known_keys("", &file, &["name", "late_window", "rights", "keep", "limits"])?;
         let keep = table(&file, "keep")?.ok_or_else(|| fault("keep", PlanFault::MissingKey))?;
-        known_keys("keep.", keep, &["signals", "raw", "5m", "1h"])?;
+        known_keys("keep.", keep, &["signals", "raw", "5m", "1h", "cancelled"])?;
         let needed =
             |key| keep_of(keep, key)?.ok_or_else(|| fault(&format!("keep.{key}"), PlanFault::MissingKey));
         let mut tiers = vec![Tier { resolution: Resolution::Raw, keep: needed("raw")? }];
@@ -149,6 +150,11 @@ impl Plan {
             name: text_of(&file, "name", "name", "a text")?.to_owned(),
             signals_keep: needed("signals")?,
             tiers,
+            cancelled_keep_days: match keep_of(keep, "cancelled")? {
+                None => CANCELLED_KEEP_DAYS,
+                Some(Keep::Days(days)) => days,
+                Some(Keep::Forever) => return Err(fault("keep.cancelled", WRONG_CANCELLED)),
+            },
             late_window_ms: match text_of(&file, "late_window", "late_window", SPAN)? {
                 "open" => None,
                 span => Some(span_ms(span).ok_or_else(|| fault("late_window", WRONG_SPAN))?),
@@ -187,6 +193,7 @@ impl Plan {
             }
             finer = (word, keep);
         }
+        check_keep(("cancelled", Keep::Days(self.cancelled_keep_days)))?;
         if self.late_window_ms.is_none() != self.rights.backfill {
             return Err(fault("late_window", PlanFault::BackfillNeedsOpenWindow));
         }
@@ -220,6 +227,7 @@ fn check_keep((word, keep): (&str, Keep)) -> Result<(), PlanError> {
     }
 }
 
+const WRONG_CANCELLED: PlanFault = PlanFault::WrongForm { wanted: "a span such as \"30d\": it ends" };
 const SPAN: &str = "a span such as \"30m\", \"6h\" or \"2d\", or \"open\"";
 const WRONG_SPAN: PlanFault = PlanFault::WrongForm { wanted: SPAN };
 

@@ -79,7 +79,9 @@ impl SimRules for Order {
             SimRole::Published
         } else if name.starts_with("manifest-") || name.starts_with("catalog-") {
             SimRole::Manifest
-        } else if name.ends_with(".blk") || name.ends_with(".key") || name.starts_with("keys-") {
+        } else if [".blk", ".key", ".sign", ".receipt"].iter().any(|end| name.ends_with(end))
+            || name.starts_with("keys-")
+        {
             SimRole::Sealed
         } else {
             SimRole::Scratch

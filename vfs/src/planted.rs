@@ -86,6 +86,12 @@ bugs! {
     ReserveNotKept,
     /// A tenant that cannot be used does not keep its records in the log.
     UnavailableTenantForgotten,
+    /// The key of an erased tenant is not destroyed.
+    ErasedKeyKept,
+    /// The receipt of an erasure is written while records of the tenant are in the log.
+    ReceiptBeforeRemoval,
+    /// What a crash left of an erasure is not gone on with.
+    ErasureForgotten,
 }
 
 #[cfg(feature = "planted")]

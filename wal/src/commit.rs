@@ -155,6 +155,27 @@ impl Writer {
         }
     }
 
+    /// Leaves the last segment, where it has records, for a new one that begins at `first`.
+    pub(crate) fn leave(
+        &mut self,
+        shared: &Shared<'_>,
+        first: Lsn,
+        durable: &mut dyn FnMut(Lsn),
+    ) -> Result<(), CommitError> {
+        self.sync_pending(shared, durable)?;
+        let has_records = match &self.active {
+            Some(active) => active.written.last >= active.first,
+            None => shared.segments.lock().count() > 0,
+        };
+        if !has_records {
+            return Ok(());
+        }
+        let standby = shared.provision.lock().take(shared.vfs, 0);
+        standby
+            .and_then(|standby| self.activate(shared, standby, first))
+            .map_err(|source| CommitError::NotRotated { source })
+    }
+
     /// Where the active segment is, if there is one.
     fn active_path(&self) -> Option<PathBuf> {
         self.active.as_ref().map(|active| active.path.clone())

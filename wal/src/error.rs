@@ -148,6 +148,13 @@ pub enum CommitError {
         /// What failed.
         source: WalError,
     },
+    /// No new segment could be had for the log to go on in. Nothing waits on it: the log goes on where it was, or in the
+    /// next segment that can be had.
+    #[error("the log cannot go on in a new segment: {source}")]
+    NotRotated {
+        /// What failed.
+        source: WalError,
+    },
     /// The log failed earlier: open the root again.
     #[error("the log has failed: open the root again")]
     Failed,

@@ -303,6 +303,21 @@ impl Wal {
         self.provision.lock().prepare(&*self.vfs)
     }
 
+    /// Goes on in a new segment, so that [`truncate`](Self::truncate) can let go of all records up to now. Does nothing
+    /// where the last one has none. Nothing is lost by an error: the log goes on where it can.
+    pub fn rotate(&self) -> Result<(), CommitError> {
+        let mut writer = self.writer.lock();
+        match self.queue.state() {
+            State::Failed => return Err(CommitError::Failed),
+            State::Closed => return Err(CommitError::Closed),
+            State::Open => {}
+        }
+        // In this order: what is queued meanwhile comes after both.
+        let last = self.queue.last();
+        let first = self.queue.front(last).map_or(last.next(), |(_, lsn)| lsn);
+        writer.leave(&self.shared(), first, &mut |lsn| self.set_durable(lsn))
+    }
+
     /// Removes the segments whose every record is at or below `floor`, oldest first, but never the last one. Says how
     /// many bytes that freed.
     ///

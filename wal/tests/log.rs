@@ -386,3 +386,50 @@ proptest! {
         prop_assert_eq!(report.sealed, sealed && report.records > 0);
     }
 }
+
+#[test]
+fn after_a_rotation_every_record_before_it_can_go() {
+    let (vfs, wal) = fresh();
+    wal.rotate().expect("an empty log has nothing to leave");
+    assert_eq!(wal.status().segments, 0);
+    wal.enqueue(1, b"old".to_vec()).expect("is queued");
+    wal.commit(Durability::Synced).expect("commits");
+    wal.enqueue(1, b"written only".to_vec()).expect("is queued");
+    wal.commit(Durability::Written).expect("commits");
+    wal.enqueue(1, b"waits".to_vec()).expect("is queued");
+    wal.rotate().expect("rotates");
+    wal.rotate().expect("the new segment has no record to leave");
+    assert_eq!((wal.durable(), wal.status().segments), (Lsn(2), 2));
+    wal.truncate(Lsn(2)).expect("truncates");
+    let status = wal.status();
+    assert_eq!((status.segments, status.first), (1, Some(Lsn(3))));
+    let (_, report, found) = open(&vfs.after_crash(Survives::Nothing)).expect("opens");
+    assert_eq!((found.len(), report.last, report.damage), (0, Lsn(2), Vec::new()));
+    wal.commit(Durability::Synced).expect("commits");
+    wal.close().expect("closes");
+    let (again, _, found) = open(&vfs).expect("opens");
+    assert_eq!(found.keys().collect::<Vec<_>>(), [&3]);
+    // A segment that was sealed by a close is left like any other.
+    again.rotate().expect("rotates");
+    again.truncate(Lsn(3)).expect("truncates");
+    assert_eq!(again.status().first, Some(Lsn(4)));
+    let (_, report, found) = open(&vfs.after_crash(Survives::Nothing)).expect("opens");
+    assert_eq!((found.len(), report.last, report.damage), (0, Lsn(3), Vec::new()));
+}
+
+#[test]
+fn a_rotation_that_fails_loses_nothing() {
+    for fault in 0..12 {
+        let (vfs, wal) = fresh();
+        wal.enqueue(1, b"old".to_vec()).expect("is queued");
+        wal.commit(Durability::Synced).expect("commits");
+        wal.enqueue(1, b"waits".to_vec()).expect("is queued");
+        vfs.fault_in(fault, Fault::Once(ErrorKind::Other));
+        let rotated = wal.rotate();
+        assert!(matches!(rotated, Ok(()) | Err(CommitError::NotRotated { .. })), "{rotated:?}");
+        wal.commit(Durability::Synced).expect("the log goes on");
+        let (_, report, found) = open(&vfs.after_crash(Survives::Nothing)).expect("opens");
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&1, &2], "{fault}");
+        assert_eq!(report.damage, []);
+    }
+}

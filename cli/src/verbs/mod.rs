@@ -1,9 +1,11 @@
 //! One file per verb, or per few that share their work.
 
+pub(crate) mod delete;
 pub(crate) mod explain;
 pub(crate) mod plan;
 pub(crate) mod promql;
 pub(crate) mod query;
+pub(crate) mod receipt;
 pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod series;

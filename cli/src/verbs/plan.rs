@@ -51,6 +51,7 @@ pub(crate) fn show(name: &str, output: Option<ListForm>, screen: &mut Screen) ->
             None => "any time".to_owned(),
         }),
     );
+    rule("after cancellation it is kept, at most", Cell::text(keep(Keep::Days(plan.cancelled_keep_days))));
     rule("a stamp may lie ahead by", Cell::text(print_span(plan.limits.future_max_ms)));
     rule("series at one time, at most", Cell::Count(plan.limits.series_max as u64));
     rule("records per batch, at most", Cell::Count(plan.limits.batch_records_max as u64));

@@ -1,4 +1,4 @@
-//! `retention explain` and `plan change`: what becomes of each block, and what another plan makes of it.
+//! `retention explain`, `plan change` and `tenant cancel`: what becomes of each block, and what another plan makes of it.
 
 use std::io::Write;
 
@@ -38,6 +38,9 @@ pub(crate) fn explain(
                 due(&kept),
                 Cell::text(state(kept.state)),
             ]);
+        }
+        if let Some(due) = retention.cancelled() {
+            eprintln!("note: tenant {} is cancelled, and is erased at {due}", tenant.id);
         }
         if let Some((from, plan)) = retention.next_plan() {
             eprintln!("note: tenant {}: plan {} takes effect at {from}", tenant.id, plan.name);
@@ -107,6 +110,23 @@ pub(crate) fn undo(tenant: &str, store: &StoreArgs, screen: &mut Screen) -> Outc
     match with_tenant(tenant, store, annals::Tenant::undo_plan)? {
         Some(plan) => writeln!(screen, "tenant {tenant} keeps its plan; {} does not take effect", plan.name)?,
         None => return Err(CliError::failed("no change of plan waits to take effect")),
+    }
+    Ok(0)
+}
+
+/// Cancels a tenant, or takes that back.
+pub(crate) fn cancel(tenant: &str, undo: bool, store: &StoreArgs, screen: &mut Screen) -> Outcome {
+    if !undo {
+        let due = with_tenant(tenant, store, annals::Tenant::cancel)?;
+        writeln!(screen, "tenant {tenant} takes no more data, and is erased at {due}")?;
+        writeln!(
+            screen,
+            "until then it can be read and exported; annals tenant cancel {tenant} --undo takes it back"
+        )?;
+    } else if with_tenant(tenant, store, annals::Tenant::undo_cancel)? {
+        writeln!(screen, "tenant {tenant} takes data again")?;
+    } else {
+        return Err(CliError::failed(format_args!("tenant {tenant} is not cancelled")));
     }
     Ok(0)
 }

@@ -68,7 +68,7 @@ pub(crate) fn labels(args: &LabelsArgs, screen: &mut Screen) -> Outcome {
 }
 
 /// All of time where no bound was given.
-fn range(time: &RangeOfTime) -> TimeRange {
+pub(crate) fn range(time: &RangeOfTime) -> TimeRange {
     if !time.given() {
         return TimeRange::ALL;
     }
@@ -77,7 +77,7 @@ fn range(time: &RangeOfTime) -> TimeRange {
 }
 
 /// The matchers of a PromQL selector.
-fn selector(text: &str) -> Result<Vec<Matcher>, CliError> {
+pub(crate) fn selector(text: &str) -> Result<Vec<Matcher>, CliError> {
     let expr = parse(text).map_err(|error| CliError::Rendered(error.render(text)))?;
     match expr.kind {
         ExprKind::Selector(selector) => {

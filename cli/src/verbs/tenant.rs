@@ -107,7 +107,7 @@ fn plan_name(tenant: &TenantSummary) -> Cell {
 
 fn state(tenant: &TenantSummary) -> Cell {
     Cell::text(match &tenant.unavailable {
-        None => "ok".to_owned(),
+        None => tenant.cancelled.map_or("ok".to_owned(), |due| format!("cancelled, erased at {due}")),
         Some(why) => format!("unavailable: {why}"),
     })
 }

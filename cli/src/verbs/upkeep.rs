@@ -58,6 +58,11 @@ pub(crate) fn compact(store: &StoreArgs, screen: &mut Screen) -> Outcome {
                     writeln!(screen, "dropped  {tenant}  {} (expired)", block.id)?;
                 }
             }
+            Done::Deleted { tenant, since } => {
+                writeln!(screen, "deleted  {tenant}  nothing is left of what was deleted at {since}")?;
+            }
+            Done::Cancelled { tenant, .. } => writeln!(screen, "ended    {tenant}  it was cancelled")?,
+            Done::Erased { tenant, receipt } => writeln!(screen, "erased   {tenant}  {}", receipt.display())?,
             _ => {}
         }
     }

@@ -112,7 +112,7 @@ impl TenantReader {
         };
         let visible = |view: &View| TimeRange::new(range.start.max(view.signals_floor), range.end);
         let (view, mut rows) = match &self.source {
-            Source::Snapshot(view) => ((**view).clone(), Vec::new()),
+            Source::Snapshot(view, erasable) => (erasable.see(view), Vec::new()),
             Source::Live(tenant) => {
                 let data = tenant.data.read();
                 let view = data.view(now);

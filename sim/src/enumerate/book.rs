@@ -58,6 +58,16 @@ struct Account {
     state: State,
     /// Its files were damaged beyond use: it must be unavailable, and everyone else must not notice.
     wrecked: bool,
+    /// It was to be erased, and whether it is shows at the next open.
+    erasing: bool,
+    /// How often it was erased.
+    erased: usize,
+    /// `last` of batches up to this place in the order was deleted; and, where that is not known, may be up to the other.
+    deleted: u64,
+    deleting: u64,
+    /// Whether it is cancelled, and when it ends if it is; `None` where that is not known.
+    cancelled: Option<bool>,
+    ends: Timestamp,
     /// The plans that it may have.
     plans: Vec<&'static str>,
     batches: Vec<Batch>,
@@ -108,6 +118,8 @@ impl Hash for Book {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         for account in &self.accounts {
             (account.state, account.wrecked, account.batches.len()).hash(hasher);
+            (account.erasing, account.erased, account.cancelled).hash(hasher);
+            (account.deleted, account.deleting).hash(hasher);
             account.batches.iter().for_each(|batch| (batch.state, batch.settled).hash(hasher));
         }
     }
@@ -133,6 +145,12 @@ impl Book {
         let account = |(_, plan): (&str, &'static str)| Account {
             state: State::Absent,
             wrecked: false,
+            erasing: false,
+            erased: 0,
+            deleted: 0,
+            deleting: 0,
+            cancelled: Some(false),
+            ends: Timestamp::MAX,
             plans: vec![plan],
             batches: Vec::new(),
         };
@@ -152,6 +170,67 @@ impl Book {
     /// A tenant may get another plan, now or when its time has come.
     pub(super) fn changing_plan(&mut self, tenant: usize, plan: &'static str) {
         self.accounts[tenant].plans.push(plan);
+    }
+
+    /// A tenant is about to be erased.
+    pub(super) fn erasing(&mut self, tenant: usize) {
+        self.accounts[tenant].erasing = true;
+    }
+
+    /// A tenant is erased: it is not there, and nothing of it may ever come back.
+    pub(super) fn erase(&mut self, tenant: usize) {
+        let account = &mut self.accounts[tenant];
+        account.state = State::Absent;
+        account.erasing = false;
+        account.erased += 1;
+        account.plans.truncate(1);
+        account.cancelled = Some(false);
+        account.ends = Timestamp::MAX;
+        (account.deleted, account.deleting) = (0, 0);
+        for batch in &mut account.batches {
+            let content = batch.content.clone();
+            *batch = Batch { content, state: State::Absent, refused: Vec::new(), order: 0, settled: false };
+        }
+    }
+
+    /// What `last` holds of a tenant is about to be deleted.
+    pub(super) fn deleting(&mut self, tenant: usize) {
+        self.accounts[tenant].deleting = self.order;
+    }
+
+    /// It is, and stays so.
+    pub(super) fn deleted(&mut self, tenant: usize) {
+        let account = &mut self.accounts[tenant];
+        account.deleted = account.deleting.max(account.deleted);
+    }
+
+    /// A tenant is about to be cancelled, or that to be taken back.
+    pub(super) fn cancelling(&mut self, tenant: usize, now: Timestamp) {
+        let account = &mut self.accounts[tenant];
+        account.cancelled = None;
+        account.ends = account.ends.min(plan(tenant).cancelled_due(now));
+    }
+
+    /// It is cancelled, or is not.
+    pub(super) fn cancelled(&mut self, tenant: usize, cancelled: bool) {
+        let account = &mut self.accounts[tenant];
+        account.cancelled = Some(cancelled);
+        if !cancelled {
+            account.erasing = false;
+            account.ends = Timestamp::MAX;
+        }
+    }
+
+    /// The clock says this: tenants that are cancelled may be erased by it.
+    pub(super) fn passes(&mut self, now: Timestamp) {
+        for account in self.accounts.iter_mut().filter(|account| account.state == State::Present) {
+            account.erasing |= account.ends <= now && account.cancelled != Some(false);
+        }
+    }
+
+    /// How many tenants were erased.
+    pub(super) fn erased(&self) -> usize {
+        self.accounts.iter().map(|account| account.erased).sum()
     }
 
     /// A tenant's files were damaged beyond use.
@@ -314,6 +393,13 @@ impl Book {
                 if !self.accounts[tenant].plans.contains(&plan.as_str()) {
                     return Err(format!("{name} has plan {plan}, which nobody gave it"));
                 }
+                let (account, found) = (&mut self.accounts[tenant], handle.summary().cancelled.is_some());
+                if account.cancelled.is_some_and(|cancelled| cancelled != found) {
+                    return Err(format!("{name} is cancelled: {found}"));
+                }
+                if look == Look::First {
+                    account.cancelled = Some(found);
+                }
                 let reader = handle.reader();
                 self.check_reader(tenant, &reader, now, look)?;
                 if look == Look::First {
@@ -335,7 +421,8 @@ impl Book {
     ) -> Result<(), String> {
         for tenant in 0..TENANTS.len() {
             let found = store.tenant(&id(tenant));
-            if let Some(reader) = self.expect_tenant(tenant, found, look)? {
+            // What it sees of a tenant's end a power cut may take back.
+            if let Some(reader) = self.expect_tenant(tenant, found, Look::Beside)? {
                 self.check_reader(tenant, &reader, now, look)?;
             }
         }
@@ -357,6 +444,8 @@ impl Book {
             (Ok(found), _) => {
                 if look == Look::First {
                     account.state = State::Present;
+                    // One that is cancelled may be erased at any time now.
+                    account.erasing = account.ends < Timestamp::MAX && account.erasing;
                 }
                 Ok(Some(found))
             }
@@ -365,6 +454,13 @@ impl Book {
             (Err(TenantError::Unknown(_)), State::Doubtful) => {
                 if look == Look::First {
                     account.state = State::Absent;
+                }
+                Ok(None)
+            }
+            (Err(TenantError::Unknown(_)), State::Present) if account.erasing => {
+                // Who looks from beside may see what a power cut takes back.
+                if look != Look::Beside {
+                    self.erase(tenant);
                 }
                 Ok(None)
             }
@@ -403,12 +499,22 @@ impl Book {
                 self.accounts[tenant].batches[n].state = if there { State::Present } else { State::Absent };
             }
         }
+        let (deleted, deleting) = (self.accounts[tenant].deleted, self.accounts[tenant].deleting);
         let mut differs = None;
-        for chosen in 0..1u32 << unknown.len().min(4) {
+        for (chosen, through) in (0..1u32 << unknown.len().min(4))
+            .flat_map(|chosen| [(chosen, deleted), (chosen, deleting.max(deleted))])
+        {
             let also = unknown.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1).map(|(_, &n)| n);
-            let expected = self.expected(tenant, present.iter().copied().chain(also), now);
+            let expected = self.expected(tenant, present.iter().copied().chain(also), now, through);
             match difference(&expected, &held) {
-                None => return Ok(()),
+                None => {
+                    // What an open finds to be deleted, or not to be, stays so.
+                    if look == Look::First {
+                        let account = &mut self.accounts[tenant];
+                        (account.deleted, account.deleting) = (through, through);
+                    }
+                    return Ok(());
+                }
                 Some(what) => differs = differs.or(Some(what)),
             }
         }
@@ -429,7 +535,7 @@ impl Book {
     }
 
     /// What a batch alone makes visible.
-    fn add_to(&self, held: &mut Held, tenant: usize, n: usize, now: Timestamp) {
+    fn add_to(&self, held: &mut Held, tenant: usize, n: usize, now: Timestamp, deleted: u64) {
         let (metrics_floor, signals_floor) = Book::floors(tenant, now);
         let batch = &self.accounts[tenant].batches[n];
         match &*batch.content {
@@ -442,6 +548,7 @@ impl Book {
                     match samples.series[series as usize].0.metric_name() {
                         "g" => drop(gauges.insert(time.0, value.to_bits())),
                         "d" => *held.deltas.entry(time.0).or_default() += value as u64,
+                        "last" if batch.order <= deleted => {}
                         "last" => drop(held.last.insert(time.0, value.to_bits())),
                         _ => *held.fat.entry(time.0).or_default() += 1,
                     }
@@ -464,11 +571,17 @@ impl Book {
         }
     }
 
-    fn expected(&self, tenant: usize, present: impl Iterator<Item = usize>, now: Timestamp) -> Held {
+    fn expected(
+        &self,
+        tenant: usize,
+        present: impl Iterator<Item = usize>,
+        now: Timestamp,
+        deleted: u64,
+    ) -> Held {
         let mut order: Vec<usize> = present.collect();
         order.sort_by_key(|&n| self.accounts[tenant].batches[n].order);
         let mut held = Held::default();
-        order.iter().for_each(|&n| self.add_to(&mut held, tenant, n, now));
+        order.iter().for_each(|&n| self.add_to(&mut held, tenant, n, now, deleted));
         held.last = thinned(held.last, tenant, now);
         let mut deltas = BTreeMap::new();
         for (time, value) in held.deltas {
@@ -481,7 +594,7 @@ impl Book {
     /// Whether a batch is there, by a mark that only it leaves; `None` where it can leave none.
     fn shows(&self, tenant: usize, n: usize, held: &Held, now: Timestamp) -> Option<bool> {
         let mut alone = Held::default();
-        self.add_to(&mut alone, tenant, n, now);
+        self.add_to(&mut alone, tenant, n, now, 0);
         let stamp = alone.gauges.keys().map(|time| held.gauges.contains_key(time)).next();
         stamp.or_else(|| alone.rows.keys().map(|time| held.rows.contains_key(time)).next())
     }

@@ -5,7 +5,7 @@ use annals::vfs::{SimCalls, SimError, SimFault, SimSites};
 
 use super::book::{Look, MISSING};
 use super::host::{Host, Step};
-use super::recover::{Depth, recovers};
+use super::recover::{Depth, recovers, undo_cancellations};
 use super::scenarios::{Stage, stages};
 use super::sweep::{caught, sweep};
 use crate::campaign::{Report, Size};
@@ -114,6 +114,7 @@ impl Piece<'_> {
                 looked => looked?,
             }
         }
+        undo_cancellations(host)?;
         let usable = host.book.usable().next();
         if let Some(tenant) = usable {
             host.told.clear();
@@ -121,6 +122,7 @@ impl Piece<'_> {
             host.run(&[Step::Signals(tenant, 1)])?;
             if host.book.present() == before {
                 host.store = None;
+                undo_cancellations(host)?;
                 host.run(&[Step::Retry])?;
             }
             if host.book.present() == before {

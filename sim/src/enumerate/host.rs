@@ -1,7 +1,9 @@
 //! A host of the engine, made of steps: it writes, retries, opens again where it must, and keeps a book.
 
 use annals::vfs::{Clock, SimFault, Vfs};
-use annals::{Annals, HOUR_MS, MaintenanceError, OpenError, Tenant, TenantError, Ticket};
+use annals::{
+    Annals, Deletion, HOUR_MS, MaintenanceError, Matcher, OpenError, Tenant, TenantError, Ticket, TimeRange,
+};
 
 use super::book::{Advice, Book, Look, MISSING, State, TENANTS, id, plan};
 use super::rules::{judge, verdict};
@@ -26,6 +28,14 @@ pub(super) enum Step {
     Fat(usize, usize),
     /// Eight writers of all tenants, one commit.
     Group,
+    /// Erases a tenant.
+    Erase(usize),
+    /// Deletes what a tenant holds of the series that all its batches write to.
+    Delete(usize),
+    /// Cancels a tenant.
+    Cancel(usize),
+    /// Takes that back.
+    UndoCancel(usize),
     /// Gives a tenant another plan.
     Plan(usize, &'static str),
     /// Takes back a change of plan that waits.
@@ -136,6 +146,10 @@ impl Host {
                 }
                 self.write(&group)
             }
+            Step::Delete(tenant) => self.delete(tenant),
+            Step::Erase(tenant) => self.erase(tenant),
+            Step::Cancel(tenant) => self.cancel(tenant, true),
+            Step::UndoCancel(tenant) => self.cancel(tenant, false),
             Step::Plan(tenant, name) => {
                 self.book.changing_plan(tenant, name);
                 let plan = annals::Plan::built_in(name).ok_or("there is no such plan")?;
@@ -156,6 +170,7 @@ impl Host {
             Step::Settle => self.maintain("settle", None, &mut |store| store.settle().map(|_| ())),
             Step::Hours(hours) => {
                 self.machine.clock.advance_ms(hours * HOUR_MS as u64);
+                self.book.passes(self.machine.now());
                 Ok(())
             }
             Step::ReadOnly => self.read_only(),
@@ -236,6 +251,10 @@ impl Host {
     }
 
     fn create(&mut self, tenant: usize) -> Result<(), String> {
+        if self.book.tenant(tenant) == State::Present {
+            // What was to be erased was not.
+            return Ok(());
+        }
         for _ in 0..3 {
             if !self.open()? || self.stopped() {
                 return Ok(());
@@ -252,6 +271,73 @@ impl Host {
             }
             if self.stopped() || self.book.tenant(tenant) == State::Present {
                 return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, tenant: usize, cancelled: bool) -> Result<(), String> {
+        if !self.open()? || self.stopped() || self.tenant(tenant).is_none() {
+            return Ok(());
+        }
+        self.book.cancelling(tenant, self.machine.now());
+        let mut done = false;
+        self.change(tenant, "cancel", &mut |handle| {
+            let changed = match cancelled {
+                true => handle.cancel().map(|_| ()),
+                false => handle.undo_cancel().map(|_| ()),
+            };
+            done = changed.is_ok();
+            changed
+        })?;
+        if done {
+            self.book.cancelled(tenant, cancelled);
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, tenant: usize) -> Result<(), String> {
+        if !self.open()? || self.stopped() || self.tenant(tenant).is_none() {
+            return Ok(());
+        }
+        self.book.deleting(tenant);
+        let (matchers, range) = (vec![Matcher::equal("__name__", "last")], TimeRange::ALL);
+        let deletion = Deletion { matchers, range, metrics: true, signals: false };
+        let mut done = false;
+        self.change(tenant, "delete", &mut |handle| {
+            let deleted = handle.delete(&deletion).map(|_| ());
+            done = deleted.is_ok();
+            deleted
+        })?;
+        if done {
+            self.book.deleted(tenant);
+        }
+        Ok(())
+    }
+
+    fn erase(&mut self, tenant: usize) -> Result<(), String> {
+        for _ in 0..2 {
+            if !self.open()? || self.stopped() {
+                return Ok(());
+            }
+            let Some(store) = &self.store else { return Ok(()) };
+            if store.tenant(&id(tenant)).is_err() {
+                return Ok(());
+            }
+            self.book.erasing(tenant);
+            let erased = store.erase_tenant(&id(tenant));
+            self.note("erase", &erased);
+            match erased {
+                Ok(_) | Err(TenantError::KeyNotDestroyed { .. }) => {
+                    self.book.erase(tenant);
+                    return Ok(());
+                }
+                Err(TenantError::Change(
+                    MaintenanceError::Indeterminate { .. } | MaintenanceError::Suspended { .. },
+                )) if !self.stopped() => {
+                    self.reopen()?;
+                }
+                Err(_) => {}
             }
         }
         Ok(())

@@ -1,5 +1,9 @@
 //! What must hold once a machine is on again.
 
+use std::path::PathBuf;
+
+use annals::{Lsn, Receipt};
+
 use super::book::{Book, Look, State, TENANTS};
 use super::host::{Host, Step};
 use super::sweep::copy;
@@ -46,6 +50,7 @@ pub(super) fn live_on(host: &mut Host, depth: Depth) -> Result<(), String> {
     if depth.more {
         host.run(&[Step::ReadOnly]).map_err(|what| format!("beside the writer: {what}"))?;
     }
+    undo_cancellations(host)?;
     // Tenants whose creation was in doubt and is not there can be created now.
     for tenant in 0..TENANTS.len() {
         if host.book.tried(tenant) > 0 && host.book.tenant(tenant) == State::Absent {
@@ -77,8 +82,65 @@ pub(super) fn live_on(host: &mut Host, depth: Depth) -> Result<(), String> {
         open(host, true).map_err(|what| format!("opened again: {what}"))?;
         all_there(host, "another end")?;
     }
+    erased_are_gone(host)?;
     host.run(&[Step::Close])?;
     host.told.first().map_or(Ok(()), |told| Err(told.clone()))
+}
+
+/// Takes all cancellations back: tenants that are cancelled take no data.
+pub(super) fn undo_cancellations(host: &mut Host) -> Result<(), String> {
+    (0..TENANTS.len()).try_for_each(|tenant| host.run(&[Step::UndoCancel(tenant)]))
+}
+
+/// Nothing is left of erased tenants once background work has come to them, and each has left one receipt.
+fn erased_are_gone(host: &Host) -> Result<(), String> {
+    let (Some(store), erased) = (&host.store, host.book.erased()) else { return Ok(()) };
+    if erased == 0 {
+        return Ok(());
+    }
+    while store
+        .maintenance_step()
+        .map_err(|error| format!("what is left of erased tenants: {error}"))?
+        .is_some()
+    {}
+    if let Some(erasing) = store.erasures().first() {
+        return Err(format!("{} is erased and is not gone", erasing.tenant));
+    }
+    let key = store.receipt_key().map_err(|error| error.to_string())?;
+    let paths = host.machine.vfs.paths();
+    let receipts: Vec<_> = paths.iter().filter(|path| path.starts_with("/data/receipts")).collect();
+    if receipts.len() != erased {
+        return Err(format!("{erased} tenants were erased, and the receipts are {receipts:?}"));
+    }
+    for path in receipts {
+        let receipt = host.machine.vfs.read_file(path).map_err(|error| error.to_string())?;
+        let receipt =
+            Receipt::verify(&receipt, &key).map_err(|error| format!("{}: {error}", path.display()))?;
+        let own = format!("/data/t/{}", receipt.number);
+        let key = format!("/data/keys/{}.key", receipt.number);
+        let is_left = |path: &&PathBuf| path.starts_with(&own) || path.as_os_str() == key.as_str();
+        if let Some(left) = paths.iter().find(is_left) {
+            return Err(format!("{} is left of an erased tenant", left.display()));
+        }
+        if log_has(host, receipt.log_through) {
+            return Err("records of an erased tenant are left in the log".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Whether any segment of the log has a record up to this one.
+fn log_has(host: &Host, through: Lsn) -> bool {
+    let vfs = &host.machine.vfs;
+    let is_old = |row: &Vec<String>| {
+        let number = row.get(3).and_then(|cell| cell.parse().ok());
+        row.get(1).is_some_and(|word| word == "record") && number.is_some_and(|lsn| Lsn(lsn) <= through)
+    };
+    let has_old = |path: &PathBuf| {
+        let tables = annals::inspect(vfs, path).map_or_else(|_| Vec::new(), |found| found.tables);
+        tables.iter().any(|table| table.rows.iter().any(is_old))
+    };
+    vfs.paths().iter().filter(|path| path.starts_with("/data/wal")).any(has_old)
 }
 
 /// A step that must work at once.

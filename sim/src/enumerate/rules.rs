@@ -17,7 +17,9 @@ impl SimRules for Names {
             SimRole::Scratch
         } else if path.contains("/wal/") {
             SimRole::Published
-        } else if ["/manifest-", "/catalog-", "/keys-", ".blk", ".key"].iter().any(|part| path.contains(part))
+        } else if ["/manifest-", "/catalog-", "/keys-", ".blk", ".key", ".sign", ".receipt"]
+            .iter()
+            .any(|part| path.contains(part))
         {
             SimRole::Sealed
         } else {

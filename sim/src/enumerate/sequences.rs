@@ -23,6 +23,8 @@ const ALPHABET: &[(&str, &[Step])] = &[
     ("reopen", &[Step::Close, Step::Open]),
     ("read-only", &[Step::ReadOnly]),
     ("retry", &[Step::Retry]),
+    ("delete", &[Step::Delete(0), Step::Maintain]),
+    ("erase", &[Step::Erase(0), Step::Maintain]),
     ("full", &[Step::Full]),
     ("space", &[Step::Space]),
 ];

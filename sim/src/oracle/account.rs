@@ -43,6 +43,12 @@ pub(super) struct Account {
     pub(super) plan: Plan,
     pub(super) state: State,
     pub(super) damaged: bool,
+    /// It was to be erased, and whether it is shows at the next open.
+    pub(super) erasing: bool,
+    /// How often it was erased.
+    pub(super) erased: usize,
+    /// When it ends, where it is or may be cancelled.
+    pub(super) ends: Option<Timestamp>,
     pub(super) tried: Vec<Batch>,
     pub(super) acknowledged: u64,
     names: Names,
@@ -60,6 +66,9 @@ impl Account {
             plan,
             state: State::Absent,
             damaged: false,
+            erasing: false,
+            erased: 0,
+            ends: None,
             tried: Vec::new(),
             acknowledged: 0,
             names: Names::default(),
@@ -68,6 +77,17 @@ impl Account {
             held: Held::default(),
             held_through: Some(0),
         }
+    }
+
+    /// Whether it may be gone: it was to be erased, or it is cancelled and its time is over.
+    pub(super) fn may_be_erased(&self, latest: Timestamp) -> bool {
+        self.erasing || self.ends.is_some_and(|ends| ends <= latest)
+    }
+
+    /// Forgets all that it was.
+    pub(super) fn erase(&mut self) {
+        let (acknowledged, erased) = (self.acknowledged, self.erased + 1);
+        *self = Account { acknowledged, erased, ..Account::new(self.plan.clone()) };
     }
 
     /// Adds a batch and its first attempt.

@@ -39,6 +39,7 @@
 //! | I4 no hole | [`Oracle::reopened`], [`Oracle::check_read_only`]: what survives of one tenant is a prefix |
 //! | I5 never silently wrong | `shown`: what is missing lies in a range that the answer names |
 //! | I7 damage is isolated | [`Oracle::damaged`]: only a damaged tenant may miss something |
+//! | P7 nothing of an erased tenant returns | [`Oracle::erased`]: it is not there, and another of its name is empty |
 //! | I9 expired data never returns | `shown`: each tier's floor lies where plan and clock put it |
 //! | P5 rollups equal raw | `thinned`: what is shown of days whose raw metrics have expired |
 //! | I11 every tenant opens | [`Oracle::reopened`] |
@@ -58,8 +59,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use annals::{
-    Acknowledgement, Annals, Durability, Plan, ReadOnly, Tenant, TenantError, TenantId, TenantReader,
-    Timestamp, WriteError,
+    Acknowledgement, Annals, Durability, Erasure, Plan, ReadOnly, Tenant, TenantError, TenantId,
+    TenantReader, Timestamp, WriteError,
 };
 
 use account::Account;
@@ -182,6 +183,34 @@ impl Oracle {
         answer
     }
 
+    /// A tenant is about to be cancelled, and would end then; or that was taken back (`Some(None)`), or may have been.
+    pub fn cancelled(&mut self, id: &TenantId, ends: Option<Option<Timestamp>>) {
+        let account = self.account(id);
+        match ends {
+            Some(Some(end)) => account.ends = Some(account.ends.map_or(end, |known| known.min(end))),
+            Some(None) => account.ends = None,
+            None => {}
+        }
+    }
+
+    /// A tenant is about to be erased.
+    pub fn erasing(&mut self, id: &TenantId) {
+        self.account(id).erasing = true;
+    }
+
+    /// What came of it. From then on nothing of it may be seen, whatever tenant gets its name.
+    pub fn erased(&mut self, id: &TenantId, answer: &Result<Erasure, TenantError>) {
+        if let Ok(_) | Err(TenantError::KeyNotDestroyed { .. }) = answer {
+            self.account(id).erase();
+        }
+    }
+
+    /// How many tenants were erased.
+    #[must_use]
+    pub fn erasures(&self) -> usize {
+        self.accounts.values().map(|account| account.erased).sum()
+    }
+
     /// The tenants that are there for certain.
     pub fn tenants(&self) -> impl Iterator<Item = &TenantId> {
         self.accounts.iter().filter(|(_, account)| account.state == State::Present).map(|(id, _)| id)
@@ -288,6 +317,7 @@ impl Oracle {
             match (there, account.state) {
                 (Some(tenant), State::Present | State::Doubtful) => {
                     account.state = State::Present;
+                    account.erasing = false;
                     if tenant.summary().plan.as_ref() != Some(&account.plan) {
                         return Err(Violation::new("I1", format!("{id} has another plan than it was given")));
                     }
@@ -295,6 +325,7 @@ impl Oracle {
                     account.resolve(&shown, now, latest).map_err(|v| at(v, id, "after an open"))?;
                 }
                 (None, State::Absent | State::Doubtful) => account.state = State::Absent,
+                (None, State::Present) if account.may_be_erased(latest) => account.erase(),
                 (None, State::Present) => {
                     return Err(Violation::new("I1", format!("{id} was created and is not there")));
                 }
@@ -313,8 +344,15 @@ impl Oracle {
                 return Err(Violation::new("I3", format!("{} was not created and is there", summary.id)));
             }
         }
+        let latest = self.see(now);
         let present: Vec<TenantId> = self.tenants().cloned().collect();
         for id in present {
+            if matches!(store.tenant(&id), Err(TenantError::Unknown(_)))
+                && self.account(&id).may_be_erased(latest)
+            {
+                self.account(&id).erase();
+                continue;
+            }
             let tenant = store
                 .tenant(&id)
                 .map_err(|error| Violation::new("I1", format!("{id} was created: {error}")))?;
@@ -353,7 +391,7 @@ impl Oracle {
             }
         }
         for (id, account) in &mut self.accounts {
-            if account.state != State::Present && !there.contains(id) {
+            if (account.state != State::Present || account.may_be_erased(latest)) && !there.contains(id) {
                 continue;
             }
             let reader = store

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use annals::{MaintenanceError, TenantId, Ticket, Verification, WriteError};
+use annals::{MaintenanceError, Receipt, TenantId, Ticket, Verification, WriteError};
 
 use super::draw::Draws;
 use super::operation::End;
@@ -99,6 +99,8 @@ impl Run<'_> {
         let tenants: Vec<TenantId> = self.oracle.tenants().cloned().collect();
         for id in &tenants {
             let Ok(handle) = self.store().tenant(id) else { continue };
+            handle.undo_cancel().map_err(|error| Violation::new("I14", error.to_string()))?;
+            self.oracle.cancelled(id, Some(None));
             let missing: Vec<Tried> =
                 self.oracle.batches(id).filter(|tried| self.oracle.state(tried) == State::Absent).collect();
             for tried in missing {
@@ -129,6 +131,7 @@ impl Run<'_> {
         self.learn_maintenance(&settled.map(|done| done.len()), "settle", None)?;
         self.work_off()?;
         self.check()?;
+        self.erased_are_gone()?;
         let store = self.store.take().expect("open");
         store
             .close()
@@ -140,6 +143,39 @@ impl Run<'_> {
         drop(read_only);
         self.open(draws)?;
         self.verify(true)
+    }
+
+    /// Nothing is left of the tenants that were erased, but their receipts.
+    fn erased_are_gone(&mut self) -> Result<(), Violation> {
+        let violated = |what: String| Err(Violation::new("P7", what));
+        if let Some(erasing) = self.store().erasures().first() {
+            return violated(format!("{} is erased and is not gone", erasing.tenant));
+        }
+        let paths = self.machine.vfs.paths();
+        let receipts: Vec<_> = paths.iter().filter(|path| path.starts_with("/data/receipts")).collect();
+        if receipts.len() != self.oracle.erasures() {
+            return violated(format!(
+                "{} were erased, the receipts are {receipts:?}",
+                self.oracle.erasures()
+            ));
+        }
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        let key = self.store().receipt_key().map_err(|error| Violation::new("P7", error.to_string()))?;
+        for path in receipts {
+            let bytes = self.machine.vfs.read_file(path).unwrap_or_default();
+            match Receipt::verify(&bytes, &key) {
+                Err(error) => return violated(format!("{}: {error}", path.display())),
+                Ok(receipt) => {
+                    let own = format!("/data/t/{}", receipt.number);
+                    if let Some(left) = paths.iter().find(|path| path.starts_with(&own)) {
+                        return violated(format!("{} is left of an erased tenant", left.display()));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Does maintenance until nothing is left to do.

@@ -107,6 +107,10 @@ pub enum Actor {
     Clock,
     /// Creates a tenant.
     Create,
+    /// Cancels a tenant, or takes that back.
+    Cancel,
+    /// Erases a tenant.
+    Erase,
     /// Opens the store read-only.
     ReadOnly,
     /// Reads every byte.
@@ -130,7 +134,7 @@ pub enum Actor {
 }
 
 /// Actors with the weight that they have in a run of everything.
-const ACTORS: [(Actor, u64); 20] = [
+const ACTORS: [(Actor, u64); 22] = [
     (Actor::Write, 40),
     (Actor::Retry, 8),
     (Actor::Conflict, 2),
@@ -141,6 +145,8 @@ const ACTORS: [(Actor, u64); 20] = [
     (Actor::Settle, 3),
     (Actor::Clock, 4),
     (Actor::Create, 2),
+    (Actor::Cancel, 1),
+    (Actor::Erase, 1),
     (Actor::ReadOnly, 5),
     (Actor::Verify, 2),
     (Actor::Close, 2),

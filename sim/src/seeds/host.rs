@@ -106,6 +106,36 @@ impl Run<'_> {
         }
     }
 
+    /// Cancels a tenant, or takes that back.
+    pub(super) fn cancel(&mut self, tenant: usize) {
+        let id = id(tenant);
+        let Some(handle) = self.tenant(tenant) else { return };
+        if handle.summary().cancelled.is_some() {
+            let undone = handle.undo_cancel();
+            self.oracle.cancelled(&id, undone.is_ok().then_some(None));
+            return self.answer("cancellation taken back", undone.is_ok());
+        }
+        let now = self.machine.now();
+        self.oracle
+            .cancelled(&id, Some(Some(handle.summary().plan.map_or(now, |plan| plan.cancelled_due(now)))));
+        let cancelled = handle.cancel();
+        self.answer("cancelled", cancelled.is_ok());
+    }
+
+    pub(super) fn erase(&mut self, tenant: usize) {
+        let id = id(tenant);
+        if self.tenant(tenant).is_none() {
+            return;
+        }
+        self.oracle.erasing(&id);
+        let erased = self.store().erase_tenant(&id);
+        self.oracle.erased(&id, &erased);
+        match erased {
+            Ok(erasure) => self.answer("erased", erasure.number),
+            Err(error) => self.answer("not erased", error),
+        }
+    }
+
     pub(super) fn query(&mut self, tenant: usize) -> Result<(), Violation> {
         let Some(handle) = self.tenant(tenant) else { return Ok(()) };
         let id = id(tenant);

@@ -82,6 +82,16 @@ pub enum What {
         /// Which.
         tenant: usize,
     },
+    /// A tenant is cancelled, or that is taken back.
+    Cancel {
+        /// Which.
+        tenant: usize,
+    },
+    /// A tenant is erased, where it is there.
+    Erase {
+        /// Which.
+        tenant: usize,
+    },
     /// The store is opened read-only and compared.
     ReadOnly,
     /// Every byte is read.
@@ -136,6 +146,8 @@ impl What {
             | What::Query { tenant }
             | What::Hold { tenant, .. }
             | What::Flush { tenant }
+            | What::Cancel { tenant }
+            | What::Erase { tenant }
             | What::Create { tenant } => *tenant == of,
             _ => false,
         }
@@ -175,6 +187,8 @@ pub fn operations(config: &Config) -> Vec<Operation> {
                     What::Clock { ms: if draws.percent(config.clock_back_percent) { -ms } else { ms } }
                 }
                 Actor::Create => What::Create { tenant },
+                Actor::Cancel => What::Cancel { tenant },
+                Actor::Erase => What::Erase { tenant },
                 Actor::ReadOnly => What::ReadOnly,
                 Actor::Verify => What::Verify,
                 Actor::Close => What::Reopen(End::Close),

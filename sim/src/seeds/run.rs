@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals::vfs::SimVfs;
-use annals::{Annals, MaintenanceError, Tenant, TenantId, Trouble, WriteError};
+use annals::{Annals, MaintenanceError, Tenant, TenantError, TenantId, Trouble, WriteError};
 
 use super::config::Config;
 use super::draw::Draws;
@@ -128,7 +128,11 @@ impl<'a> Run<'a> {
 
     /// What a tenant shows, as text.
     pub(super) fn text_of(&self, id: &TenantId) -> Result<String, Violation> {
-        let handle = self.store().tenant(id).map_err(|error| Violation::new("I1", error.to_string()))?;
+        let handle = match self.store().tenant(id) {
+            // It was erased.
+            Err(TenantError::Unknown(_)) => return Ok("it is not there".to_owned()),
+            found => found.map_err(|error| Violation::new("I1", error.to_string()))?,
+        };
         let shown = Shown::read(&handle.reader())?;
         let mut text = format!("{:?} {:?}", shown.expired_through, shown.rows);
         for (labels, samples) in &shown.series {
@@ -197,6 +201,8 @@ impl<'a> Run<'a> {
                 }
             }
             What::Create { tenant } => self.create(*tenant),
+            What::Cancel { tenant } => self.cancel(*tenant),
+            What::Erase { tenant } => self.erase(*tenant),
             What::ReadOnly => self.read_only()?,
             What::Verify => self.verify(false)?,
             What::Reopen(end) => self.end_and_open(Some(*end), draws)?,

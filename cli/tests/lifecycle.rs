@@ -1,0 +1,86 @@
+//! A tenant's whole life, as an operator walks through it.
+
+mod common;
+
+use common::{Bench, access_log};
+
+fn bench() -> Bench {
+    let bench = Bench::with_tenant("archive");
+    bench.ok(&["tenant", "create", "other", "--plan", "archive"]);
+    let file = bench.file("access.log", access_log(0..2_000));
+    for tenant in ["acme", "other"] {
+        bench.ok(&["import", "--tenant", tenant, "--site", "www", "--format", "apache", &file]);
+    }
+    bench.ok(&["compact"]);
+    bench
+}
+
+#[test]
+fn an_erased_tenant_leaves_a_receipt_and_nothing_else() {
+    let bench = bench();
+    let key = bench.ok(&["receipt", "key"]);
+    bench.file("annals.pub", &key);
+    let refused = bench.run(&["tenant", "erase", "acme"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    assert!(refused.err.contains("annals tenant erase acme --yes"), "{}", refused.err);
+    assert!(bench.ok(&["tenant", "list"]).contains("acme"));
+
+    let erased = bench.ok(&["tenant", "erase", "acme", "--yes"]);
+    assert!(erased.contains("nothing of it is left"), "{erased}");
+    assert!(!bench.ok(&["tenant", "list"]).contains("acme"));
+    assert!(!bench.store().join("t/1").exists() && bench.store().join("t/2").exists());
+    assert_eq!(bench.run(&["tenant", "erase", "acme", "--yes"]).code, 1);
+    assert!(bench.ok(&["verify"]).starts_with("no damage in "));
+    assert_eq!(bench.number("sum(increase(http_requests[1d]))", "2015-05-18"), 2_000.0);
+
+    let receipt = "annals-data/receipts/1.receipt";
+    let checked = bench.ok(&["receipt", "verify", receipt, "--key", "annals.pub"]);
+    assert!(checked.contains("tenant acme (number 1) was erased"), "{checked}");
+    assert!(checked.ends_with("The signature is good.\n"), "{checked}");
+    bench.ok(&["receipt", "verify", receipt, "--key", key.trim()]);
+    let text = std::fs::read_to_string(bench.path(receipt)).expect("there");
+    let forged = bench.file("forged.receipt", text.replace("tenant: acme", "tenant: acmf"));
+    let refused = bench.run(&["receipt", "verify", &forged, "--key", "annals.pub"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("it was changed, or is forged"), "{}", refused.err);
+    let other = "0".repeat(64);
+    let refused = bench.run(&["receipt", "verify", receipt, "--key", &other]);
+    assert!(refused.err.contains("not with the key that it is to be checked by"), "{}", refused.err);
+}
+
+#[test]
+fn a_cancelled_tenant_says_when_it_ends_and_can_be_taken_back() {
+    let bench = bench();
+    let file = bench.file("more.log", access_log(2_000..2_100));
+    let import = ["import", "--tenant", "acme", "--site", "www", "--format", "apache", &file];
+    assert!(bench.ok(&["tenant", "cancel", "acme"]).contains("takes no more data, and is erased at "));
+    assert!(bench.ok(&["tenant", "show", "acme"]).contains("cancelled, erased at "));
+    let explained = bench.ok(&["retention", "explain", "--tenant", "acme", "-o", "csv"]);
+    assert!(explained.contains("the tenant is cancelled"), "{explained}");
+    let refused = bench.run(&import);
+    assert_eq!(refused.code, 1, "{}", refused.out);
+    assert!(refused.err.contains("the tenant was cancelled and takes no data"), "{}", refused.err);
+    assert!(bench.ok(&["tenant", "cancel", "acme", "--undo"]).contains("takes data again"));
+    assert_eq!(bench.run(&["tenant", "cancel", "acme", "--undo"]).code, 1);
+    bench.ok(&import);
+}
+
+#[test]
+fn what_a_selector_finds_is_deleted_and_the_rest_stays() {
+    let bench = bench();
+    let errors = "sum(increase(http_requests{status=\"404\"}[1d]))";
+    let at = |expression: &str| {
+        let out = bench.ok(&["query", expression, "--tenant", "acme", "--at", "2015-05-18", "-o", "csv"]);
+        out.lines().nth(1).and_then(|line| line.rsplit(',').next()).unwrap_or("0").to_owned()
+    };
+    assert_eq!((at(errors), at("sum(increase(http_requests[1d]))")), ("200".to_owned(), "2000".to_owned()));
+    let delete = ["delete", "{status=\"404\"}", "--tenant", "acme"];
+    let refused = bench.run(&delete);
+    assert_eq!(refused.code, 2, "{}", refused.out);
+    assert!(refused.err.contains("and 200 signals of tenant acme would be deleted"), "{}", refused.err);
+    let deleted = bench.ok(&[&delete[..], &["--yes"]].concat());
+    assert!(deleted.contains("200 signals"), "{deleted}");
+    assert_eq!((at(errors), at("sum(increase(http_requests[1d]))")), ("0".to_owned(), "1800".to_owned()));
+    assert!(bench.ok(&[&delete[..], &["--yes"]].concat()).starts_with("deleted 0 samples, 0 signals"));
+    assert!(bench.ok(&["verify"]).starts_with("no damage in "));
+}
