@@ -86,6 +86,8 @@ mod ticket;
 mod tiers;
 mod trusted_clock;
 mod twin;
+#[cfg(test)]
+mod twin_machine;
 mod verify;
 mod verify_log;
 mod view;
