@@ -304,7 +304,7 @@ fn without_windows(
         let (labels, kind) = (block.labels(ordinal).map_err(text)?, block.kind(ordinal).map_err(text)?);
         windows.clear();
         block.read_lossy(ordinal, TimeRange::ALL, &mut windows, &mut |_, error| {
-            lost = Some(error.to_string())
+            lost = Some(error.to_string());
         });
         if found.contains(ordinal) {
             let before = windows.len();
