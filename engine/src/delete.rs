@@ -27,7 +27,8 @@ use annals_block::{
 };
 use annals_compaction::DayBlocks;
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, Day, DaySeal, Lsn, Matcher, Rollup, TimeRange, Timestamp,
+    BlockContent, BlockId, BlockMeta, Day, DaySeal, HistogramSamples, Lsn, Matcher, Rollup, SeriesSamples,
+    TimeRange, Timestamp, window_end,
 };
 
 use crate::erase::{ERASURE_DUE_MS, leave_log};
@@ -251,11 +252,17 @@ fn without_samples(
     let text = |error: annals_block::BlockError| error.to_string();
     let found = block.find(&deletion.matchers).map_err(text)?;
     let (mut stamps, mut values, mut count) = (Vec::new(), Vec::new(), 0);
+    let mut histograms = HistogramSamples::default();
     for ordinal in &found {
         stamps.clear();
         values.clear();
-        block.read(ordinal, deletion.range, &mut stamps, &mut values).map_err(text)?;
-        count += stamps.len() as u64;
+        histograms.clear();
+        if block.kind(ordinal).map_err(text)?.is_histogram() {
+            block.read_histograms(ordinal, deletion.range, &mut histograms).map_err(text)?;
+        } else {
+            block.read(ordinal, deletion.range, &mut stamps, &mut values).map_err(text)?;
+        }
+        count += (stamps.len() + histograms.timestamps.len()) as u64;
     }
     if count == 0 {
         return Ok(None);
@@ -267,16 +274,23 @@ fn without_samples(
     }
     for ordinal in 0..block.series_count() {
         let (labels, kind) = (block.labels(ordinal).map_err(text)?, block.kind(ordinal).map_err(text)?);
+        let keep = |stamp: i64| !found.contains(ordinal) || !deletion.range.contains(Timestamp(stamp));
         stamps.clear();
         values.clear();
-        block.read(ordinal, TimeRange::ALL, &mut stamps, &mut values).map_err(text)?;
-        if found.contains(ordinal) {
-            let mut kept = stamps.iter().map(|&stamp| !deletion.range.contains(Timestamp(stamp)));
+        histograms.clear();
+        let samples = if kind.is_histogram() {
+            block.read_histograms(ordinal, TimeRange::ALL, &mut histograms).map_err(text)?;
+            histograms.retain(keep);
+            SeriesSamples::Histograms(&histograms)
+        } else {
+            block.read(ordinal, TimeRange::ALL, &mut stamps, &mut values).map_err(text)?;
+            let mut kept = stamps.iter().map(|&stamp| keep(stamp));
             values.retain(|_| kept.next().unwrap_or(true));
-            stamps.retain(|&stamp| !deletion.range.contains(Timestamp(stamp)));
-        }
-        if !stamps.is_empty() {
-            writer.add_series(&labels, kind, &stamps, &values).map_err(|error| error.to_string())?;
+            stamps.retain(|&stamp| keep(stamp));
+            SeriesSamples::Numbers(&stamps, &values)
+        };
+        if !samples.is_empty() {
+            writer.add(&labels, kind, samples).map_err(|error| error.to_string())?;
         }
     }
     Ok(Some((writer.finish().map_err(|error| error.to_string())?, count)))
@@ -290,8 +304,8 @@ fn without_windows(
 ) -> Result<Option<Without>, String> {
     let text = |error: annals_block::BlockError| error.to_string();
     let window_ms = identity.id.content.window_ms().unwrap_or_default();
-    let touches = |window: &Rollup| {
-        let end = Timestamp(window.end);
+    let touches = |end: i64| {
+        let end = Timestamp(end);
         TimeRange::new(end.saturating_add(-window_ms), end).overlaps(deletion.range)
     };
     let found = block.find(&deletion.matchers).map_err(text)?;
@@ -300,15 +314,27 @@ fn without_windows(
         writer = writer.seal_with(seal);
     }
     let (mut windows, mut count, mut lost) = (Vec::new(), 0, None);
+    let mut histograms = HistogramSamples::default();
     for ordinal in 0..block.series_count() {
         let (labels, kind) = (block.labels(ordinal).map_err(text)?, block.kind(ordinal).map_err(text)?);
         windows.clear();
-        block.read_lossy(ordinal, TimeRange::ALL, &mut windows, &mut |_, error| {
-            lost = Some(error.to_string());
-        });
+        let mut damaged = |_, error: annals_block::BlockError| lost = Some(error.to_string());
+        if kind.is_histogram() {
+            // What is left of a window goes with it.
+            histograms.clear();
+            block.read_histograms_lossy(ordinal, TimeRange::ALL, &mut histograms, &mut damaged);
+            let before = histograms.timestamps.len();
+            histograms.retain(|stamp| !found.contains(ordinal) || !touches(window_end(stamp, window_ms)));
+            count += (before - histograms.timestamps.len()) as u64;
+            if !histograms.timestamps.is_empty() {
+                writer.add_histograms(&labels, kind, &histograms).map_err(|error| error.to_string())?;
+            }
+            continue;
+        }
+        block.read_lossy(ordinal, TimeRange::ALL, &mut windows, &mut damaged);
         if found.contains(ordinal) {
             let before = windows.len();
-            windows.retain(|window| !touches(window));
+            windows.retain(|window: &Rollup| !touches(window.end));
             count += (before - windows.len()) as u64;
         }
         if !windows.is_empty() {

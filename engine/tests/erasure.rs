@@ -10,7 +10,7 @@ use annals::vfs::{SimCut, SimVfs, Vfs as _};
 use annals::{
     Annals, DAY_MS, Done, ERASURE_DUE_MS, Encryption, MaintenanceError, Options, PublicKey, Receipt,
     ReceiptError, SampleBatch, SeriesKind, Signal, SignalBatch, TenantError, TimeRange, Timestamp, Trouble,
-    WriteError, inspect, verify,
+    WriteError, verify,
 };
 use common::{
     Machine, NOW, attempts, batch_id, failures, gauges, id, labels, number, plan, site, write_samples,

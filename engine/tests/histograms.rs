@@ -186,6 +186,40 @@ fn p5_an_increase_over_whole_hours_outlives_its_raw_histograms() {
     assert_eq!(stored(&tenant).len(), 2 + 4 + 2);
 }
 
+#[test]
+fn p7_histograms_are_deleted_by_matchers_and_range_from_raw_and_from_rollups() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("enterprise")).expect("created");
+    let hour = window_end(NOW, HOUR_MS);
+    let at = |hours: i64| hour + hours * HOUR_MS - 1;
+    for (number, name) in [(1, "h"), (2, "kept")] {
+        let three: Vec<(i64, Option<&[u32]>)> = (1..=3).map(|hours| (at(hours), Some(&[5u32][..]))).collect();
+        machine.clock.set_ms(hour + 4 * HOUR_MS);
+        write_samples(&tenant, &batch(number, name, SeriesKind::Histogram, &three)).expect("written");
+    }
+    let one = |hours: i64| Deletion {
+        matchers: vec![Matcher::equal("__name__", "h")],
+        range: TimeRange::new(Timestamp(at(hours) - 1), Timestamp(at(hours))),
+        metrics: true,
+        signals: false,
+    };
+    assert_eq!(tenant.delete(&one(2)).expect("deleted").samples, 1);
+    let left = |hours: &[i64]| -> Vec<(i64, Option<f64>)> {
+        let stamps = hours.iter().chain(&[1, 2, 3]).map(|&hours| (at(hours), Some(5.0)));
+        stamps.collect()
+    };
+    assert_eq!(stored(&tenant), left(&[1, 3]));
+    // The day's rollups are all that is left: the window that the range touches goes.
+    for days in [200, 400] {
+        machine.clock.set_ms(Timestamp(hour).day().end().0 + days * DAY_MS);
+        maintain(&store);
+        assert_eq!(stored(&tenant), left(&[1, 3]));
+    }
+    assert_eq!(tenant.delete(&one(3)).expect("deleted").windows, 1);
+    assert_eq!(stored(&tenant), left(&[1]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -1,6 +1,7 @@
 //! What must hold once a machine is on again.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use annals::{Lsn, Receipt};
 
@@ -137,7 +138,8 @@ fn log_has(host: &Host, through: Lsn) -> bool {
         row.get(1).is_some_and(|word| word == "record") && number.is_some_and(|lsn| Lsn(lsn) <= through)
     };
     let has_old = |path: &PathBuf| {
-        let tables = annals::inspect(vfs, path).map_or_else(|_| Vec::new(), |found| found.tables);
+        let tables =
+            annals::inspect(Arc::new(vfs.clone()), path).map_or_else(|_| Vec::new(), |found| found.tables);
         tables.iter().any(|table| table.rows.iter().any(is_old))
     };
     vfs.paths().iter().filter(|path| path.starts_with("/data/wal")).any(has_old)
