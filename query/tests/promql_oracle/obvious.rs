@@ -124,16 +124,26 @@ fn apply(op: BinaryOp, a: f64, b: f64) -> f64 {
 }
 
 impl Obvious<'_> {
-    /// The answer at one time.
-    pub(crate) fn answer(&self, expr: &Expr, at: i64) -> Answer<BTreeMap<Labels, f64>> {
-        let mut out = BTreeMap::new();
-        for one in self.vector(expr, at)? {
-            let labels = if one.drop { nameless(&one.labels) } else { one.labels };
-            if out.insert(labels, one.value).is_some() {
-                return Err("duplicates in the answer".to_owned());
-            }
-        }
-        Ok(out)
+    /// The answers at these times, ascending. Whether a series loses its name is what its first sample says.
+    pub(crate) fn answers(
+        &self,
+        expr: &Expr,
+        times: impl Iterator<Item = i64>,
+    ) -> Answer<Vec<BTreeMap<Labels, f64>>> {
+        let mut drops: BTreeMap<Labels, bool> = BTreeMap::new();
+        times
+            .map(|at| {
+                let mut out = BTreeMap::new();
+                for one in self.vector(expr, at)? {
+                    let drop = *drops.entry(one.labels.clone()).or_insert(one.drop);
+                    let labels = if drop { nameless(&one.labels) } else { one.labels };
+                    if out.insert(labels, one.value).is_some() {
+                        return Err("duplicates in the answer".to_owned());
+                    }
+                }
+                Ok(out)
+            })
+            .collect()
     }
 
     fn ms(&self, duration: &DurationExpr) -> i64 {

@@ -161,6 +161,11 @@ impl Column {
             || histogram_at(&self.histograms, step).is_some()
     }
 
+    /// The first step that holds anything; the greatest number where none does.
+    pub(super) fn first_step(&self) -> usize {
+        (0..self.values.len()).find(|&step| self.holds(step)).unwrap_or(usize::MAX)
+    }
+
     /// Whether no step holds anything.
     pub(super) fn is_empty(&self) -> bool {
         nothing(&self.values, &self.histograms)

@@ -80,7 +80,10 @@ pub(super) fn merged(columns: Vec<Column>) -> Option<Vec<Column>> {
             out.push(column);
             continue;
         };
-        own.drop_name |= column.drop_name;
+        // Whether a series keeps its name is what its first sample says.
+        if column.first_step() < own.first_step() {
+            own.drop_name = column.drop_name;
+        }
         let steps = own.values.len();
         let mut histograms = column.histograms.into_iter();
         for (step, value) in column.values.into_iter().enumerate() {
