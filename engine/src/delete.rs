@@ -27,8 +27,8 @@ use annals_block::{
 };
 use annals_compaction::DayBlocks;
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, Day, DaySeal, HistogramSamples, Lsn, Matcher, Rollup, SeriesSamples,
-    TimeRange, Timestamp, window_end,
+    BlockContent, BlockId, BlockMeta, Day, DaySeal, HistogramSamples, Lsn, Matcher, Rollup, SeriesKind,
+    SeriesSamples, TimeRange, Timestamp, window_end,
 };
 
 use crate::erase::{ERASURE_DUE_MS, leave_log};
@@ -251,18 +251,30 @@ fn without_samples(
 ) -> Result<Option<Without>, String> {
     let text = |error: annals_block::BlockError| error.to_string();
     let found = block.find(&deletion.matchers).map_err(text)?;
-    let (mut stamps, mut values, mut count) = (Vec::new(), Vec::new(), 0);
-    let mut histograms = HistogramSamples::default();
-    for ordinal in &found {
+    let (mut stamps, mut values, mut histograms) = (Vec::new(), Vec::new(), HistogramSamples::default());
+    let mut read = |ordinal, kind: SeriesKind, ranges: &[TimeRange], take: Take<'_>| {
         stamps.clear();
         values.clear();
         histograms.clear();
-        if block.kind(ordinal).map_err(text)?.is_histogram() {
-            block.read_histograms(ordinal, deletion.range, &mut histograms).map_err(text)?;
-        } else {
-            block.read(ordinal, deletion.range, &mut stamps, &mut values).map_err(text)?;
+        for &range in ranges {
+            if kind.is_histogram() {
+                block.read_histograms(ordinal, range, &mut histograms).map_err(text)?;
+            } else {
+                block.read(ordinal, range, &mut stamps, &mut values).map_err(text)?;
+            }
         }
-        count += (stamps.len() + histograms.timestamps.len()) as u64;
+        take(match kind.is_histogram() {
+            true => SeriesSamples::Histograms(&histograms),
+            false => SeriesSamples::Numbers(&stamps, &values),
+        })
+    };
+    let mut count = 0;
+    for ordinal in &found {
+        let kind = block.kind(ordinal).map_err(text)?;
+        read(ordinal, kind, &[deletion.range], &mut |samples| {
+            count += samples.len() as u64;
+            Ok(())
+        })?;
     }
     if count == 0 {
         return Ok(None);
@@ -272,29 +284,23 @@ fn without_samples(
     if let Some(seal) = seal {
         writer = writer.seal_with(seal);
     }
+    let around = [
+        TimeRange::new(Timestamp::MIN, deletion.range.start),
+        TimeRange::new(deletion.range.end, Timestamp::MAX),
+    ];
     for ordinal in 0..block.series_count() {
         let (labels, kind) = (block.labels(ordinal).map_err(text)?, block.kind(ordinal).map_err(text)?);
-        let keep = |stamp: i64| !found.contains(ordinal) || !deletion.range.contains(Timestamp(stamp));
-        stamps.clear();
-        values.clear();
-        histograms.clear();
-        let samples = if kind.is_histogram() {
-            block.read_histograms(ordinal, TimeRange::ALL, &mut histograms).map_err(text)?;
-            histograms.retain(keep);
-            SeriesSamples::Histograms(&histograms)
-        } else {
-            block.read(ordinal, TimeRange::ALL, &mut stamps, &mut values).map_err(text)?;
-            let mut kept = stamps.iter().map(|&stamp| keep(stamp));
-            values.retain(|_| kept.next().unwrap_or(true));
-            stamps.retain(|&stamp| keep(stamp));
-            SeriesSamples::Numbers(&stamps, &values)
-        };
-        if !samples.is_empty() {
-            writer.add(&labels, kind, samples).map_err(|error| error.to_string())?;
-        }
+        let kept = if found.contains(ordinal) { &around[..] } else { &[TimeRange::ALL] };
+        read(ordinal, kind, kept, &mut |samples| match samples.is_empty() {
+            true => Ok(()),
+            false => writer.add(&labels, kind, samples).map_err(|error| error.to_string()),
+        })?;
     }
     Ok(Some((writer.finish().map_err(|error| error.to_string())?, count)))
 }
+
+/// Takes what was read of a series.
+type Take<'a> = &'a mut dyn FnMut(SeriesSamples<'_>) -> Result<(), String>;
 
 fn without_windows(
     block: &RollupBlock,
@@ -313,25 +319,33 @@ fn without_windows(
     if let Some(seal) = seal {
         writer = writer.seal_with(seal);
     }
-    let (mut windows, mut count, mut lost) = (Vec::new(), 0, None);
-    let mut histograms = HistogramSamples::default();
+    let (mut windows, mut histograms) = (Vec::new(), HistogramSamples::default());
+    let (mut count, mut lost) = (0, None);
     for ordinal in 0..block.series_count() {
         let (labels, kind) = (block.labels(ordinal).map_err(text)?, block.kind(ordinal).map_err(text)?);
-        windows.clear();
-        let mut damaged = |_, error: annals_block::BlockError| lost = Some(error.to_string());
         if kind.is_histogram() {
-            // What is left of a window goes with it.
             histograms.clear();
-            block.read_histograms_lossy(ordinal, TimeRange::ALL, &mut histograms, &mut damaged);
-            let before = histograms.timestamps.len();
-            histograms.retain(|stamp| !found.contains(ordinal) || !touches(window_end(stamp, window_ms)));
-            count += (before - histograms.timestamps.len()) as u64;
-            if !histograms.timestamps.is_empty() {
-                writer.add_histograms(&labels, kind, &histograms).map_err(|error| error.to_string())?;
+            let mut fault = |_, error: annals_block::BlockError| lost = Some(error.to_string());
+            block.read_histograms_lossy(ordinal, TimeRange::ALL, &mut histograms, &mut fault);
+            let (mut kept, mut gone) = (HistogramSamples::default(), BTreeSet::new());
+            for (time, histogram) in histograms.iter() {
+                let end = window_end(time, window_ms);
+                if found.contains(ordinal) && touches(end) {
+                    gone.insert(end);
+                } else {
+                    kept.push(time, histogram.clone());
+                }
+            }
+            count += gone.len() as u64;
+            if !kept.timestamps.is_empty() {
+                writer.add_histograms(&labels, kind, &kept).map_err(|error| error.to_string())?;
             }
             continue;
         }
-        block.read_lossy(ordinal, TimeRange::ALL, &mut windows, &mut damaged);
+        windows.clear();
+        block.read_lossy(ordinal, TimeRange::ALL, &mut windows, &mut |_, error| {
+            lost = Some(error.to_string());
+        });
         if found.contains(ordinal) {
             let before = windows.len();
             windows.retain(|window: &Rollup| !touches(window.end));

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use annals::vfs::{SimCut, SimVfs};
 use annals::{
-    Annals, Budget, DAY_MS, Deleted, Deletion, Done, Encryption, HOUR_MS, Matcher, Options, QueryLimits,
-    SampleBatch, Samples, SeriesKind, SeriesSource, Signal, SignalBatch, Tenant, TenantReader, TimeRange,
-    Timestamp,
+    Annals, Budget, DAY_MS, Deleted, Deletion, Done, Encryption, HOUR_MS, Histogram, Matcher, Options,
+    QueryLimits, SampleBatch, Samples, SeriesKind, SeriesSource, Signal, SignalBatch, Tenant, TenantReader,
+    TimeRange, Timestamp,
 };
 use common::{Machine, NOW, batch_id, id, labels, plan, site, write_samples, write_signals};
 use proptest::prelude::*;
@@ -219,6 +219,40 @@ fn rollups_are_made_again_of_what_raw_is_left_and_lose_whole_windows_where_none_
     work_off(&store);
     let hourly = whole - (31..=90).map(f64::from).sum::<f64>() - (181..=240).map(f64::from).sum::<f64>();
     assert_eq!((sum("gone"), sum("kept")), (hourly, whole));
+}
+
+#[test]
+fn histograms_are_deleted_like_numbers_in_raw_and_in_rollups() {
+    let machine = machine(Encryption::Files);
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("enterprise")).expect("created");
+    let day = NOW.div_euclid(DAY_MS) * DAY_MS;
+    let mut batch = SampleBatch::new(batch_id(1), site("host"));
+    for host in ["gone", "kept"] {
+        let labels = labels(&[("__name__", "took"), ("host", host)]);
+        let series = batch.series(labels, SeriesKind::DeltaHistogram);
+        for minute in 1..=180 {
+            let histogram =
+                Histogram { count: 1.0, sum: 2.0, positive: vec![(0, 1.0)], ..Histogram::default() };
+            batch.push_histogram(series, Timestamp(day + minute * 60_000), histogram);
+        }
+    }
+    assert_eq!(write_samples(&tenant, &batch).expect("written").refused, []);
+    let count = |host: &str| {
+        let text = format!("histogram_count(sum_over_time(took{{host=\"{host}\"}}[3h]))");
+        common::number(&tenant.reader(), &text, Timestamp(day + 3 * HOUR_MS))
+    };
+    assert_eq!((count("gone"), count("kept")), (180.0, 180.0));
+    let range = TimeRange::new(Timestamp(day + 10 * 60_000), Timestamp(day + 20 * 60_000));
+    assert_eq!(tenant.delete(&metrics(of_host("gone"), range)).expect("deleted").samples, 10);
+    assert_eq!((count("gone"), count("kept")), (170.0, 180.0));
+    machine.clock.set_ms(day + 95 * DAY_MS);
+    work_off(&store);
+    assert_eq!((count("gone"), count("kept")), (170.0, 180.0));
+    let range = TimeRange::new(Timestamp(day + 61 * 60_000), Timestamp(day + 62 * 60_000));
+    let deleted = tenant.delete(&metrics(of_host("gone"), range)).expect("deleted");
+    assert_eq!((deleted.samples, deleted.windows), (0, 2), "one of 5m, one of 1h");
+    assert_eq!((count("gone"), count("kept")), (165.0, 180.0));
 }
 
 #[test]
