@@ -40,7 +40,6 @@ use crate::maintenance::{Done, retire};
 use crate::manifest::{Leaving, Manifest};
 use crate::open_block::OpenBlock;
 use crate::quarantine;
-use crate::repair::identity_of;
 use crate::shared::Shared;
 use crate::tenant::{ManifestChange, TenantShared};
 
@@ -439,12 +438,9 @@ fn remove_unnamed(
         }
         vfs.sync_dir(&directory)?;
     }
-    for aside in quarantine::list(vfs, layout) {
-        let touched = identity_of(vfs, &aside.path).is_some_and(|identity| {
-            identity.tenant == tenant.number && identity.id.day.range().overlaps(range)
-        });
-        if touched {
-            vfs.unlink(&aside.path)?;
+    for (path, identity) in quarantine::of_tenant(vfs, layout, tenant.number)? {
+        if identity.is_some_and(|block| block.id.day.range().overlaps(range)) {
+            vfs.unlink(&path)?;
         }
     }
     vfs.sync_dir(&layout.quarantine)

@@ -19,7 +19,6 @@
 //! A tenant whose key is gone from the key store stays unavailable until it is erased here too: nothing is removed because
 //! of what a key store says.
 
-use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,7 +43,6 @@ use crate::quarantine;
 use crate::receipt;
 use crate::recover::catalogue_files;
 use crate::remembered::SealedRemembered;
-use crate::repair::identity_of;
 use crate::shared::{CatalogueState, Shared, TenantSlot};
 use crate::tenant::manifest_files;
 
@@ -460,17 +458,10 @@ fn remove_files(vfs: &dyn Vfs, layout: &Layout, number: TenantNumber) -> io::Res
     // Drafts are named by their tenant, in front or at the end.
     let (front, end) = (format!("{number}-"), format!("-{number}"));
     remove_where(vfs, &layout.temporary, |name| name.starts_with(&front) || name.ends_with(&end))?;
-    let (was, name) = (format!("t/{number}/"), format!("t-{number}-"));
-    let aside = quarantine::list(vfs, layout).into_iter().filter(|aside| {
-        let of_tenant = |identity: annals_block::BlockIdentity| identity.tenant == number;
-        let named = aside.path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&name));
-        aside.was.starts_with(&was) || named || identity_of(vfs, &aside.path).is_some_and(of_tenant)
-    });
-    let stems: BTreeSet<String> =
-        aside.filter_map(|aside| Some(aside.path.file_name()?.to_string_lossy().into_owned())).collect();
-    remove_where(vfs, &layout.quarantine, |name| {
-        stems.contains(name) || quarantine::of_record(name).is_some_and(|stem| stems.contains(stem))
-    })
+    for (path, _) in quarantine::of_tenant(vfs, layout, number)? {
+        missing_is_done(vfs.unlink(&path))?;
+    }
+    vfs.sync_dir(&layout.quarantine)
 }
 
 /// Step 8: the manifest, and the directories.

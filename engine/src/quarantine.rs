@@ -23,10 +23,12 @@ use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use annals_model::{DAY_MS, TenantId, Timestamp};
+use annals_block::BlockIdentity;
+use annals_model::{DAY_MS, TenantId, TenantNumber, Timestamp};
 use annals_vfs::{Draft, PublishError, Vfs, publish};
 
 use crate::layout::Layout;
+use crate::repair::identity_of;
 use crate::verify::{Finding, FindingKind};
 
 /// How the name of a record ends.
@@ -147,9 +149,31 @@ impl SetAside<'_> {
     }
 }
 
-/// The name of the file that a record of that name tells of; `None` where it is no record's.
-pub(crate) fn of_record(name: &str) -> Option<&str> {
-    name.strip_suffix(RECORD_ENDING)
+/// A tenant's files here, its blocks with their identities, and the records of all of these. An error where it cannot be
+/// seen whose a block is: what is not seen is not removed either.
+pub(crate) fn of_tenant(
+    vfs: &dyn Vfs,
+    layout: &Layout,
+    number: TenantNumber,
+) -> io::Result<Vec<(PathBuf, Option<BlockIdentity>)>> {
+    let prefix = format!("t-{number}-");
+    let mut found = Vec::new();
+    for entry in vfs.list(&layout.quarantine)? {
+        let path = layout.quarantine.join(&entry.name);
+        let file =
+            entry.name.strip_suffix(RECORD_ENDING).map_or(path.clone(), |stem| layout.quarantine.join(stem));
+        let identity = match vfs.open(&file) {
+            // A record of what was missing.
+            Err(error) if error.kind() == ErrorKind::NotFound && file != path => None,
+            opened => opened.map(|_| identity_of(vfs, &file))?,
+        };
+        if entry.name.starts_with(&prefix) || identity.is_some_and(|block| block.tenant == number) {
+            found.push((path, identity.filter(|block| block.tenant == number)));
+        }
+    }
+    // What a record tells of goes before it.
+    found.sort_by_key(|(path, _)| path.to_string_lossy().ends_with(RECORD_ENDING));
+    Ok(found)
 }
 
 /// The name that a file of the store has in quarantine: its path, in one word.
