@@ -51,13 +51,6 @@ impl HistogramSamples {
         self.timestamps.iter().copied().zip(&self.histograms)
     }
 
-    /// Leaves those alone whose stamp is kept.
-    pub fn retain(&mut self, keep: impl Fn(i64) -> bool) {
-        let mut kept = self.timestamps.iter().map(|&time| keep(time));
-        self.histograms.retain(|_| kept.next().unwrap_or(true));
-        self.timestamps.retain(|&time| keep(time));
-    }
-
     /// Appends those of another in a range.
     pub fn extend_from(&mut self, other: &HistogramSamples, range: TimeRange) {
         for (time, histogram) in other.iter().filter(|(time, _)| range.contains(Timestamp(*time))) {
