@@ -2,13 +2,16 @@
 //!
 //! | bytes | field     | notes                                                                              |
 //! |------:|-----------|------------------------------------------------------------------------------------|
-//! |     2 | `present` | bit i: column i below follows; of one that does not, all values are zero           |
+//! |     2 | `present` | bit i: column i below follows                                                       |
+//! |     2 | `same`    | bit i: column i does not follow and holds the same as another: 3 as 1, 4 and 5 as 3, |
+//! |       |           | 6 as 5, 8 as 7. Of a column that is neither, all values are zero                     |
 //! |     - | columns   | each a length (varint) and a chunk of values as `codec/values.rs` encodes them     |
 //!
 //! Columns: 0 `count`, 1 `sum`, 2 `sum_low`, 3 `min`, 4 `max`, 5 `first`, 6 `last`, 7 and 8 the times of first and last,
 //! 9 `resets`, 10 `correction`, 11 the time of the marker that the series has ended. Times are milliseconds after the
 //! window's start, 1 to its length; 0 where there is none. A window of markers only has a count of zero, and zeros.
-//! What a counter alone needs takes nothing of other kinds, and times of regular samples a few bytes.
+//! What a counter alone needs takes nothing of other kinds, and times of regular samples a few bytes. Where each window has
+//! one sample, as of events that are rare, it is stored once.
 
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::{Aggregate, Rollup};
@@ -21,6 +24,17 @@ const FIELDS: usize = 12;
 /// No chunk has more samples, nor any sum of counts of a day.
 const COUNT_MAX: f64 = (1u64 << 53) as f64;
 
+/// The column before it that a column may be the same as.
+const fn twin(field: usize) -> Option<usize> {
+    match field {
+        3 => Some(1),
+        4 | 5 => Some(3),
+        6 => Some(5),
+        8 => Some(7),
+        _ => None,
+    }
+}
+
 /// Appends a chunk of windows, each of this length.
 pub(crate) fn encode(
     windows: &[Rollup],
@@ -30,8 +44,14 @@ pub(crate) fn encode(
     out: &mut Vec<u8>,
 ) {
     let rows: Vec<[f64; FIELDS]> = windows.iter().map(|window| row(window, window_ms)).collect();
-    let (mut present, mut columns, mut bytes, mut column) = (0u16, Vec::new(), Vec::new(), Vec::new());
+    let (mut present, mut same, mut columns) = (0u16, 0u16, Vec::new());
+    let (mut bytes, mut column) = (Vec::new(), Vec::new());
     for field in 0..FIELDS {
+        let bits = |row: &[f64; FIELDS], field: usize| row.get(field).map(|value| value.to_bits());
+        if twin(field).is_some_and(|twin| rows.iter().all(|row| bits(row, field) == bits(row, twin))) {
+            same |= 1 << field;
+            continue;
+        }
         column.clear();
         column.extend(rows.iter().filter_map(|row| row.get(field).copied()));
         if column.iter().any(|value| value.to_bits() != 0) {
@@ -42,6 +62,7 @@ pub(crate) fn encode(
         }
     }
     out.put_u16(present);
+    out.put_u16(same);
     out.put(&columns);
 }
 
@@ -78,6 +99,11 @@ pub(crate) fn decode(
 ) -> Option<()> {
     let mut cursor = Cursor::new(bytes);
     let present = cursor.u16().filter(|present| present >> FIELDS == 0)?;
+    let same = cursor.u16().filter(|same| same & present == 0)?;
+    let with_twin = (0..FIELDS).filter(|&field| twin(field).is_some());
+    if same & !with_twin.fold(0u16, |all, field| all | 1 << field) != 0 {
+        return None;
+    }
     let mut columns: [Vec<f64>; FIELDS] = Default::default();
     for (field, column) in columns.iter_mut().enumerate() {
         if present >> field & 1 == 1 {
@@ -87,6 +113,13 @@ pub(crate) fn decode(
     }
     if !cursor.is_empty() {
         return None;
+    }
+    // Ascending, so that what a column is the same as may itself be the same as another.
+    for field in (0..FIELDS).filter(|field| same >> field & 1 == 1) {
+        let of_twin = twin(field).and_then(|twin| columns.get(twin)).cloned().unwrap_or_default();
+        if let Some(column) = columns.get_mut(field) {
+            *column = of_twin;
+        }
     }
     for (at, &end) in ends.iter().enumerate() {
         let [count, sum, sum_low, min, max, first, last, first_time, last_time, resets, correction, stale] =

@@ -371,7 +371,11 @@ mod tests {
     fn what_is_wrong_is_refused_by_its_name() {
         for (from, to, expected) in [
             ("signals", "singals", "plan, `keep.singals`: there is no such key; did you mean `signals`?"),
-            ("signals", "zebra", "plan, `keep.zebra`: there is no such key; there are signals, raw, 5m, 1h, cancelled"),
+            (
+                "signals",
+                "zebra",
+                "plan, `keep.zebra`: there is no such key; there are signals, raw, 5m, 1h, cancelled",
+            ),
             (
                 "30d",
                 "12h",
