@@ -26,7 +26,7 @@ use std::sync::Arc;
 use annals_model::{BlockContent, DAY_MS, Lsn, Missing, TenantId, TenantNumber, TimeRange, Timestamp};
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
-use annals_vfs::{DirEntryKind, PublishError, Sealed, Vfs, is_no_space};
+use annals_vfs::{DirEntryKind, PublishError, Sealed, Vfs};
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::catalog::Catalogue;
@@ -370,16 +370,8 @@ fn change_catalogue(shared: &Shared, change: impl FnOnce(&mut Catalogue) -> bool
             "whether an earlier change of the catalogue is durable is unknown; open the store again",
         ));
     }
-    let (vfs, layout) = (&*shared.vfs, &shared.layout);
-    let (generation, files) = (state.generation + 1, catalogue_files(layout));
-    let store = || files.store(vfs, &layout.temporary, shared.root, generation, &catalogue.encode());
-    let stored = match store() {
-        Err(PublishError::Nothing(error)) if is_no_space(&error) && shared.reserve.release(vfs, layout) => {
-            store()
-        }
-        stored => stored,
-    };
-    match stored {
+    let (generation, files) = (state.generation + 1, catalogue_files(&shared.layout));
+    match shared.store_twin(&files, generation, &catalogue.encode()) {
         Ok(()) => {}
         Err(PublishError::Nothing(source)) => return Err(source),
         Err(PublishError::Indeterminate(source)) => {
@@ -388,7 +380,7 @@ fn change_catalogue(shared: &Shared, change: impl FnOnce(&mut Catalogue) -> bool
         }
     }
     *state = CatalogueState { catalogue, generation, suspended: false };
-    let _ = files.remove_older(vfs, generation);
+    let _ = files.remove_older(&*shared.vfs, generation);
     Ok(())
 }
 
@@ -423,16 +415,8 @@ fn commit(
     doing: &'static str,
 ) -> Result<(), MaintenanceError> {
     let tenant = || erasing.id.clone();
-    let (vfs, layout, generation) = (&*shared.vfs, &shared.layout, erasing.generation + 1);
-    let files = manifest_files(layout, erasing.number);
-    let store = || files.store(vfs, &layout.temporary, shared.root, generation, &manifest.encode());
-    let stored = match store() {
-        Err(PublishError::Nothing(error)) if is_no_space(&error) && shared.reserve.release(vfs, layout) => {
-            store()
-        }
-        stored => stored,
-    };
-    match stored {
+    let (generation, files) = (erasing.generation + 1, manifest_files(&shared.layout, erasing.number));
+    match shared.store_twin(&files, generation, &manifest.encode()) {
         Ok(()) => {}
         Err(PublishError::Nothing(source)) => {
             return Err(MaintenanceError::Io { doing, tenant: tenant(), source });
@@ -445,7 +429,7 @@ fn commit(
     }
     erasing.generation = generation;
     erasing.manifest = Some(manifest);
-    let _ = files.remove_older(vfs, generation);
+    let _ = files.remove_older(&*shared.vfs, generation);
     Ok(())
 }
 

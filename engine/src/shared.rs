@@ -8,7 +8,7 @@ use annals_model::{Lsn, TenantId, TenantNumber, Timestamp};
 use annals_signals::ReservedMetrics;
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use annals_vfs::sync::{Condvar, Mutex, RwLock};
-use annals_vfs::{Clock, Entropy, Vfs};
+use annals_vfs::{Clock, Entropy, PublishError, Vfs, is_no_space};
 
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
@@ -23,6 +23,7 @@ use crate::reserve::Reserve;
 use crate::shelf::Shelf;
 use crate::tenant::TenantShared;
 use crate::trusted_clock::TrustedClock;
+use crate::twin::TwinFiles;
 
 /// How long a writer waits for a flush before it is told that the store is overloaded.
 const ROOM_WAIT: Duration = Duration::from_secs(10);
@@ -136,6 +137,24 @@ impl Shared {
                     }
                 }))
             }
+        }
+    }
+
+    /// Makes a content the newest generation of a manifest or catalogue; gives up the reserve where the disk is full: what
+    /// frees space must not wait for space.
+    pub(crate) fn store_twin(
+        &self,
+        files: &TwinFiles,
+        generation: u64,
+        content: &[u8],
+    ) -> Result<(), PublishError> {
+        let (vfs, layout) = (&*self.vfs, &self.layout);
+        let store = || files.store(vfs, &layout.temporary, self.root, generation, content);
+        match store() {
+            Err(PublishError::Nothing(error)) if is_no_space(&error) && self.reserve.release(vfs, layout) => {
+                store()
+            }
+            stored => stored,
         }
     }
 

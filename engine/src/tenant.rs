@@ -13,9 +13,9 @@ use annals_model::{
     BlockContent, BlockId, Lsn, Missing, SeriesKind, SignalRow, TenantId, TenantNumber, Timestamp,
 };
 use annals_signals::{Deriver, NameTable};
+use annals_vfs::PublishError;
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use annals_vfs::sync::{Mutex, MutexGuard, RwLock};
-use annals_vfs::{PublishError, is_no_space};
 use hashbrown::HashMap;
 
 use crate::batches::BatchIds;
@@ -179,21 +179,9 @@ impl TenantShared {
         if change.suspended {
             return Err(MaintenanceError::Suspended { tenant: self.id.clone() });
         }
-        let (vfs, layout) = (&*shared.vfs, &shared.layout);
-        let files = self.manifest_files(layout);
+        let files = self.manifest_files(&shared.layout);
         let generation = change.generation + 1;
-        let content = manifest.encode();
-        let store = || files.store(vfs, &layout.temporary, self.root, generation, &content);
-        let stored = match store() {
-            // What frees space must not wait for space.
-            Err(PublishError::Nothing(error))
-                if is_no_space(&error) && shared.reserve.release(vfs, layout) =>
-            {
-                store()
-            }
-            stored => stored,
-        };
-        match stored {
+        match shared.store_twin(&files, generation, &manifest.encode()) {
             Ok(()) => {}
             Err(PublishError::Nothing(source)) => {
                 return Err(MaintenanceError::Io { doing, tenant: self.id.clone(), source });
@@ -212,7 +200,7 @@ impl TenantShared {
             swap(&mut data);
         }
         // Old generations are only garbage: what cannot be removed now is removed after a later change.
-        let _ = files.remove_older(vfs, generation);
+        let _ = files.remove_older(&*shared.vfs, generation);
         Ok(())
     }
 }
