@@ -50,7 +50,11 @@ impl Frame {
             bytes.get_mut(zeros)?.fill(0);
         }
         let identity = identity(bytes)?;
-        let (footer, count) = (0..=SECTIONS_MAX).rev().find_map(|count| {
+        // As the end states it, else where any footer would fit.
+        let stated = Cursor::new(bytes.get(bytes.len().checked_sub(12)?..)?).u32()? as usize;
+        let stated = stated.saturating_sub(AFTER_ENTRIES_BYTES - 8) / ENTRY_BYTES;
+        let counts = [stated.min(SECTIONS_MAX)].into_iter().chain((0..=SECTIONS_MAX).rev());
+        let (footer, count) = counts.into_iter().find_map(|count| {
             let footer = bytes.len().checked_sub(4 + count * ENTRY_BYTES + AFTER_ENTRIES_BYTES)?;
             let stated = Cursor::new(bytes.get(footer..)?).u32()?;
             (footer >= HEADER_BYTES && stated as usize == count).then_some((footer, count))
