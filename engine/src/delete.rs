@@ -404,6 +404,10 @@ pub(crate) fn leave(shared: &Shared, tenant: &Arc<TenantShared>) -> Result<Optio
         return Ok(None);
     }
     let mut change = tenant.change()?;
+    if change.suspended {
+        // What a durable manifest names is unknown, so nothing that this one does not name may go.
+        return Err(MaintenanceError::Suspended { tenant: tenant.id.clone() });
+    }
     let manifest = tenant.data.read().manifest.clone();
     // Another deletion has come meanwhile.
     if manifest.leaving != Some(leaving) {

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use annals::vfs::{SimCut, SimVfs};
+use annals::vfs::{SimCalls, SimCut, SimError, SimFault, SimVfs};
 use annals::{
     Annals, Budget, DAY_MS, Deleted, Deletion, Done, Encryption, HOUR_MS, Histogram, Matcher, Options,
     QueryLimits, SampleBatch, Samples, SeriesKind, SeriesSource, Signal, SignalBatch, Tenant, TenantReader,
@@ -329,4 +329,39 @@ proptest! {
         store.settle().expect("merged");
         prop_assert_eq!(shown(&store.tenant(&id("acme")).expect("there").reader()), expected);
     }
+}
+
+#[test]
+fn what_a_manifest_names_stays_where_it_is_not_known_which_one_is_durable() {
+    let (mut in_doubt, mut call) = (0, 0);
+    for done in [false, true] {
+        for at in 0.. {
+            let machine = Machine::new();
+            let store = machine.open();
+            let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+            write(&tenant, 1, &[("a", NOW, 1.0), ("b", NOW, 2.0), ("c", NOW, 3.0)]);
+            tenant.delete(&metrics(of_host("a"), TimeRange::ALL)).expect("deleted");
+            // What is left of the first is still to go when the second fails.
+            let fault = SimFault::once(SimCalls::Mutating, at, SimError::Io);
+            machine.vfs.fail(SimFault { done, ..fault });
+            let second = tenant.delete(&metrics(of_host("b"), TimeRange::ALL));
+            machine.vfs.clear_faults();
+            in_doubt += usize::from(!store.troubles().is_empty() && second.is_err());
+            for _ in 0..20 {
+                let _ = store.maintenance_step();
+            }
+            drop((tenant, store));
+            machine.vfs.power_cut(SimCut::Everything);
+            let store = machine.open();
+            let tenant = store.tenant(&id("acme")).expect("there");
+            let left = shown(&tenant.reader());
+            assert!(left.contains_key(&("c".to_owned(), NOW)), "call {at}: {left:?}");
+            assert!(!left.contains_key(&("a".to_owned(), NOW)), "call {at}: {left:?}");
+            if second.is_ok() && at > 40 {
+                call = at;
+                break;
+            }
+        }
+    }
+    assert!(in_doubt > 0 && call > 0, "some call leaves it open which manifest is durable");
 }
