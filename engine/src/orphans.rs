@@ -67,7 +67,7 @@ impl Orphans {
     pub(crate) fn adopt(&mut self, vfs: &dyn Vfs, manifest: &mut Manifest, number: TenantNumber) {
         for path in std::mem::take(&mut self.files) {
             let Ok(bytes) = vfs.open(&path).and_then(Sealed::positioned) else { continue };
-            let Some(identity) = identity_of(vfs, &path) else { continue };
+            let Ok(Some(identity)) = identity_of(vfs, &path) else { continue };
             let block = AnyBlock::open(bytes, identity, "");
             manifest
                 .blocks

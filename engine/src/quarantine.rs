@@ -162,10 +162,10 @@ pub(crate) fn of_tenant(
         let path = layout.quarantine.join(&entry.name);
         let file =
             entry.name.strip_suffix(RECORD_ENDING).map_or(path.clone(), |stem| layout.quarantine.join(stem));
-        let identity = match vfs.open(&file) {
+        let identity = match identity_of(vfs, &file) {
             // A record of what was missing.
             Err(error) if error.kind() == ErrorKind::NotFound && file != path => None,
-            opened => opened.map(|_| identity_of(vfs, &file))?,
+            identity => identity?,
         };
         if entry.name.starts_with(&prefix) || identity.is_some_and(|block| block.tenant == number) {
             found.push((path, identity.filter(|block| block.tenant == number)));

@@ -22,6 +22,7 @@
 //! is removed, reads name what is missing, and another repair finds them there and goes on.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -349,7 +350,7 @@ impl Work {
             if !entry.name.contains(".blk") || entry.name.ends_with(".record") {
                 continue;
             }
-            if identity_of(&*self.vfs, &path) != Some(wanted) {
+            if identity_of(&*self.vfs, &path).ok().flatten() != Some(wanted) {
                 continue;
             }
             match check_block(&*self.vfs, &path, number, meta, Some(keys)) {
@@ -428,7 +429,7 @@ impl Work {
         let finding = Finding::new(self.layout.wal.clone(), FindingKind::Part, "", "nothing more");
         self.step(&finding, None, "recovered; its data is now in blocks", None, "nothing more");
         let path = self.layout.wal.clone();
-        store.close().map_err(|error| OpenError::io("close", &path)(std::io::Error::other(error.to_string())))
+        store.close().map_err(|error| OpenError::io("close", &path)(io::Error::other(error.to_string())))
     }
 
     /// Says in the manifests of tenants that have nothing in the log that none of its records are theirs: where one was,
@@ -513,16 +514,17 @@ fn due(manifest: &Manifest, meta: &BlockMeta) -> Option<Timestamp> {
     }
 }
 
-/// Which block a file says that it is.
-pub(crate) fn identity_of(vfs: &dyn Vfs, path: &Path) -> Option<BlockIdentity> {
+/// Which block a file says that it is; `None` where it is none. What the disk does not give is an error: it may be any.
+pub(crate) fn identity_of(vfs: &dyn Vfs, path: &Path) -> io::Result<Option<BlockIdentity>> {
     // Opened under an identity that no block has: the refusal says which one it is.
     let nobody = BlockIdentity {
         tenant: TenantNumber(u32::MAX),
         id: BlockId { day: Day(i32::MAX), content: BlockContent::RawMetrics, sequence: u64::MAX },
     };
-    match MetricBlock::open(vfs.open(path).and_then(Sealed::positioned).ok()?, nobody, "") {
-        Err(BlockError::WrongIdentity { found, .. }) => Some(found),
-        _ => None,
+    match MetricBlock::open(vfs.open(path).and_then(Sealed::positioned)?, nobody, "") {
+        Err(BlockError::WrongIdentity { found, .. }) => Ok(Some(found)),
+        Err(BlockError::Io { what, .. }) => Err(io::Error::other(what)),
+        _ => Ok(None),
     }
 }
 

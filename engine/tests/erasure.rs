@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use annals::vfs::{SimCut, SimVfs, Vfs as _};
+use annals::vfs::{SimCalls, SimCut, SimError, SimFault, SimVfs, Vfs as _};
 use annals::{
     Annals, DAY_MS, Done, ERASURE_DUE_MS, Encryption, MaintenanceError, Options, PublicKey, Receipt,
     ReceiptError, SampleBatch, SeriesKind, Signal, SignalBatch, TenantError, TimeRange, Timestamp, Trouble,
@@ -247,6 +247,36 @@ fn quarantined_files_and_drafts_of_an_erased_tenant_go_too() {
     assert_eq!((aside(1), aside(2)), (2, 0));
     assert_eq!(holding(&machine.vfs, &left), Vec::<PathBuf>::new());
     assert!(machine.vfs.read_file("/data/tmp/2-draft.blk").is_err());
+}
+
+#[test]
+fn no_receipt_is_written_while_a_file_aside_cannot_be_looked_at() {
+    let (mut held_up, mut written) = (0, 0);
+    for at in 0..120 {
+        let machine = machine(Encryption::Files);
+        let (store, _) = two_tenants(&machine);
+        let paths = machine.vfs.paths();
+        let block = paths.iter().find(|path| path.to_string_lossy().contains("/t/2/b/")).expect("a block");
+        // Its name does not say whose it is.
+        let aside = Path::new("/data/quarantine/found.blk");
+        machine.vfs.write_file(aside, &machine.vfs.read_file(block).expect("there")).expect("written");
+        store.erase_tenant(&id("acme")).expect("erased");
+        machine.vfs.fail(SimFault::once(SimCalls::Any, at, SimError::Io));
+        // A fault may leave it open what is durable, and end the work of this process.
+        let _ = store.maintenance_step();
+        let is_held_up = machine.vfs.read_file(aside).is_ok();
+        held_up += usize::from(is_held_up);
+        machine.vfs.clear_faults();
+        (0..20).for_each(|_| drop(store.maintenance_step()));
+        let has_receipt = machine.vfs.paths().iter().any(|path| path.starts_with("/data/receipts"));
+        let is_there = machine.vfs.read_file(aside).is_ok();
+        assert!(!(has_receipt && is_there), "call {at}: the receipt says that nothing is left");
+        drop(store);
+        let store = machine.open();
+        work_off(&store);
+        written += usize::from(store.erasures().is_empty() && machine.vfs.read_file(aside).is_err());
+    }
+    assert!(held_up > 0 && written == 120, "{held_up} were held up, {written} went on");
 }
 
 #[test]
