@@ -1,5 +1,7 @@
 //! A host of the engine, made of steps: it writes, retries, opens again where it must, and keeps a book.
 
+use std::sync::Arc;
+
 use annals::vfs::{Clock, SimFault, Vfs};
 use annals::{
     Annals, Deletion, HOUR_MS, MaintenanceError, Matcher, OpenError, Tenant, TenantError, Ticket, TimeRange,
@@ -66,6 +68,10 @@ pub(super) enum Step {
     SpoilLog,
     /// Files are there that writes of an earlier process left behind.
     Leftovers,
+    /// A block lies in quarantine under a name that does not say whose it is.
+    Aside,
+    /// Looks into every file.
+    Inspect,
 }
 
 /// A host, its machine, its store where it is open, and its book.
@@ -204,6 +210,18 @@ impl Host {
                 let segment = segment.ok_or("there is no log to damage")?;
                 // A segment's header takes 4096 bytes.
                 vfs.corrupt(&segment, 4096 + 40, 0x10).map_err(|error| error.to_string())
+            }
+            Step::Aside => {
+                let block = vfs.paths().into_iter().find(|path| path.extension().is_some_and(|e| e == "blk"));
+                let bytes = block.and_then(|block| vfs.read_file(block).ok()).ok_or("there is no block")?;
+                vfs.write_file("/data/quarantine/found.blk", &bytes).map_err(|error| error.to_string())
+            }
+            Step::Inspect => {
+                for path in vfs.paths() {
+                    // What cannot be read or is no file of a store says so.
+                    let _ = annals::inspect(Arc::new(vfs.clone()), &path);
+                }
+                Ok(())
             }
             Step::Leftovers => ["/data/tmp/0000000000000099.seg", "/data/tmp/a-block"]
                 .iter()

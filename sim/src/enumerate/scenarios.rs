@@ -200,9 +200,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         steps: &[
             Open,
             Samples(0, 2),
+            Aside,
             Delete(0),
             ReadOnly,
             Samples(0, 2),
+            Inspect,
             Maintain,
             Maintain,
             Maintain,
