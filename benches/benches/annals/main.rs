@@ -5,6 +5,7 @@ mod hicard;
 mod host;
 mod index;
 mod ingest;
+mod instructions;
 mod opening;
 mod queries;
 mod rivals;
@@ -17,6 +18,9 @@ fn main() {
     if hicard::is_child() {
         return hicard::child();
     }
+    if instructions::is_child() {
+        return instructions::child();
+    }
     if opening::is_child() {
         return opening::child();
     }
@@ -25,10 +29,11 @@ fn main() {
     }
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
-    let subjects: [(&str, fn()); 10] = [
+    let subjects: [(&str, fn()); 11] = [
         ("codecs", codecs::run),
         ("sizes", sizes::run),
         ("scan", scan::run),
+        ("instructions", instructions::run),
         ("index", index::run),
         ("signals", signals::run),
         ("ingest", ingest::run),

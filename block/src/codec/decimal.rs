@@ -91,10 +91,12 @@ fn to_double(number: i64) -> f64 {
 /// Fills `doubles`, which is as long, with `number / power`.
 #[inline(always)]
 pub(crate) fn to_doubles(numbers: &[i64], power: f64, doubles: &mut [f64]) {
-    let far = numbers.iter().fold(0u64, |far, number| far | (number.wrapping_add(NEAR) as u64) >> 52);
-    if far == 0 {
-        doubles.iter_mut().zip(numbers).for_each(|(double, &number)| *double = to_double(number));
-    } else {
+    let mut far = 0u64;
+    for (double, &number) in doubles.iter_mut().zip(numbers) {
+        far |= number.wrapping_add(NEAR) as u64;
+        *double = to_double(number);
+    }
+    if far >> 52 != 0 {
         doubles.iter_mut().zip(numbers).for_each(|(double, &number)| *double = number as f64);
     }
     if power != 1.0 {

@@ -56,6 +56,7 @@ impl Run {
             numbers.iter_mut().for_each(|number| *number = number.wrapping_mul(self.factor));
         }
         match self.predictor {
+            Predictor::Plain if self.start == 0 => {}
             Predictor::Plain => {
                 numbers.iter_mut().for_each(|number| *number = number.wrapping_add(self.start));
             }

@@ -19,7 +19,6 @@ use super::cold;
 use super::decimal::{POWERS, decimal, exponents, power, to_doubles};
 use super::ints::{self, Decoding, Effort, IntEncoder, Packing, Sink};
 use super::kernel::Level;
-use super::pack::MINI;
 
 const HAS_EXCEPTIONS: u8 = 0x04;
 const EXPONENT_SHIFT: u32 = 3;
@@ -148,8 +147,8 @@ struct Doubles<'o> {
     wanted: Range<usize>,
     /// How many went by.
     at: usize,
-    doubles: [f64; MINI],
-    out: &'o mut Vec<f64>,
+    /// Where the next ones go: room for all that are wanted and have not come.
+    room: &'o mut [f64],
 }
 
 impl Sink for Doubles<'_> {
@@ -158,10 +157,11 @@ impl Sink for Doubles<'_> {
         let first = self.wanted.start.saturating_sub(self.at).min(numbers.len());
         let end = self.wanted.end.saturating_sub(self.at).min(numbers.len());
         self.at += numbers.len();
-        if first >= end {
+        let numbers = numbers.get(first..end).unwrap_or_default();
+        let Some((doubles, room)) = std::mem::take(&mut self.room).split_at_mut_checked(numbers.len()) else {
             return;
-        }
-        let Some(doubles) = self.doubles.get_mut(..numbers.len()) else { return };
+        };
+        self.room = room;
         match self.mapping {
             Mapping::Decimal => to_doubles(numbers, self.power, doubles),
             Mapping::Raw | Mapping::Bits | Mapping::Cold => {
@@ -169,7 +169,6 @@ impl Sink for Doubles<'_> {
                 doubles.iter_mut().zip(numbers).for_each(bits);
             }
         }
-        self.out.extend_from_slice(doubles.get(first..end).unwrap_or_default());
     }
 
     #[inline(always)]
@@ -229,9 +228,9 @@ fn decode_part(
         cursor.u64()?;
     }
     let first = out.len();
-    out.reserve(positions.len());
-    let wanted = positions.clone();
-    let mut sink = Doubles { mapping, power, wanted, at: 0, doubles: [0.0; MINI], out };
+    out.resize(first + positions.len(), 0.0);
+    let room = out.get_mut(first..).unwrap_or_default();
+    let mut sink = Doubles { mapping, power, wanted: positions.clone(), at: 0, room };
     ints::decode(&mut cursor, count, level, decoding, &mut sink)?;
     let sink_at = sink.at;
     // What comes after the last wanted position was not looked at.

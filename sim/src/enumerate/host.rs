@@ -1,5 +1,6 @@
 //! A host of the engine, made of steps: it writes, retries, opens again where it must, and keeps a book.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use annals::vfs::{Clock, SimFault, Vfs};
@@ -68,7 +69,8 @@ pub(super) enum Step {
     SpoilLog,
     /// Files are there that writes of an earlier process left behind.
     Leftovers,
-    /// A block lies in quarantine under a name that does not say whose it is.
+    /// A block lies in quarantine under a name that does not say whose it is, and another beside the tenant's, which does not
+    /// name it.
     Aside,
     /// Looks into every file.
     Inspect,
@@ -213,8 +215,13 @@ impl Host {
             }
             Step::Aside => {
                 let block = vfs.paths().into_iter().find(|path| path.extension().is_some_and(|e| e == "blk"));
-                let bytes = block.and_then(|block| vfs.read_file(block).ok()).ok_or("there is no block")?;
-                vfs.write_file("/data/quarantine/found.blk", &bytes).map_err(|error| error.to_string())
+                let block = block.ok_or("there is no block")?;
+                let beside = block.with_file_name("20240101-00000099.blk");
+                let bytes = vfs.read_file(block).map_err(|error| error.to_string())?;
+                [Path::new("/data/quarantine/found.blk"), &beside]
+                    .iter()
+                    .try_for_each(|path| vfs.write_file(path, &bytes))
+                    .map_err(|error| error.to_string())
             }
             Step::Inspect => {
                 for path in vfs.paths() {

@@ -39,14 +39,14 @@ impl Vectors for Wide {
             let (zero, last) = (_mm512_setzero_si512(), _mm512_set1_epi64(7));
             let mut before = _mm512_set1_epi64(before);
             for group in groups {
-                // Sums of 2, then of 4, then of 8 neighbours; then what came before them.
+                // Sums of 2, then of 4, then of 8 neighbours; then what came before them. From group to group only one
+                // addition waits for the one before.
                 let mut sum = _mm512_loadu_si512(group.as_ptr().cast());
                 sum = _mm512_add_epi64(sum, _mm512_alignr_epi64::<7>(sum, zero));
                 sum = _mm512_add_epi64(sum, _mm512_alignr_epi64::<6>(sum, zero));
                 sum = _mm512_add_epi64(sum, _mm512_alignr_epi64::<4>(sum, zero));
-                sum = _mm512_add_epi64(sum, before);
-                before = _mm512_permutexvar_epi64(last, sum);
-                _mm512_storeu_si512(group.as_mut_ptr().cast(), sum);
+                _mm512_storeu_si512(group.as_mut_ptr().cast(), _mm512_add_epi64(sum, before));
+                before = _mm512_add_epi64(before, _mm512_permutexvar_epi64(last, sum));
             }
             _mm_cvtsi128_si64(_mm512_castsi512_si128(before))
         };
