@@ -44,6 +44,8 @@ Examples:
   annals query 'topk(5, host_cpu_percent)' --tenant retailer -o chart
   annals query 'count({__name__=~\".+\"})' -o json | jq .data
 
+  annals query 'up' --tenant acme --operator ann --reason 'ticket 4711'
+
 Times: unix seconds, RFC 3339, a date (midnight UTC), now, now-1h, now-1d/d.")]
     Query(QueryArgs),
     /// Ask a PromQL question for every step of a range of time
@@ -100,6 +102,10 @@ Examples:
     #[command(subcommand)]
     #[command(after_help = RECEIPT_HELP)]
     Receipt(ReceiptVerb),
+    /// Show what operators read of tenants and why, check that nothing of that was changed
+    #[command(subcommand)]
+    #[command(after_help = AUDIT_HELP)]
+    Audit(AuditVerb),
     /// Delete samples and signals of a tenant, by a selector and a range of time
     #[command(after_help = "\
 Examples:
@@ -151,6 +157,15 @@ Examples:
   annals receipt verify annals-data/receipts/7.receipt --key annals.pub
 
 Print the key and hand it out before a receipt is needed: who checks one needs nothing else.";
+
+const AUDIT_HELP: &str = "\
+Examples:
+  annals query 'up' --tenant acme --operator ann --reason 'ticket 4711'
+  annals audit show --tenant acme
+  annals audit verify --head 4f0c...
+
+Each entry is durable before anything it tells of is read, and holds a hash of all before it. Keep the
+last hash elsewhere, and --head shows whether anything before it was changed or the end cut off.";
 
 const PLAN_SHOW_HELP: &str = "\
 Examples:
@@ -215,6 +230,43 @@ pub(crate) struct StoreArgs {
     /// The store [default: $ANNALS_DATA, else ./annals-data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// Who reads without being the tenant.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OperatorArgs {
+    /// Who reads: written into the store's audit log, before anything is read
+    #[arg(long, value_name = "NAME", requires = "reason")]
+    pub(crate) operator: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT", requires = "operator")]
+    pub(crate) reason: Option<String>,
+}
+
+/// What to do with the audit log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// List what operators read
+    #[command(after_help = AUDIT_HELP)]
+    Show {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Only what was read of this tenant
+        #[arg(long, short, value_name = "TENANT")]
+        tenant: Option<String>,
+        /// The form of the list
+        #[arg(long, short, value_enum, value_name = "FORM")]
+        output: Option<ListForm>,
+    },
+    /// Check the chain of hashes (exit code 3 where it is broken)
+    #[command(after_help = AUDIT_HELP)]
+    Verify {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The hash of an entry that must still be there, as an earlier `verify` printed it
+        #[arg(long, value_name = "HASH")]
+        head: Option<String>,
+    },
 }
 
 /// Which tenant of which store.
@@ -294,6 +346,8 @@ pub(crate) struct QueryArgs {
     pub(crate) expression: String,
     #[command(flatten)]
     pub(crate) tenant: TenantArgs,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
     /// The instant
     #[arg(long, value_name = "TIME", value_parser = parse_when, default_value = "now", allow_hyphen_values = true)]
     pub(crate) at: When,
@@ -340,6 +394,8 @@ pub(crate) struct RangeArgs {
     pub(crate) expression: String,
     #[command(flatten)]
     pub(crate) tenant: TenantArgs,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
     #[command(flatten)]
     pub(crate) time: RangeOfTime,
     /// The distance of two instants [default: about 250 in the range]

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, PlanVerb, PromqlVerb, ReceiptVerb, RetentionVerb, TenantVerb, Verb};
+use args::{Args, AuditVerb, PlanVerb, PromqlVerb, ReceiptVerb, RetentionVerb, TenantVerb, Verb};
 use error::Outcome;
 use output::Screen;
 
@@ -67,6 +67,12 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Promql(PromqlVerb::Format { expression }) => verbs::promql::format(&expression, screen),
         Verb::Series(args) => verbs::series::series(&args, screen),
         Verb::Labels(args) => verbs::series::labels(&args, screen),
+        Verb::Audit(AuditVerb::Show { store, tenant, output }) => {
+            verbs::audit::show(tenant.as_deref(), &store, output, screen)
+        }
+        Verb::Audit(AuditVerb::Verify { store, head }) => {
+            verbs::audit::verify(head.as_deref(), &store, screen)
+        }
         Verb::Delete(args) => verbs::delete::delete(&args, screen),
         Verb::Report(args) => verbs::report::run(&args, screen),
         Verb::Tenant(TenantVerb::Create { name, plan, store }) => {

@@ -84,3 +84,39 @@ fn what_a_selector_finds_is_deleted_and_the_rest_stays() {
     assert!(bench.ok(&[&delete[..], &["--yes"]].concat()).starts_with("deleted 0 samples, 0 signals"));
     assert!(bench.ok(&["verify"]).starts_with("no damage in "));
 }
+
+#[test]
+fn what_an_operator_reads_is_listed_and_a_changed_entry_shows() {
+    let bench = bench();
+    let asked = ["query", "sum(increase(http_requests[1d]))", "--at", "2015-05-18", "--tenant", "acme"];
+    let as_ann = |reason: &[&str]| bench.run(&[&asked[..], &["--operator", "ann"], reason].concat());
+    assert_eq!(as_ann(&[]).code, 2);
+    assert_eq!(as_ann(&["--reason", " "]).code, 2);
+    assert_eq!(as_ann(&["--reason", "ticket 4711"]).code, 0);
+    assert_eq!(bench.ok(&asked), as_ann(&["--reason", "ticket 4712"]).out);
+    let listed = bench.ok(&["audit", "show", "--tenant", "acme", "-o", "csv"]);
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert!(
+        listed.contains("acme,ann,ticket 4711,query,") && listed.contains("increase(http_requests[1d])"),
+        "{listed}"
+    );
+    assert_eq!(bench.ok(&["audit", "show", "--tenant", "other", "-o", "jsonl"]), "");
+    let verified = bench.ok(&["audit", "verify"]);
+    assert!(verified.starts_with("2 entries, each as it was written"), "{verified}");
+    assert!(bench.ok(&["verify"]).starts_with("no damage in "));
+
+    let head = verified.trim().rsplit(' ').next().expect("a hash").to_owned();
+    let last = bench.store().join("audit/00000002.log");
+    let text = std::fs::read_to_string(&last).expect("there");
+    std::fs::write(&last, text.replace("4712", "4713")).expect("written");
+    let changed = bench.run(&["audit", "verify"]);
+    assert_eq!(changed.code, 3);
+    assert!(changed.out.contains("00000002.log, line 3: it is not the entry"), "{}", changed.out);
+    std::fs::remove_file(&last).expect("there");
+    assert_eq!(
+        bench.run(&["audit", "verify"]).code,
+        0,
+        "what is cut off at the end only the last hash shows"
+    );
+    assert_eq!(bench.run(&["audit", "verify", "--head", &head]).code, 3);
+}

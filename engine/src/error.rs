@@ -249,6 +249,9 @@ pub enum MaintenanceError {
     /// The log failed.
     #[error("the log: {0}")]
     Log(String),
+    /// What is due in quarantine could not be removed, or not be given a date.
+    #[error("cannot remove from the quarantine what is due: {0}")]
+    Quarantine(io::Error),
     /// The head holds what a block refuses: a bug, reported instead of stored.
     #[error("cannot build a block of tenant `{tenant}`: {what}")]
     Build {

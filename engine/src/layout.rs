@@ -13,6 +13,7 @@
 //! <root>/keys/destroyed-<gen>       what it has destroyed
 //! <root>/keys/receipts.sign          by which receipts are signed
 //! <root>/receipts/<n>.receipt       what was erased, signed
+//! <root>/audit/<number>.log         what operators read, chained by hashes
 //! <root>/quarantine/  <root>/tmp/   set aside; temporary files, emptied at open
 //! ```
 
@@ -36,6 +37,7 @@ pub(crate) struct Layout {
     pub(crate) tenants: PathBuf,
     pub(crate) keys: PathBuf,
     pub(crate) receipts: PathBuf,
+    pub(crate) audit: PathBuf,
     pub(crate) quarantine: PathBuf,
     pub(crate) temporary: PathBuf,
 }
@@ -50,6 +52,7 @@ impl Layout {
             tenants: root.join("t"),
             keys: root.join("keys"),
             receipts: root.join("receipts"),
+            audit: root.join("audit"),
             quarantine: root.join("quarantine"),
             temporary: root.join("tmp"),
         }

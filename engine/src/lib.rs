@@ -31,6 +31,7 @@
 //! ```
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
+mod audit;
 mod batches;
 mod cancel;
 mod catalog;
@@ -55,6 +56,7 @@ mod life;
 mod maintenance;
 mod manifest;
 mod open_block;
+mod operator;
 mod options;
 mod orphans;
 mod pairs;
@@ -99,6 +101,7 @@ pub use annals_query as query;
 pub use annals_signals as signals;
 pub use annals_vfs as vfs;
 
+pub use audit::{AuditEntry, AuditError, AuditTrail, InvalidOperator, Operator, audit_trail};
 pub use delete::{Deleted, Deletion};
 pub use erase::{ERASURE_DUE_MS, Erasure};
 pub use error::{MaintenanceError, OpenError, TenantError, WriteError};
@@ -108,6 +111,7 @@ pub use inspect::{InspectError, Inspection, Table, inspect};
 pub use key_store::{KeyName, KeyStanding, KeyStore, KeyStoreError};
 pub use keys::KeyError;
 pub use maintenance::Done;
+pub use operator::{OperatorError, OperatorReader};
 pub use options::{Background, Encryption, Options, Reads};
 pub use quarantine::Quarantined;
 pub use read_only::ReadOnly;

@@ -24,6 +24,7 @@ use crate::head::Head;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
 use crate::plan_change;
+use crate::quarantine;
 use crate::retention::standing;
 use crate::seal_days as seal;
 use crate::shared::Shared;
@@ -118,7 +119,9 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     });
     let merges = tenants.iter().map(|tenant| merge_next(shared, tenant, now));
     let seals = tenants.iter().map(|tenant| seal::seal_next(shared, tenant, now));
-    let rest = [remove_retired, truncate, keep_reserve, prepare].into_iter().map(|work| work(shared));
+    let rest = [remove_retired, sweep_quarantine, truncate, keep_reserve, prepare]
+        .into_iter()
+        .map(|work| work(shared));
     // Lazy: the first piece that is done ends the step. One tenant's trouble does not keep others from their turn.
     let mut failed = None;
     for done in cancelled
@@ -171,6 +174,7 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
         done.push(erased);
     }
     done.extend(remove_retired(shared)?);
+    done.extend(sweep_quarantine(shared)?);
     for tenant in shared.open_tenants() {
         done.extend(delete::leave(shared, &tenant)?);
     }
@@ -424,6 +428,18 @@ fn merge(
 /// Blocks that no manifest names wait here for their last reader.
 pub(crate) fn retire(shared: &Shared, tenant: &Arc<TenantShared>, blocks: Vec<Arc<OpenBlock>>) {
     shared.retired.lock().extend(blocks.into_iter().map(|block| (tenant.clone(), block)));
+}
+
+/// Removes what is due in quarantine. It is looked at when something is, and once a day.
+fn sweep_quarantine(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+    let now = shared.retention_now();
+    let mut next = shared.quarantine_due.lock();
+    if now < *next {
+        return Ok(None);
+    }
+    let swept = quarantine::sweep(&*shared.vfs, &shared.layout, now).map_err(MaintenanceError::Quarantine)?;
+    *next = swept.next;
+    Ok(Some(swept.removed).filter(|files| !files.is_empty()).map(|files| Done::Removed { files }))
 }
 
 /// Removes the files of retired blocks that nobody reads any more.

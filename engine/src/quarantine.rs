@@ -1,4 +1,4 @@
-//! The quarantine: where files go that cannot be used, each with a record of what it is. Nothing here deletes.
+//! The quarantine: where files go that cannot be used, each with a record of what it is, until their date.
 //!
 //! A file `<name>` in `quarantine/` has a record `<name>.record` beside it, a text of one field a line:
 //!
@@ -12,12 +12,12 @@
 //! | `since` | when it was set aside, milliseconds                                            |
 //! | `due`   | when it is to be removed, milliseconds, or `never`; then the same as people read it |
 //!
-//! What a tenant's data is due, its quarantined copy is due; what has no owner, 30 days after it was set aside. Removing
-//! it is for the operator: verify says when that time has come. A record without its file tells of data that is nowhere:
-//! a block that was missing.
+//! What a tenant's data is due, its quarantined copy is due; what has no owner, 30 days after it was set aside. The sweep
+//! of retention removes both then, by the clock that it goes by; nothing else but an erasure or a deletion removes
+//! anything here. A record without its file tells of data that is nowhere: a block that was missing.
 //!
 //! The record is durable before the file moves: whatever lies here can be explained after any crash. The recovery of the
-//! log puts segments here without a record; they are listed all the same.
+//! log puts segments here without a record; the first sweep gives them one.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -134,7 +134,7 @@ impl SetAside<'_> {
         let Finding { path, kind, what, lost, .. } = self.finding;
         let file = path.strip_prefix(&layout.root).unwrap_or(path).display().to_string();
         let due = self.due.unwrap_or(Some(self.now.saturating_add(UNOWNED_KEEP_MS)));
-        let due = due.map_or("never".to_owned(), |due| format!("{} ({due})", due.0));
+        let due = due.map_or("never".to_owned(), due_text);
         let owner = self.owner.map_or("-", TenantId::as_str);
         let fields = [
             ("file", file.as_str()),
@@ -204,7 +204,11 @@ pub(crate) fn list(vfs: &dyn Vfs, layout: &Layout) -> Vec<Quarantined> {
                 .unwrap_or_default()
                 .to_owned()
         };
-        let due = field("due").split(' ').next().and_then(|ms| ms.parse().ok()).map(Timestamp);
+        let due = field("due");
+        let due = due.split(' ').next().and_then(|ms| ms.parse().ok()).map(Timestamp).filter(|&date| {
+            // A date that was damaged is none.
+            due_text(date) == due
+        });
         let class = match field("class") {
             none if none.is_empty() && name.starts_with("wal-") => "log".to_owned(),
             none if none.is_empty() => "unknown".to_owned(),
@@ -214,6 +218,50 @@ pub(crate) fn list(vfs: &dyn Vfs, layout: &Layout) -> Vec<Quarantined> {
         found.push(Quarantined { path, bytes, was: field("file"), owner, class, lost: field("lost"), due });
     }
     found
+}
+
+/// What a sweep did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// What was due, and is gone.
+    pub(crate) removed: Vec<PathBuf>,
+    /// Before then, nothing else is due.
+    pub(crate) next: Timestamp,
+}
+
+/// Removes what is due, and gives a record and with it a date to what has none.
+pub(crate) fn sweep(vfs: &dyn Vfs, layout: &Layout, now: Timestamp) -> io::Result<Swept> {
+    let mut swept = Swept { removed: Vec::new(), next: now.saturating_add(DAY_MS) };
+    for aside in list(vfs, layout) {
+        match aside.due {
+            Some(due) if due <= now => {
+                // What a record tells of goes before it.
+                let record = aside.bytes.map(|_| {
+                    let mut record = aside.path.clone().into_os_string();
+                    record.push(RECORD_ENDING);
+                    PathBuf::from(record)
+                });
+                for path in std::iter::once(aside.path).chain(record) {
+                    match vfs.unlink(&path) {
+                        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                        _ => swept.removed.push(path),
+                    }
+                }
+            }
+            Some(due) => swept.next = swept.next.min(due),
+            None => {}
+        }
+    }
+    if !swept.removed.is_empty() {
+        vfs.sync_dir(&layout.quarantine)?;
+    }
+    record_unrecorded(vfs, layout, now)?;
+    Ok(swept)
+}
+
+/// A date as records have it.
+fn due_text(due: Timestamp) -> String {
+    format!("{} ({due})", due.0)
 }
 
 /// Gives a record to what a recovery of the log put here without one; returns what was given one.
@@ -306,6 +354,37 @@ mod tests {
             due: Some(Timestamp(77)),
         };
         assert_eq!(listed, [expected]);
+    }
+
+    #[test]
+    fn what_is_due_goes_with_its_record_and_a_damaged_date_is_none() {
+        let vfs = SimVfs::new();
+        let layout = layout(&vfs);
+        for (name, due) in [("early", Some(Timestamp(70))), ("late", Some(Timestamp(90))), ("kept", None)] {
+            let path = format!("/d/t/{name}");
+            vfs.write_file(&path, b"bytes").expect("written");
+            let finding = finding(&path);
+            let aside = SetAside { finding: &finding, owner: None, now: Timestamp(5), due: Some(due) };
+            aside.rename(&vfs, &layout).expect("renamed");
+        }
+        vfs.write_file("/d/quarantine/wal-7.seg", b"bytes").expect("written");
+        let names = || -> Vec<String> {
+            vfs.list(&layout.quarantine).expect("there").into_iter().map(|entry| entry.name).collect()
+        };
+        let swept = sweep(&vfs, &layout, Timestamp(69)).expect("swept");
+        assert_eq!(swept, Swept { removed: Vec::new(), next: Timestamp(70) });
+        assert!(names().contains(&"wal-7.seg.record".to_owned()));
+        let swept = sweep(&vfs, &layout, Timestamp(70)).expect("swept");
+        let gone = ["/d/quarantine/t-early", "/d/quarantine/t-early.record"].map(PathBuf::from);
+        assert_eq!(swept, Swept { removed: gone.into(), next: Timestamp(90) });
+        let record = vfs.read_file("/d/quarantine/t-late.record").expect("there");
+        let damaged = String::from_utf8(record).expect("a text").replace("due: 90", "due: 10");
+        vfs.unlink("/d/quarantine/t-late.record".as_ref()).expect("removed");
+        vfs.write_file("/d/quarantine/t-late.record", damaged.as_bytes()).expect("written");
+        sweep(&vfs, &layout, Timestamp(80)).expect("swept");
+        assert!(names().contains(&"t-late".to_owned()));
+        sweep(&vfs, &layout, Timestamp(70 + UNOWNED_KEEP_MS)).expect("swept");
+        assert_eq!(names(), ["t-kept", "t-kept.record", "t-late", "t-late.record"]);
     }
 
     #[test]

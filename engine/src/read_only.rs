@@ -1,6 +1,6 @@
 //! Opening a store to read it, beside a live writer or without one.
 //!
-//! Nothing is locked and nothing written. Manifests give the blocks; the log gives what is newer. Beside a live writer
+//! Nothing is locked and nothing written, but what an operator reads is written down first. Manifests give the blocks; the log gives what is newer. Beside a live writer
 //! only records that the log itself says are durable are read; where no writer lives, every whole record. Files that
 //! vanish in between mean that the writer has moved on: the manifests are read again.
 
@@ -14,10 +14,12 @@ use annals_vfs::sync::atomic::{AtomicU64, Ordering};
 use annals_vfs::{Clock, Vfs};
 use annals_wal::Tail;
 
+use crate::audit::{AuditLog, Operator};
 use crate::error::{OpenError, TenantError};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
+use crate::operator::OperatorReader;
 use crate::options::{Encryption, Options};
 use crate::reader::{ReportReader, TenantReader};
 use crate::recover::{self, Loaded, LoadedManifest};
@@ -39,6 +41,7 @@ pub struct ReadOnly {
     schema: Arc<SignalSchema>,
     tenants: BTreeMap<TenantId, Opened>,
     findings: Vec<String>,
+    audit: Arc<AuditLog>,
 }
 
 struct Opened {
@@ -166,6 +169,12 @@ impl ReadOnly {
     pub fn report_reader(&self, id: &TenantId) -> Result<ReportReader, TenantError> {
         self.tenant(id).map(ReportReader::new)
     }
+
+    /// Reads as somebody who is not the tenant: each call is written into the store's audit log before it reads, the one
+    /// thing that a store that was opened for reading writes.
+    pub fn operator_reader(&self, id: &TenantId, operator: Operator) -> Result<OperatorReader, TenantError> {
+        Ok(OperatorReader::new(self.tenant(id)?, operator, self.audit.clone()))
+    }
 }
 
 impl std::fmt::Debug for ReadOnly {
@@ -257,7 +266,8 @@ fn snapshot(
         };
         tenants.insert(id, opened);
     }
-    Ok(Some(ReadOnly { clock: clock.clone(), schema: Arc::new(schema.clone()), tenants, findings }))
+    let audit = Arc::new(AuditLog::new(vfs.clone(), clock.clone(), layout.audit.clone()));
+    Ok(Some(ReadOnly { clock: clock.clone(), schema: Arc::new(schema.clone()), tenants, findings, audit }))
 }
 
 /// Whether a tenant has a newer manifest than the one that was read.

@@ -255,7 +255,7 @@ fn malformed(line: usize, what: &'static str) -> ReceiptError {
     ReceiptError::Malformed { line, what }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

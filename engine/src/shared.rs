@@ -10,6 +10,7 @@ use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use annals_vfs::sync::{Condvar, Mutex, RwLock};
 use annals_vfs::{Clock, Entropy, PublishError, Vfs, is_no_space};
 
+use crate::audit::AuditLog;
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
 use crate::erase::Erasing;
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) key_store: Option<Arc<dyn KeyStore>>,
     /// Who signs receipts of erasures.
     pub(crate) signer: Arc<dyn KeyStore>,
+    /// Where it is written who reads as an operator.
+    pub(crate) audit: Arc<AuditLog>,
     /// Of this writer alone: records are sealed under keys derived with it, and numbered by the counter.
     pub(crate) log_salt: [u8; LOG_SALT_BYTES],
     pub(crate) log_counter: AtomicU64,
@@ -57,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) head_bytes: AtomicUsize,
     /// Blocks that no manifest names any more, waiting for their last reader.
     pub(crate) retired: Mutex<Vec<(Arc<TenantShared>, Arc<OpenBlock>)>>,
+    /// When something in quarantine is due, or it is to be looked at again.
+    pub(crate) quarantine_due: Mutex<Timestamp>,
     pub(crate) reserve: Reserve,
     /// Whether there was no space for the reserve when it was last made.
     pub(crate) reserve_failed: AtomicBool,

@@ -13,6 +13,7 @@ use annals_vfs::sync::thread::{self, JoinHandle};
 use annals_vfs::sync::{Mutex, RwLock};
 use annals_vfs::{Clock, Entropy, LockError, LockGuard, PublishError, Vfs};
 
+use crate::audit::{AuditLog, Operator};
 use crate::cancel;
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
@@ -27,6 +28,7 @@ use crate::keys::{self, KeyHolder};
 use crate::layout::Layout;
 use crate::maintenance::{self, Done};
 use crate::manifest::Manifest;
+use crate::operator::OperatorReader;
 use crate::options::{Background, Encryption, Options};
 use crate::plan_change;
 use crate::reader::{ReportReader, TenantReader};
@@ -103,7 +105,9 @@ impl Annals {
         let trusted = TrustedClock::new(&*clock, known);
         let commits = CommitQueue::new(wal, options.durability);
         let signer = options.encryption.signer(&vfs, &layout);
+        let audit = Arc::new(AuditLog::new(vfs.clone(), clock.clone(), layout.audit.clone()));
         let shared = Arc::new(Shared {
+            audit,
             vfs,
             clock,
             trusted,
@@ -123,6 +127,7 @@ impl Annals {
             head_bytes: AtomicUsize::new(head_bytes),
             retired: Mutex::new(Vec::new()),
             reserve,
+            quarantine_due: Mutex::new(Timestamp::MIN),
             reserve_failed: AtomicBool::new(false),
             maintenance_failure: Mutex::new(None),
             closed: AtomicBool::new(false),
@@ -387,6 +392,12 @@ impl Tenant {
     #[must_use]
     pub fn report_reader(&self) -> ReportReader {
         ReportReader::new(self.reader())
+    }
+
+    /// Reads as somebody who is not the tenant: each call is written into the store's audit log before it reads.
+    #[must_use]
+    pub fn operator_reader(&self, operator: Operator) -> OperatorReader {
+        OperatorReader::new(self.reader(), operator, self.shared.audit.clone())
     }
 
     /// Makes blocks of what is in memory. What was made; empty where there was nothing.

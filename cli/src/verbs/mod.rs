@@ -1,5 +1,6 @@
 //! One file per verb, or per few that share their work.
 
+pub(crate) mod audit;
 pub(crate) mod delete;
 pub(crate) mod explain;
 pub(crate) mod plan;

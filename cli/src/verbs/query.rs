@@ -1,10 +1,10 @@
 //! `query` and `range`: PromQL answers, and where the data is when there is none.
 
 use annals::query::promql::{Answer, QueryError};
-use annals::{TenantSummary, TimeRange, Timestamp};
+use annals::{Operator, OperatorError, TenantSummary, TimeRange, Timestamp};
 
 use crate::access;
-use crate::args::{QueryArgs, RangeArgs};
+use crate::args::{OperatorArgs, QueryArgs, RangeArgs};
 use crate::error::{CliError, Outcome};
 use crate::output::{Screen, answer};
 use crate::times::{print_span, round_step};
@@ -21,8 +21,17 @@ pub(crate) fn instant(args: &QueryArgs, screen: &mut Screen) -> Outcome {
     let now = access::now();
     let at = args.at.resolve(now);
     let reading = access::read(&args.tenant)?;
-    let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
-    let found = reader.query(&args.expression, at).map_err(|error| query_error(error, &args.expression))?;
+    let found = match operator(&args.operator)? {
+        None => {
+            let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
+            reader.query(&args.expression, at).map_err(OperatorError::Read)
+        }
+        Some(operator) => {
+            let reader = reading.store.operator_reader(&reading.tenant.id, operator);
+            reader.map_err(CliError::failed)?.query(&args.expression, at)
+        }
+    };
+    let found = found.map_err(|error| read_error(error, &args.expression))?;
     say(&found, &args.expression, reading.store.findings());
     if answer::is_empty(&found.value) {
         let seen = TimeRange::new(at.saturating_add(-LOOKBACK_MS), at);
@@ -49,10 +58,17 @@ pub(crate) fn range(args: &RangeArgs, screen: &mut Screen) -> Outcome {
             .min(end),
     };
     let reading = access::read(&args.tenant)?;
-    let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
-    let found = reader
-        .query_range(&args.expression, start, end, step_ms)
-        .map_err(|error| query_error(error, &args.expression))?;
+    let found = match operator(&args.operator)? {
+        None => {
+            let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
+            reader.query_range(&args.expression, start, end, step_ms).map_err(OperatorError::Read)
+        }
+        Some(operator) => {
+            let reader = reading.store.operator_reader(&reading.tenant.id, operator);
+            reader.map_err(CliError::failed)?.query_range(&args.expression, start, end, step_ms)
+        }
+    };
+    let found = found.map_err(|error| read_error(error, &args.expression))?;
     say(&found, &args.expression, reading.store.findings());
     if answer::is_empty(&found.value) {
         note_where_data_is(&reading.tenant, TimeRange::new(start.saturating_add(-LOOKBACK_MS), end), "--end");
@@ -61,6 +77,19 @@ pub(crate) fn range(args: &RangeArgs, screen: &mut Screen) -> Outcome {
     }
     answer::write(screen, &found, screen.answer_form(args.output), TimeRange::new(start, end))?;
     Ok(0)
+}
+
+/// Who reads, where it is not the tenant.
+fn operator(args: &OperatorArgs) -> Result<Option<Operator>, CliError> {
+    let (Some(name), Some(reason)) = (&args.operator, &args.reason) else { return Ok(None) };
+    Operator::new(name, reason).map(Some).map_err(CliError::usage)
+}
+
+fn read_error(error: OperatorError<QueryError>, expression: &str) -> CliError {
+    match error {
+        OperatorError::Read(error) => query_error(error, expression),
+        unwritten => CliError::failed(unwritten),
+    }
 }
 
 /// An error of a query, with the place in it where that is known.

@@ -1,0 +1,120 @@
+//! Reading as somebody who is not the tenant.
+
+use std::sync::Arc;
+
+use annals_model::{Matcher, Missing, SignalRow, SourceError, TenantId, TimeRange, Timestamp};
+use annals_query::promql::{Answer, Explanation, QueryError, Times};
+use annals_query::report::{Report, ReportError, ReportRequest};
+
+use crate::audit::{AuditError, AuditLog, Operator};
+use crate::reader::{CountedSignals, ReportReader, TenantReader};
+
+/// Reads one tenant's metrics and raw signals for an [`Operator`]. Each call is written into the audit log before it reads;
+/// where that fails, nothing is read. It cannot be turned into a reader that does not write.
+#[derive(Clone)]
+pub struct OperatorReader {
+    reader: TenantReader,
+    operator: Operator,
+    audit: Arc<AuditLog>,
+}
+
+/// Why an operator got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperatorError<E> {
+    /// It could not be written down.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// It is written down, and could not be answered.
+    #[error(transparent)]
+    Read(E),
+}
+
+impl OperatorReader {
+    pub(crate) fn new(reader: TenantReader, operator: Operator, audit: Arc<AuditLog>) -> OperatorReader {
+        OperatorReader { reader, operator, audit }
+    }
+
+    /// The tenant's id.
+    #[must_use]
+    pub fn id(&self) -> &TenantId {
+        self.reader.id()
+    }
+
+    /// [`TenantReader::query`].
+    pub fn query(&self, expression: &str, time: Timestamp) -> Result<Answer, OperatorError<QueryError>> {
+        self.write("query", &format!("{expression} at {time}"))?;
+        self.reader.query(expression, time).map_err(OperatorError::Read)
+    }
+
+    /// [`TenantReader::query_range`].
+    pub fn query_range(
+        &self,
+        expression: &str,
+        start: Timestamp,
+        end: Timestamp,
+        step_ms: i64,
+    ) -> Result<Answer, OperatorError<QueryError>> {
+        self.write("range", &format!("{expression} from {start} to {end} every {step_ms} ms"))?;
+        self.reader.query_range(expression, start, end, step_ms).map_err(OperatorError::Read)
+    }
+
+    /// [`TenantReader::explain`].
+    pub fn explain(
+        &self,
+        expression: &str,
+        times: Times,
+        analyze: bool,
+    ) -> Result<Explanation, OperatorError<QueryError>> {
+        self.write("explain", expression)?;
+        self.reader.explain(expression, times, analyze).map_err(OperatorError::Read)
+    }
+
+    /// [`TenantReader::scan_signals`].
+    pub fn scan_signals(
+        &self,
+        range: TimeRange,
+        matchers: &[Matcher],
+        each: &mut dyn FnMut(&SignalRow),
+    ) -> Result<Vec<Missing>, AuditError> {
+        self.write("signals", &selection(range, matchers))?;
+        Ok(self.reader.scan_signals(range, matchers, each))
+    }
+
+    /// [`TenantReader::count_signals`].
+    pub fn count_signals(
+        &self,
+        range: TimeRange,
+        matchers: &[Matcher],
+    ) -> Result<CountedSignals, AuditError> {
+        self.write("count", &selection(range, matchers))?;
+        Ok(self.reader.count_signals(range, matchers))
+    }
+
+    /// [`ReportReader::report`].
+    pub fn report(&self, request: &ReportRequest) -> Result<Report, OperatorError<ReportError>> {
+        self.write("report", &format!("{} of {}", request.site, request.week_of))?;
+        ReportReader::new(self.reader.clone()).report(request).map_err(OperatorError::Read)
+    }
+
+    /// [`ReportReader::sites`].
+    pub fn sites(&self, range: TimeRange) -> Result<Vec<String>, OperatorError<SourceError>> {
+        self.write("sites", &selection(range, &[]))?;
+        ReportReader::new(self.reader.clone()).sites(range).map_err(OperatorError::Read)
+    }
+
+    fn write(&self, action: &str, what: &str) -> Result<(), AuditError> {
+        self.audit.write(&self.operator, self.reader.id(), action, what)
+    }
+}
+
+impl std::fmt::Debug for OperatorReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OperatorReader({}, {:?})", self.reader.id(), self.operator)
+    }
+}
+
+fn selection(range: TimeRange, matchers: &[Matcher]) -> String {
+    let matchers: Vec<String> = matchers.iter().map(ToString::to_string).collect();
+    format!("{{{}}} from {} to {}", matchers.join(", "), range.start, range.end)
+}
