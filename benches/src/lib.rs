@@ -18,6 +18,7 @@
 //! Figures are CPU seconds of this process where a core is meant, so that a busy machine disturbs them little.
 
 pub mod cpu_time;
+pub mod histograms;
 pub mod memory;
 pub mod series;
 pub mod sets;

@@ -71,6 +71,11 @@ fn an_aggregation_holds_its_groups_and_not_its_series() {
     };
     assert!(ask("sum(m)").is_ok());
     assert!(ask("sum(max_over_time(m[5m]))").is_ok());
+    // Of those that are chosen from, what is chosen.
+    for chosen in ["topk(3, m)", "bottomk(3, m)", "limitk(3, m)", "topk(3, max_over_time(m[5m]))"] {
+        assert!(ask(chosen).is_ok(), "{chosen}");
+    }
+    assert!(ask("topk(200, m)").is_err());
     assert!(ask("m").is_err());
     // What a query held, it has given back: also the one that failed.
     assert!(ask("sum(m)").is_ok());

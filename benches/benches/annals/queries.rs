@@ -1,4 +1,5 @@
-//! Queries on settled stores of the sets `cpu`, `counter`, `latency` and `hicard`, in the library on one core.
+//! Queries on settled stores of the sets `cpu`, `counter`, `latency`, `hicard` and two of histograms, in the library on one
+//! core.
 //!
 //! A store is made once and kept under the target directory. Each query runs in a process of its own, so that its peak of
 //! memory is its own; its first run, which also reads the index, is not counted. Times are CPU time of the one thread that
@@ -10,6 +11,7 @@ use std::time::Instant;
 
 use annals::query::promql::{self, QueryOptions, Value};
 use annals::{BatchId, Budget, HOUR_MS, QueryLimits, SampleBatch, SiteName, Tenant, Timestamp};
+use annals_benches::histograms;
 use annals_benches::series::{SETS, Series};
 use annals_benches::sets::START;
 use annals_benches::{cpu_time, memory};
@@ -47,29 +49,33 @@ struct Query {
     times: (i64, i64, i64),
     /// Samples that the query is about.
     covered: u64,
-    /// Milliseconds to reach.
-    target_ms: f64,
+    /// Milliseconds to reach, where the design says.
+    target_ms: Option<f64>,
 }
 
 fn queries() -> Vec<Query> {
     const DAY: i64 = 24 * HOUR_MS;
+    let hour = HOUR_MS;
     let union = |of: &dyn Fn(&str) -> String| {
         FIELDS
             .map(|field| format!("label_replace({}, \"field\", \"{field}\", \"\", \"\")", of(field)))
             .join(" or ")
     };
-    let query = |name, set, expression: &str, times, covered, target_ms| Query {
+    let query = |name, set, expression: &str, times, covered, target_ms: f64| Query {
         name,
         set,
         expression: expression.to_owned(),
         times,
         covered,
-        target_ms,
+        target_ms: (target_ms > 0.0).then_some(target_ms),
     };
+    let pods = "container_cpu_usage{node=~\"node-7..\"}";
+    let ratio = format!("{pods} / ignoring () {pods}");
+    let share = format!("{pods} / on (node) group_left sum by (node) ({pods})");
+    let (sweep, quarter) = ((90_001, 90_001, 0), (300_000, hour, 15_000));
     let means = union(&|field| format!("avg by (hostname) (avg_over_time(cpu_{field}[1h]))"));
     let sums = FIELDS.map(|field| format!("sum(sum_over_time(cpu_{field}[24h]))")).join(" + ");
     let one = "max(max_over_time(cpu_usage_user{hostname=\"host_249\"}[1m]))";
-    let hour = HOUR_MS;
     vec![
         query("hourly-means", "cpu", &means, (7 * hour, 18 * hour, hour), 17_280_000, 25.0),
         query("day-sums", "cpu", &sums, (DAY, DAY, 0), 34_560_000, 15.0),
@@ -103,7 +109,7 @@ fn queries() -> Vec<Query> {
             "count-by-namespace",
             "hicard",
             "count by (namespace) (container_cpu_usage)",
-            (90_001, 90_001, 0),
+            sweep,
             1_000_000,
             200.0,
         ),
@@ -111,10 +117,40 @@ fn queries() -> Vec<Query> {
             "regex-nodes",
             "hicard",
             "sum by (node) (container_cpu_usage{node=~\"node-7..\"})",
-            (90_001, 90_001, 0),
+            sweep,
             100_000,
             20.0,
         ),
+        query("top-pods", "hicard", "topk(10, container_cpu_usage)", sweep, 1_000_000, 0.0),
+        query("top-of-nodes", "hicard", "topk by (node) (1, container_cpu_usage)", sweep, 1_000_000, 0.0),
+        query("pod-ratio", "hicard", &ratio, sweep, 200_000, 0.0),
+        query("share-of-node", "hicard", &share, sweep, 200_000, 0.0),
+        query(
+            "host-ratio",
+            "cpu",
+            "cpu_usage_user / on (hostname) cpu_usage_system",
+            (6 * hour, 18 * hour, 60_000),
+            3_456_000,
+            0.0,
+        ),
+        query(
+            "bucket-quantile",
+            "buckets",
+            "histogram_quantile(0.99, sum by (le) (rate(rpc_seconds_bucket[5m])))",
+            quarter,
+            3_600_000,
+            0.0,
+        ),
+        query(
+            "bucket-quantiles",
+            "buckets",
+            "histogram_quantile(0.99, rate(rpc_seconds_bucket[5m]))",
+            quarter,
+            3_600_000,
+            0.0,
+        ),
+        query("native-rate", "natives", "rate(rpc_seconds[5m])", quarter, 36_000, 0.0),
+        query("native-sum", "natives", "sum_over_time(rpc_seconds[5m])", quarter, 36_000, 0.0),
     ]
 }
 
@@ -188,7 +224,7 @@ fn measure(query: &Query, tenant: &Tenant) {
     print!(
         "queries: {:<19} {p50:>9.digits$} {best:>9.digits$} {:>7}  {:>11} {decoded:>11}  accounted {:.2} MiB",
         query.name,
-        query.target_ms,
+        query.target_ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
         query.covered,
         accounted as f64 / f64::from(1 << 20)
     );
@@ -225,6 +261,12 @@ fn make_store(set: &str) {
     if set == "hicard" {
         for first in (0..annals_benches::sets::hicard::SERIES).step_by(BATCH / 10) {
             write(&tenant, first as u64, &hicard(first, BATCH / 10));
+        }
+    } else if set == "natives" {
+        write_batch(&tenant, &histograms::natives());
+    } else if set == "buckets" {
+        for (number, part) in histograms::buckets().chunks(BATCH / histograms::SAMPLES).enumerate() {
+            write(&tenant, number as u64, part);
         }
     } else {
         let make = SETS.iter().find(|(name, _)| *name == set).expect("a set").1;
@@ -275,6 +317,10 @@ fn write(tenant: &Tenant, number: u64, series: &[Series]) {
             batch.push(index, Timestamp(time), value);
         }
     }
-    let acknowledgement = tenant.write_samples(&batch).expect("queued").wait().expect("written");
+    write_batch(tenant, &batch);
+}
+
+fn write_batch(tenant: &Tenant, batch: &SampleBatch) {
+    let acknowledgement = tenant.write_samples(batch).expect("queued").wait().expect("written");
     assert!(acknowledgement.refused.is_empty(), "{:?}", acknowledgement.refused.first());
 }

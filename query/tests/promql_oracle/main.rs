@@ -143,6 +143,14 @@ fn exact() -> impl Strategy<Value = String> {
             "ts_of_max_over_time",
             "ts_of_first_over_time",
         ]);
+        // Which of equal ones is chosen does not show.
+        let chosen = prop::sample::select(vec![
+            ("count", "topk"),
+            ("sum", "topk"),
+            ("sum", "bottomk"),
+            ("max", "bottomk"),
+            ("count", "limitk"),
+        ]);
         let of_one =
             prop::sample::select(vec!["abs", "ceil", "floor", "sgn", "-", "timestamp", "round", "absent"]);
         prop_oneof![
@@ -161,7 +169,8 @@ fn exact() -> impl Strategy<Value = String> {
             (of_one, inner.clone()).prop_map(|(f, inner)| format!("{f}({inner})")),
             (inner.clone(), number.clone()).prop_map(|(a, n)| format!("clamp({a}, -2, {n})")),
             (inner.clone(), by.clone()).prop_map(|(a, by)| format!("count_values{by} (\"v\", {a})")),
-            (inner.clone(), by, 0u32..3).prop_map(|(a, by, k)| format!("count(topk{by} ({k}, {a}))")),
+            (chosen, inner.clone(), by, 0u32..4)
+                .prop_map(|((all, op), a, by, k)| format!("{all}({op}{by} ({k}, {a}))")),
             inner.clone().prop_map(|a| format!("scalar({a}) + ({a})")),
             inner.prop_map(|a| format!("label_replace({a}, \"c\", \"$1-\", \"a\", \"(.*)\")")),
         ]

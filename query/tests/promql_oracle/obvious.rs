@@ -286,10 +286,18 @@ impl Obvious<'_> {
                         Aggregator::Stdvar => push(variance(&values)),
                         Aggregator::Stddev => push(variance(&values).sqrt()),
                         Aggregator::Quantile => push(quantile(0.3, values)),
-                        Aggregator::Topk => {
+                        Aggregator::Topk | Aggregator::Bottomk | Aggregator::Limitk => {
                             let limit = self.scalar(aggregate.parameter.as_ref().expect("k"), at)? as usize;
-                            // Which of equal ones does not matter: they are only counted.
-                            out.extend(members.into_iter().take(limit));
+                            let sign = match aggregate.op {
+                                Aggregator::Topk => -1.0,
+                                Aggregator::Bottomk => 1.0,
+                                _ => 0.0,
+                            };
+                            let mut ranked = members;
+                            let rank =
+                                |one: &One| if one.value.is_nan() { f64::INFINITY } else { sign * one.value };
+                            ranked.sort_by(|a, b| rank(a).total_cmp(&rank(b)));
+                            out.extend(ranked.into_iter().take(limit));
                         }
                         other => panic!("{other:?}"),
                     }

@@ -1,22 +1,24 @@
-//! Aggregations. The simple ones take series as they stream by and hold only their groups; those that choose or sort
-//! (`topk`, `quantile`, ...) hold all series and look at one step at a time.
+//! Aggregations. They take series as they stream by and hold only their groups; `quantile` holds all values and looks at
+//! some steps at a time.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use annals_model::{Histogram, LabelSet, SeriesGroups};
+use annals_model::Histogram;
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
-use super::column::{ABSENT, Column, Grid, Vector, histogram_at, histogram_bytes, is_absent, set_histogram};
-use super::fold::{Mean, Sum, nan_first, quantile};
-use super::labels::{Grouping, LabelMap, with_label};
+use super::column::{
+    ABSENT, Charge, Column, Grid, Vector, histogram_at, histogram_bytes, is_absent, set_histogram,
+};
+use super::fold::{Mean, Sum, quantile};
+use super::groups::{Grouping, Groups};
+use super::labels::{Labels, with_label};
 use super::mixed::HistogramMean;
-use super::{Evaluator, Labels, merged, not_evaluated, text_of};
+use super::{Evaluator, merged, not_evaluated, text_of};
 use crate::promql::ast::{Aggregate, Expr};
 use crate::promql::error::{PromqlError, QueryError, Span};
 use crate::promql::signature::Aggregator;
-use crate::promql::value::{format_plain, format_value};
+use crate::promql::value::format_plain;
 
 /// What one group has gathered, in columns of one number per step:
 ///
@@ -179,72 +181,15 @@ impl HistogramCell {
     }
 }
 
-/// Groups by their labels, in the order in which they were met.
-struct Groups<'g> {
-    grouping: Grouping<'g>,
-    index: LabelMap<usize>,
-    labels: Vec<(LabelSet, bool)>,
-    /// Of series that come from one selection: its groups, and which of ours each is.
-    selected: Option<(SeriesGroups, Vec<Option<usize>>)>,
+impl Aggregate {
+    /// What tells its groups apart.
+    pub(super) fn groups(&self) -> Grouping<'_> {
+        grouping(self.without, &self.grouping)
+    }
 }
 
-impl<'g> Groups<'g> {
-    fn new(aggregate: &'g Aggregate) -> Groups<'g> {
-        let grouping = Grouping { only: !aggregate.without, labels: &aggregate.grouping };
-        let index = HashMap::with_hasher(FixedState::default());
-        Groups { grouping, index, labels: Vec::new(), selected: None }
-    }
-
-    /// The group of a series of a stream. A name among the group's labels goes away where it goes away for any member.
-    fn of_streamed(&mut self, labels: Labels<'_>, drop_name: bool) -> usize {
-        let (selected, index) = match labels {
-            Labels::Own(labels) => return self.of(labels, drop_name),
-            Labels::Of(selected, index) => (selected, index),
-        };
-        let (of, known) = self.selected.get_or_insert_with(|| {
-            let groups = self.grouping.of_all(selected);
-            let known = vec![None; groups.labels.len()];
-            (groups, known)
-        });
-        let number = of.of.get(index).map_or(0, |&number| number as usize);
-        let group = match known.get(number) {
-            Some(&Some(group)) => group,
-            _ => {
-                let labels = of.labels.get(number).cloned().unwrap_or_else(LabelSet::empty);
-                let group = self.insert(labels);
-                if let Some((_, known)) = &mut self.selected
-                    && let Some(known) = known.get_mut(number)
-                {
-                    *known = Some(group);
-                }
-                group
-            }
-        };
-        self.remember(group, drop_name);
-        group
-    }
-
-    /// The group of a series.
-    fn of(&mut self, labels: &LabelSet, drop_name: bool) -> usize {
-        let group = self.insert(self.grouping.of(labels));
-        self.remember(group, drop_name);
-        group
-    }
-
-    fn insert(&mut self, own: LabelSet) -> usize {
-        let next = self.labels.len();
-        let group = *self.index.entry(own.clone()).or_insert(next);
-        if group == next {
-            self.labels.push((own, false));
-        }
-        group
-    }
-
-    fn remember(&mut self, group: usize, drop_name: bool) {
-        if let Some((_, dropped)) = self.labels.get_mut(group) {
-            *dropped |= drop_name && self.grouping.keeps_name();
-        }
-    }
+fn grouping(without: bool, labels: &[String]) -> Grouping<'_> {
+    if without { Grouping::without(labels) } else { Grouping::by(labels) }
 }
 
 impl<'a> Evaluator<'a> {
@@ -265,11 +210,11 @@ impl<'a> Evaluator<'a> {
 
     fn gathered(&self, aggregate: &Aggregate, grid: Grid) -> Result<Vector<'a>, QueryError> {
         let op = aggregate.op;
-        let mut groups = Groups::new(aggregate);
+        let mut groups = Groups::new(aggregate.groups());
         let mut out = Vector::new(self.budget);
         let mut gathered: Vec<(Cells, Vec<HistogramCell>)> = Vec::new();
         self.stream(&aggregate.expr, grid, &mut |series| {
-            let group = groups.of_streamed(series.labels, series.drop_name);
+            let group = groups.of_member(&series.labels, series.drop_name);
             if group == gathered.len() {
                 out.charge.add(grid.count.saturating_mul(CELL_BYTES))?;
                 gathered.push((Cells::new(grid.count), Vec::new()));
@@ -294,7 +239,7 @@ impl<'a> Evaluator<'a> {
                             if cell.is_empty() {
                                 out.charge.add(2 * histogram_bytes(own))?;
                             }
-                            self.gather(cell, own, (op, aggregate.expr.span), series.labels);
+                            self.gather(cell, own, (op, aggregate.expr.span), &series.labels);
                         }
                     }
                 }
@@ -302,7 +247,7 @@ impl<'a> Evaluator<'a> {
             }
             Ok(())
         })?;
-        for ((labels, drop_name), (cells, of_histograms)) in groups.labels.into_iter().zip(gathered) {
+        for ((labels, drop_name), (cells, of_histograms)) in groups.finish().zip(gathered) {
             let values: Vec<f64> = (0..grid.count).map(|step| cells.result(op, step)).collect();
             let mut column = Column::floats(labels, drop_name, values);
             for (step, cell) in of_histograms.iter().enumerate() {
@@ -332,7 +277,7 @@ impl<'a> Evaluator<'a> {
         cell: &mut HistogramCell,
         own: &Histogram,
         (op, span): (Aggregator, Span),
-        labels: Labels<'_>,
+        labels: &Labels<'_>,
     ) {
         let HistogramCell::Mean(mean) = cell else { return };
         let added = if op == Aggregator::Sum { mean.add_plainly(own) } else { mean.add(own) };
@@ -347,7 +292,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn inform_ignored(&self, op: Aggregator, span: Span) {
+    pub(super) fn inform_ignored(&self, op: Aggregator, span: Span) {
         self.inform(span, format!("ignored histogram in {} aggregation", op.name()));
     }
 
@@ -364,87 +309,31 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// The members of each group, by index into `columns`.
-    fn members<'g>(aggregate: &'g Aggregate, columns: &[Column]) -> (Groups<'g>, Vec<Vec<usize>>) {
-        let mut groups = Groups::new(aggregate);
-        let mut members: Vec<Vec<usize>> = Vec::new();
-        for (at, column) in columns.iter().enumerate() {
-            let group = groups.of(&column.labels, column.drop_name);
-            if group == members.len() {
-                members.push(Vec::new());
-            }
-            if let Some(members) = members.get_mut(group) {
-                members.push(at);
-            }
-        }
-        (groups, members)
-    }
-
-    /// `topk`, `bottomk`, `limitk`: some series of each group, as they are.
-    fn chosen(&self, aggregate: &Aggregate, grid: Grid) -> Result<Vector<'a>, QueryError> {
-        let (limits, span) = self.parameter(aggregate, grid)?;
-        let limits = limits.into_iter().map(|limit| count_of(limit, span)).collect::<Result<Vec<_>, _>>()?;
-        let mut vector = self.vector(&aggregate.expr, grid)?;
-        if aggregate.op != Aggregator::Limitk
-            && vector.columns.iter().any(|column| !column.histograms.is_empty())
-        {
-            if limits.iter().any(|limit| *limit > 0) {
-                self.inform_ignored(aggregate.op, aggregate.expr.span);
-            }
-            vector.columns.iter_mut().for_each(|column| column.histograms.clear());
-        }
-        let (_, members) = Self::members(aggregate, &vector.columns);
-        let mut order = Vec::new();
-        let mut present: Vec<(f64, usize)> = Vec::new();
-        for members in &members {
-            for (step, &limit) in limits.iter().enumerate() {
-                self.budget.poll()?;
-                present.clear();
-                for &at in members {
-                    let Some(column) = vector.columns.get(at).filter(|column| column.holds(step)) else {
-                        continue;
-                    };
-                    present.push((column.values.get(step).copied().unwrap_or(f64::NAN), at));
-                }
-                match aggregate.op {
-                    Aggregator::Topk => present.sort_by(|a, b| nan_last(b.0, a.0, a.0, b.0)),
-                    Aggregator::Bottomk => present.sort_by(|a, b| nan_last(a.0, b.0, a.0, b.0)),
-                    _ => {}
-                }
-                let limit = limit.min(present.len());
-                for &(_, at) in present.iter().skip(limit) {
-                    if let Some(column) = vector.columns.get_mut(at) {
-                        column.clear(step);
-                    }
-                }
-                if grid.count == 1 {
-                    order.extend(present.iter().take(limit).map(|&(_, at)| at));
-                }
-            }
-        }
-        if grid.count == 1 {
-            // One step has an order of its own: group by group, the chosen ones as they were ranked.
-            let mut columns: Vec<Option<Column>> = vector.columns.drain(..).map(Some).collect();
-            let ranked = order.into_iter().filter_map(|at| columns.get_mut(at).and_then(Option::take));
-            vector.columns.extend(ranked);
-        } else {
-            vector.columns.retain(|column| !column.is_empty());
-        }
-        Ok(vector)
-    }
-
     fn quantiles(&self, aggregate: &Aggregate, grid: Grid) -> Result<Vector<'a>, QueryError> {
         let (phis, span) = self.parameter(aggregate, grid)?;
         self.check_quantiles(&phis, span);
-        let mut vector = self.vector(&aggregate.expr, grid)?;
-        if vector.columns.iter().any(|column| !column.histograms.is_empty()) {
-            self.inform_ignored(aggregate.op, aggregate.expr.span);
-        }
-        vector.columns.retain(|column| column.values.iter().any(|value| !is_absent(*value)));
-        let (groups, members) = Self::members(aggregate, &vector.columns);
+        let mut groups = Groups::new(aggregate.groups());
         let mut out = Vector::new(self.budget);
+        // Per group: the columns of its members.
+        let mut members: Vec<Vec<Vec<f64>>> = Vec::new();
+        let mut held = Charge::none(self.budget);
+        self.stream(&aggregate.expr, grid, &mut |series| {
+            if !series.histograms.is_empty() {
+                self.inform_ignored(aggregate.op, aggregate.expr.span);
+            }
+            if series.values.iter().all(|value| is_absent(*value)) {
+                return Ok(());
+            }
+            let group = groups.of_member(&series.labels, series.drop_name);
+            members.resize_with(members.len().max(group + 1), Vec::new);
+            held.add_column(series.values.len())?;
+            if let Some(members) = members.get_mut(group) {
+                members.push(std::mem::take(series.values));
+            }
+            Ok(())
+        })?;
         let mut present: [Vec<f64>; STEPS_AT_ONCE] = Default::default();
-        for ((labels, drop_name), members) in groups.labels.into_iter().zip(members) {
+        for ((labels, drop_name), members) in groups.finish().zip(members) {
             out.charge.add_column(grid.count)?;
             let mut values = Vec::with_capacity(grid.count);
             for (first, phis) in (0..).step_by(STEPS_AT_ONCE).zip(phis.chunks(STEPS_AT_ONCE)) {
@@ -454,8 +343,8 @@ impl<'a> Evaluator<'a> {
                     present.clear();
                     present.reserve(if step < grid.count { members.len() } else { 0 });
                 }
-                for column in members.iter().filter_map(|&at| vector.columns.get(at)) {
-                    let steps = column.values.get(first..).unwrap_or_default();
+                for values in &members {
+                    let steps = values.get(first..).unwrap_or_default();
                     for (present, &value) in present.iter_mut().zip(steps) {
                         if !is_absent(value) {
                             present.push(value);
@@ -487,12 +376,14 @@ impl<'a> Evaluator<'a> {
         } else {
             aggregate.grouping.iter().filter(|own| **own != label).cloned().collect()
         };
-        let grouping = Grouping { only: !aggregate.without, labels: &grouping_labels };
+        let grouping = grouping(aggregate.without, &grouping_labels);
+        let keeps_name = grouping.keeps_name();
+        let mut groups = Groups::new(grouping);
         let mut out = Vector::new(self.budget);
-        let mut by_value: HashMap<(LabelSet, String), usize, FixedState> =
+        let mut by_value: HashMap<(usize, String), usize, FixedState> =
             HashMap::with_hasher(FixedState::default());
         self.stream(&aggregate.expr, grid, &mut |series| {
-            let group = grouping.of(&series.labels.get());
+            let group = groups.of(&series.labels);
             // Neighbouring steps mostly show the same value.
             let mut latest: Option<(u64, usize)> = None;
             for (step, &value) in series.values.iter().enumerate() {
@@ -505,14 +396,14 @@ impl<'a> Evaluator<'a> {
                     Some((own, column)) if own == bits && histogram.is_none() => column,
                     _ => {
                         let text = histogram.map_or_else(|| format_plain(value), |own| own.to_string());
-                        let key = (group.clone(), text);
+                        let key = (group, text);
                         match by_value.get(&key) {
                             Some(&column) => column,
                             None => {
-                                let labels = with_label(&group, &label, &key.1)
+                                let labels = with_label(&groups.labels(group), &label, &key.1)
                                     .map_err(|error| PromqlError::new(parameter.span, error.to_string()))?;
-                                let drop_name = series.drop_name && grouping.keeps_name();
-                                let column = out.push_absent(labels, drop_name, grid.count)?;
+                                let drop_name = series.drop_name && keeps_name;
+                                let column = out.push_absent(Labels::Own(labels), drop_name, grid.count)?;
                                 by_value.insert(key, column);
                                 column
                             }
@@ -528,28 +419,5 @@ impl<'a> Evaluator<'a> {
         })?;
         out.columns = merged(out.columns, expr.span)?;
         Ok(out)
-    }
-}
-
-/// How many series to choose.
-fn count_of(limit: f64, span: Span) -> Result<usize, QueryError> {
-    if limit.is_nan() {
-        return Err(PromqlError::new(span, "Parameter value is NaN").into());
-    }
-    if limit.abs() >= i64::MAX as f64 {
-        let side = if limit > 0.0 { "overflows" } else { "underflows" };
-        return Err(
-            PromqlError::new(span, format!("Scalar value {} {side} int64", format_value(limit))).into()
-        );
-    }
-    // Below one, nothing is chosen.
-    Ok(limit.max(0.0) as usize)
-}
-
-/// Orders `x` against `y`, but NaN (told by `a` and `b`) behind everything.
-fn nan_last(x: f64, y: f64, a: f64, b: f64) -> Ordering {
-    match (a.is_nan(), b.is_nan()) {
-        (false, false) => nan_first(x, y),
-        (a, b) => a.cmp(&b),
     }
 }

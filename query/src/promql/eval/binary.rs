@@ -13,7 +13,8 @@ use hashbrown::HashMap;
 use super::column::{
     ABSENT, Charge, Column, Grid, Scalar, Vector, histogram_at, histogram_bytes, is_absent, set_histogram,
 };
-use super::labels::{Grouping, LabelMap, filtered, is_metadata, with_label};
+use super::groups::{Grouping, Groups};
+use super::labels::{LabelMap, Labels, is_metadata, with_label, without_name};
 use super::{Evaluator, merged, native};
 use crate::promql::ast::{Binary, BinaryOp, Expr, ExprKind, Matching};
 use crate::promql::error::{PromqlError, QueryError};
@@ -69,14 +70,14 @@ impl Operand {
     }
 }
 
-fn operand(column: &Column, step: usize) -> Option<Operand> {
+fn operand(column: &Column<'_>, step: usize) -> Option<Operand> {
     match histogram_at(&column.histograms, step) {
         Some(own) => Some(Operand::Histogram(Arc::clone(own))),
         None => column.values.get(step).copied().filter(|value| !is_absent(*value)).map(Operand::Float),
     }
 }
 
-fn store(column: &mut Column, step: usize, result: Option<Operand>) {
+fn store(column: &mut Column<'_>, step: usize, result: Option<Operand>) {
     let steps = column.values.len();
     column.clear(step);
     match result {
@@ -90,34 +91,37 @@ fn store(column: &mut Column, step: usize, result: Option<Operand>) {
     }
 }
 
-/// At which steps there is any series of a signature.
+/// At which steps there is any series of a signature, by the signature's number.
 struct There {
-    steps: LabelMap<Vec<bool>>,
+    steps: Vec<bool>,
     count: usize,
 }
 
 impl There {
     fn new(count: usize) -> There {
-        There { steps: HashMap::with_hasher(FixedState::default()), count }
+        There { steps: Vec::new(), count }
     }
 
     fn add(
         &mut self,
-        signature: LabelSet,
-        column: &Column,
+        signature: usize,
+        column: &Column<'_>,
         charge: &mut Charge<'_>,
     ) -> Result<(), QueryError> {
-        let steps = match self.steps.entry(signature) {
-            hashbrown::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            hashbrown::hash_map::Entry::Vacant(entry) => {
-                charge.add(self.count)?;
-                entry.insert(vec![false; self.count])
-            }
-        };
+        let places = signature * self.count..(signature + 1) * self.count;
+        if self.steps.len() < places.end {
+            charge.add(places.end - self.steps.len())?;
+            self.steps.resize(places.end, false);
+        }
+        let steps = self.steps.get_mut(places).unwrap_or_default();
         for (step, there) in steps.iter_mut().enumerate() {
             *there |= column.holds(step);
         }
         Ok(())
+    }
+
+    fn get(&self, signature: usize) -> Option<&[bool]> {
+        self.steps.get(signature * self.count..(signature + 1) * self.count)
     }
 }
 
@@ -179,26 +183,23 @@ impl<'a> Evaluator<'a> {
             rights.push(&inner.right);
             first = &inner.left;
         }
-        let grouping = grouping(&binary.matching);
+        let mut signatures = Groups::new(binary.matching.signatures());
         let mut out = self.vector(first, grid)?;
         let mut there = There::new(grid.count);
         for column in &out.columns {
-            there.add(grouping.of(&column.labels), column, &mut out.charge)?;
+            there.add(signatures.of(&column.labels), column, &mut out.charge)?;
         }
         while let Some(right) = rights.pop() {
             let mut right = self.vector(right, grid)?;
-            let mut signatures = Vec::with_capacity(right.columns.len());
             for column in &mut right.columns {
-                let signature = grouping.of(&column.labels);
-                if let Some(there) = there.steps.get(&signature) {
+                if let Some(there) = there.get(signatures.of(&column.labels)) {
                     let there = there.iter().enumerate().filter(|(_, there)| **there);
                     there.for_each(|(step, _)| column.clear(step));
                 }
-                signatures.push(signature);
             }
             if !rights.is_empty() {
-                for (signature, column) in signatures.into_iter().zip(&right.columns) {
-                    there.add(signature, column, &mut out.charge)?;
+                for column in &right.columns {
+                    there.add(signatures.of(&column.labels), column, &mut out.charge)?;
                 }
             }
             right.columns.retain(|column| !column.is_empty());
@@ -219,14 +220,14 @@ impl<'a> Evaluator<'a> {
         right: &Vector<'a>,
         grid: Grid,
     ) -> Result<Vector<'a>, QueryError> {
-        let grouping = grouping(&binary.matching);
+        let mut signatures = Groups::new(binary.matching.signatures());
         let mut there = There::new(grid.count);
         for column in &right.columns {
-            there.add(grouping.of(&column.labels), column, &mut left.charge)?;
+            there.add(signatures.of(&column.labels), column, &mut left.charge)?;
         }
         let keep_matched = binary.op == BinaryOp::And;
         for column in &mut left.columns {
-            match there.steps.get(&grouping.of(&column.labels)) {
+            match there.get(signatures.of(&column.labels)) {
                 None if keep_matched => (0..grid.count).for_each(|step| column.clear(step)),
                 None => {}
                 Some(there) => {
@@ -251,24 +252,14 @@ impl<'a> Evaluator<'a> {
         right: &Vector<'a>,
         grid: Grid,
     ) -> Result<Vector<'a>, QueryError> {
-        let grouping = grouping(&binary.matching);
+        let mut signatures = Groups::new(binary.matching.signatures());
         let many_left = binary.matching.many_left();
-        let mut index: LabelMap<usize> = HashMap::with_hasher(FixedState::default());
-        let mut cells: Vec<(LabelSet, Cell)> = Vec::new();
-        let mut cell_of = |labels: &LabelSet, cells: &mut Vec<(LabelSet, Cell)>| -> usize {
-            let signature = grouping.of(labels);
-            *index.entry(signature.clone()).or_insert_with(|| {
-                cells.push((signature, Cell::default()));
-                cells.len() - 1
-            })
-        };
+        let mut cells: Vec<Cell> = Vec::new();
         for (at, column) in left.columns.iter().enumerate() {
-            let cell = cell_of(&column.labels, &mut cells);
-            cells[cell].1.lefts.push(at);
+            cell_of(&mut cells, signatures.of(&column.labels), |cell| cell.lefts.push(at));
         }
         for (at, column) in right.columns.iter().enumerate() {
-            let cell = cell_of(&column.labels, &mut cells);
-            cells[cell].1.rights.push(at);
+            cell_of(&mut cells, signatures.of(&column.labels), |cell| cell.rights.push(at));
         }
         let mut join = Join {
             evaluator: self,
@@ -282,14 +273,24 @@ impl<'a> Evaluator<'a> {
             steps: grid.count,
             some_many: some_many(if many_left { left } else { right }, grid.count),
             present: (Vec::new(), Vec::new()),
+            shared: None,
+            metadata_matters: signatures.any(|labels| labels.iter().any(|(name, _)| is_metadata(name))),
         };
-        for (signature, cell) in &cells {
+        for (number, cell) in cells.iter().enumerate() {
             self.budget.poll()?;
             if !join.can_meet(cell) {
                 continue;
             }
+            let signature = signatures.labels(number);
+            join.shared = None;
+            if let Some((many, one)) = join.whole_columns(cell) {
+                for &at in many {
+                    join.meet_at_all_steps(&signature, if many_left { (at, one) } else { (one, at) })?;
+                }
+                continue;
+            }
             for step in 0..grid.count {
-                join.step(signature, cell, step)?;
+                join.step(&signature, cell, step)?;
             }
             join.by_pair.clear();
         }
@@ -411,10 +412,21 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-fn grouping(matching: &Matching) -> Grouping<'_> {
-    match &matching.labels {
-        None => Grouping { only: false, labels: &[] },
-        Some((on, labels)) => Grouping { only: *on, labels },
+fn cell_of(cells: &mut Vec<Cell>, number: usize, add: impl FnOnce(&mut Cell)) {
+    if cells.len() <= number {
+        cells.resize_with(number + 1, Cell::default);
+    }
+    cells.get_mut(number).map(add);
+}
+
+impl Matching {
+    /// The labels that must agree.
+    fn signatures(&self) -> Grouping<'_> {
+        match &self.labels {
+            None => Grouping::without([]),
+            Some((true, labels)) => Grouping::by(labels),
+            Some((false, labels)) => Grouping::without(labels),
+        }
     }
 }
 
@@ -431,8 +443,8 @@ struct Join<'j, 'a> {
     evaluator: &'j Evaluator<'a>,
     expr: &'j Expr,
     binary: &'j Binary,
-    left: &'j [Column],
-    right: &'j [Column],
+    left: &'j [Column<'a>],
+    right: &'j [Column<'a>],
     out: Vector<'a>,
     by_labels: LabelMap<usize>,
     /// Columns of the result by the pair of series that meet; `None` where a side is filled.
@@ -442,6 +454,11 @@ struct Join<'j, 'a> {
     some_many: Vec<bool>,
     /// The lefts and rights of the cell and step at hand; kept for their memory.
     present: (Vec<usize>, Vec<usize>),
+    /// The column of all that meets in the cell at hand, where its signature is all that is left of its series: no other
+    /// cell gives these labels.
+    shared: Option<usize>,
+    /// Whether signatures may differ in what goes with the metric's name alone.
+    metadata_matters: bool,
 }
 
 fn some_many(vector: &Vector<'_>, steps: usize) -> Vec<bool> {
@@ -454,7 +471,7 @@ fn some_many(vector: &Vector<'_>, steps: usize) -> Vec<bool> {
     some
 }
 
-fn fill_present(columns: &[Column], list: &[usize], step: usize, present: &mut Vec<usize>) {
+fn fill_present(columns: &[Column<'_>], list: &[usize], step: usize, present: &mut Vec<usize>) {
     present.clear();
     present
         .extend(list.iter().copied().filter(|&at| columns.get(at).is_some_and(|column| column.holds(step))));
@@ -468,6 +485,50 @@ impl Join<'_, '_> {
         let rights = !cell.rights.is_empty() || matching.fill_right.is_some();
         let ones = if matching.many_left() { &cell.rights } else { &cell.lefts };
         (lefts && rights) || ones.len() > 1
+    }
+
+    /// The many and the one of a cell in which no step can be ambiguous, so that whole columns can meet.
+    fn whole_columns<'c>(&self, cell: &'c Cell) -> Option<(&'c [usize], usize)> {
+        let matching = &self.binary.matching;
+        let (many, ones) =
+            if matching.many_left() { (&cell.lefts, &cell.rights) } else { (&cell.rights, &cell.lefts) };
+        let &[one] = ones.as_slice() else { return None };
+        let filled = matching.fill_left.is_some() || matching.fill_right.is_some();
+        (!filled && (many.len() == 1 || matching.group.is_some())).then_some((many, one))
+    }
+
+    /// Two series meet wherever both are there.
+    fn meet_at_all_steps(
+        &mut self,
+        signature: &LabelSet,
+        (left, right): (usize, usize),
+    ) -> Result<(), QueryError> {
+        let (Some(a), Some(b)) = (self.left.get(left), self.right.get(right)) else { return Ok(()) };
+        let pair = (Some(left), Some(right));
+        if is_trim(self.binary.op) || !a.histograms.is_empty() || !b.histograms.is_empty() {
+            let both = (0..self.steps).filter(|&step| a.holds(step) && b.holds(step));
+            return both.into_iter().try_for_each(|step| self.meet(signature, pair, step));
+        }
+        let binary = self.binary;
+        let meeting = a
+            .values
+            .iter()
+            .zip(&b.values)
+            .map(|(&a, &b)| if is_absent(a) || is_absent(b) { ABSENT } else { outcome(binary, a, b, a) });
+        let column = self.column_of(signature, pair)?;
+        let Some(into) = self.out.columns.get_mut(column) else { return Ok(()) };
+        for (step, value) in meeting.enumerate() {
+            if is_absent(value) {
+                continue;
+            }
+            if into.holds(step) {
+                return Err(self.not_unique());
+            }
+            if let Some(into) = into.values.get_mut(step) {
+                *into = value;
+            }
+        }
+        Ok(())
     }
 
     /// The series of one cell at one step.
@@ -526,8 +587,10 @@ impl Join<'_, '_> {
 
     fn ambiguous(&self, signature: &LabelSet, ones: &[usize], many_left: bool) -> QueryError {
         let (side, columns) = if many_left { ("right", self.right) } else { ("left", self.left) };
-        let mut names: Vec<String> =
-            ones.iter().filter_map(|&at| columns.get(at).map(|column| column.labels.to_string())).collect();
+        let mut names: Vec<String> = ones
+            .iter()
+            .filter_map(|&at| columns.get(at).map(|column| column.labels.get().to_string()))
+            .collect();
         names.sort_unstable();
         names.truncate(2);
         self.error(format!(
@@ -545,11 +608,11 @@ impl Join<'_, '_> {
         step: usize,
     ) -> Result<(), QueryError> {
         let matching = &self.binary.matching;
-        let value = |columns: &[Column], at: Option<usize>, fill: Option<crate::promql::ast::Number>| match at
-        {
-            Some(at) => columns.get(at).and_then(|column| operand(column, step)),
-            None => fill.map(|number| Operand::Float(number.value)),
-        };
+        let value =
+            |columns: &[Column<'_>], at: Option<usize>, fill: Option<crate::promql::ast::Number>| match at {
+                Some(at) => columns.get(at).and_then(|column| operand(column, step)),
+                None => fill.map(|number| Operand::Float(number.value)),
+            };
         let (Some(a), Some(b)) =
             (value(self.left, pair.0, matching.fill_left), value(self.right, pair.1, matching.fill_right))
         else {
@@ -559,25 +622,15 @@ impl Join<'_, '_> {
         let column = match self.by_pair.get(&pair) {
             Some(&column) => column,
             None => {
-                let labels = self.result_labels(signature, pair)?;
-                let drop_name = self.drop_name(pair);
-                let column = match self.by_labels.get(&labels) {
-                    Some(&column) => column,
-                    None => {
-                        let column = self.out.push_absent(labels.clone(), drop_name, self.steps)?;
-                        self.by_labels.insert(labels, column);
-                        column
-                    }
-                };
+                let column = self.column_of(signature, pair)?;
                 self.by_pair.insert(pair, column);
                 column
             }
         };
-        let message = "multiple matches for labels: grouping labels must ensure unique matches";
         let Some(into) = self.out.columns.get_mut(column) else { return Ok(()) };
         match result {
             None => Ok(()),
-            Some(_) if into.holds(step) => Err(self.error(message)),
+            Some(_) if into.holds(step) => Err(self.not_unique()),
             result => {
                 if let Some(Operand::Histogram(own)) = &result {
                     self.out.charge.add(histogram_bytes(own))?;
@@ -588,8 +641,45 @@ impl Join<'_, '_> {
         }
     }
 
+    fn not_unique(&self) -> QueryError {
+        self.error("multiple matches for labels: grouping labels must ensure unique matches")
+    }
+
+    /// The column of what two series give.
+    fn column_of(
+        &mut self,
+        signature: &LabelSet,
+        pair: (Option<usize>, Option<usize>),
+    ) -> Result<usize, QueryError> {
+        if let Some(column) = self.shared {
+            return Ok(column);
+        }
+        let labels = self.result_labels(signature, pair)?;
+        if self.signature_is_left() && !self.metadata_matters {
+            let column = self.out.push_absent(Labels::Own(labels), self.drop_name(pair), self.steps)?;
+            self.shared = Some(column);
+            return Ok(column);
+        }
+        if let Some(&column) = self.by_labels.get(&labels) {
+            return Ok(column);
+        }
+        let column = self.out.push_absent(Labels::Own(labels.clone()), self.drop_name(pair), self.steps)?;
+        self.by_labels.insert(labels, column);
+        Ok(column)
+    }
+
+    /// Whether the metric's name and what belongs to it are no part of the result.
+    fn is_bare(&self) -> bool {
+        drops_name(self.binary) && !self.binary.return_bool
+    }
+
+    /// Whether of the labels of two series only those are left by which they met.
+    fn signature_is_left(&self) -> bool {
+        self.binary.matching.group.is_none() && self.is_bare()
+    }
+
     fn drop_name(&self, (left, right): (Option<usize>, Option<usize>)) -> bool {
-        let pending = |columns: &[Column], at: Option<usize>| {
+        let pending = |columns: &[Column<'_>], at: Option<usize>| {
             at.and_then(|at| columns.get(at)).is_some_and(|column| column.drop_name)
         };
         let many_left = self.binary.matching.many_left();
@@ -604,30 +694,30 @@ impl Join<'_, '_> {
         (left, right): (Option<usize>, Option<usize>),
     ) -> Result<LabelSet, QueryError> {
         let matching = &self.binary.matching;
-        let labels = |columns: &[Column], at: Option<usize>| {
-            at.and_then(|at| columns.get(at))
-                .map_or_else(|| signature.clone(), |column| column.labels.clone())
+        if self.signature_is_left() {
+            return Ok(without_name(signature));
+        }
+        let bare = self.is_bare();
+        let labels = |columns: &[Column<'_>], at: Option<usize>| {
+            at.and_then(|at| columns.get(at)).map_or_else(|| signature.clone(), |column| column.labels.get())
         };
-        let (left, right) = (labels(self.left, left), labels(self.right, right));
         let many_left = matching.many_left();
-        let (many, one) = if many_left { (left, right) } else { (right, left) };
-        let mut result = if drops_name(self.binary) && !self.binary.return_bool {
-            filtered(&many, |name| !is_metadata(name))
-        } else {
-            many
-        };
+        let many = if many_left { labels(self.left, left) } else { labels(self.right, right) };
+        let mut result = if bare { without_name(&many) } else { many };
         match &matching.group {
             None => {
                 let (on, listed) =
                     matching.labels.as_ref().map_or((false, &[][..]), |(on, l)| (*on, l.as_slice()));
-                result = filtered(&result, |name| listed.iter().any(|own| own == name) == on);
+                result = result.filtered(|name| listed.iter().any(|own| own == name) == on);
             }
-            Some(group) => {
+            Some(group) if !group.include.is_empty() => {
+                let one = if many_left { labels(self.right, right) } else { labels(self.left, left) };
                 for name in &group.include {
                     result = with_label(&result, name, one.get(name))
                         .map_err(|error| self.error(error.to_string()))?;
                 }
             }
+            Some(_) => {}
         }
         Ok(result)
     }

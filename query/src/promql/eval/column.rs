@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use annals_model::{Budget, Histogram, LabelSet, STALE_NAN_BITS, is_stale};
 
+use super::labels::Labels;
+
 use crate::promql::error::QueryError;
 
 /// The mark of a step without a value.
@@ -140,19 +142,19 @@ pub(super) fn histogram_bytes(histogram: &Histogram) -> usize {
 }
 
 /// One series' values, one per step.
-#[derive(Debug, Clone)]
-pub(super) struct Column {
-    pub(super) labels: LabelSet,
+#[derive(Clone)]
+pub(super) struct Column<'a> {
+    pub(super) labels: Labels<'a>,
     /// The metric's name goes away at the end, unless a label function keeps it.
     pub(super) drop_name: bool,
     pub(super) values: Vec<f64>,
     pub(super) histograms: Histograms,
 }
 
-impl Column {
+impl<'a> Column<'a> {
     /// A column of floats.
-    pub(super) fn floats(labels: LabelSet, drop_name: bool, values: Vec<f64>) -> Column {
-        Column { labels, drop_name, values, histograms: Vec::new() }
+    pub(super) fn floats(labels: LabelSet, drop_name: bool, values: Vec<f64>) -> Column<'a> {
+        Column { labels: Labels::Own(labels), drop_name, values, histograms: Vec::new() }
     }
 
     /// Whether a step holds anything.
@@ -173,12 +175,17 @@ impl Column {
 
     /// Empties a step.
     pub(super) fn clear(&mut self, step: usize) {
-        if let Some(value) = self.values.get_mut(step) {
-            *value = ABSENT;
-        }
-        if let Some(histogram) = self.histograms.get_mut(step) {
-            *histogram = None;
-        }
+        clear(&mut self.values, &mut self.histograms, step);
+    }
+}
+
+/// Empties a step.
+pub(super) fn clear(values: &mut [f64], histograms: &mut Histograms, step: usize) {
+    if let Some(value) = values.get_mut(step) {
+        *value = ABSENT;
+    }
+    if let Some(histogram) = histograms.get_mut(step) {
+        *histogram = None;
     }
 }
 
@@ -188,9 +195,8 @@ pub(super) fn nothing(values: &[f64], histograms: &Histograms) -> bool {
 }
 
 /// Many series' values.
-#[derive(Debug)]
 pub(super) struct Vector<'a> {
-    pub(super) columns: Vec<Column>,
+    pub(super) columns: Vec<Column<'a>>,
     pub(super) charge: Charge<'a>,
 }
 
@@ -199,7 +205,7 @@ impl<'a> Vector<'a> {
         Vector { columns: Vec::new(), charge: Charge::none(budget) }
     }
 
-    pub(super) fn push(&mut self, column: Column) -> Result<(), QueryError> {
+    pub(super) fn push(&mut self, column: Column<'a>) -> Result<(), QueryError> {
         self.charge.add_column(column.values.len())?;
         self.charge.add_histograms(&column.histograms)?;
         self.columns.push(column);
@@ -209,12 +215,13 @@ impl<'a> Vector<'a> {
     /// Adds a column of absent steps and returns its index.
     pub(super) fn push_absent(
         &mut self,
-        labels: LabelSet,
+        labels: Labels<'a>,
         drop_name: bool,
         steps: usize,
     ) -> Result<usize, QueryError> {
         self.charge.add_column(steps)?;
-        self.columns.push(Column::floats(labels, drop_name, vec![ABSENT; steps]));
+        let (values, histograms) = (vec![ABSENT; steps], Vec::new());
+        self.columns.push(Column { labels, drop_name, values, histograms });
         Ok(self.columns.len() - 1)
     }
 }

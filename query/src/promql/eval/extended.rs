@@ -13,11 +13,12 @@ use std::sync::Arc;
 use annals_model::{Histogram, HistogramSum, ResetHint, Samples, TimeRange, Timestamp};
 
 use super::column::{ABSENT, Charge, Grid, Histograms, histogram_bytes, nothing, set_histogram};
+use super::labels::Labels;
 use super::mixed::{Either, Outcome, Place, transitions};
 use super::runs::{Frame, Run, Track};
 use super::select::spread;
 use super::window::WindowFn;
-use super::{Evaluator, Labels, Sink, Streamed};
+use super::{Evaluator, Sink, Streamed};
 use crate::promql::ast::{Expr, Extended, Selector};
 use crate::promql::error::QueryError;
 
@@ -135,12 +136,12 @@ impl<V: Value> Ends<'_, V> {
     }
 }
 
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
     /// A function over extended windows, for all steps of one series.
     pub(super) fn extended_windows(
         &self,
         extended: Extended,
-        run: &Run<'_>,
+        run: &Run<'_, '_>,
         frame: &Frame,
         place: &Place<'_>,
         (values, histograms): (&mut Vec<f64>, &mut Histograms),
@@ -164,7 +165,7 @@ impl Evaluator<'_> {
     fn extended_window(
         &self,
         extended: Extended,
-        run: &Run<'_>,
+        run: &Run<'_, '_>,
         (end, range_ms): (i64, i64),
         place: &Place<'_>,
     ) -> Outcome {
@@ -246,7 +247,7 @@ impl Evaluator<'_> {
     fn around<'r>(
         &self,
         extended: Extended,
-        run: &Run<'r>,
+        run: &Run<'r, '_>,
         (start, end): (i64, i64),
     ) -> (Track<'r, f64>, Track<'r, Arc<Histogram>>) {
         let earliest = start.saturating_sub(self.options.lookback_ms);
@@ -297,7 +298,7 @@ impl Evaluator<'_> {
     pub(super) fn extended_samples(
         &self,
         extended: Extended,
-        run: &Run<'_>,
+        run: &Run<'_, '_>,
         (start, end): (i64, i64),
         place: &Place<'_>,
     ) -> (Vec<(i64, f64)>, Vec<(i64, Arc<Histogram>)>) {
@@ -315,7 +316,7 @@ impl Evaluator<'_> {
         expr: &Expr,
         selector: &Selector,
         grid: Grid,
-        sink: Sink<'_>,
+        sink: Sink<'_, 'a>,
     ) -> Result<(), QueryError> {
         let (shifted, fixed) = self.shifted(&selector.time, grid)?;
         let lookback_ms = self.options.lookback_ms;
@@ -330,8 +331,8 @@ impl Evaluator<'_> {
         let (mut values, mut histograms) = (Vec::new(), Histograms::new());
         for index in 0..selected.len() {
             self.read(&*selected, index, expr.span, &mut samples)?;
-            let labels = Labels::Of(&*selected, index);
-            let place = Place { function: WindowFn::Last, delta: false, span: expr.span, labels };
+            let labels = Labels::Of(Arc::clone(&selected), index);
+            let place = Place { function: WindowFn::Last, delta: false, span: expr.span, labels: &labels };
             super::runs::drop_stale(&mut samples);
             values.clear();
             histograms.clear();

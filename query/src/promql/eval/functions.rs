@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::calendar::date_part;
 use super::column::{ABSENT, Charge, Column, Grid, Scalar, Vector, histogram_bytes, is_absent};
-use super::labels::with_label;
+use super::labels::{Labels, with_label};
 use super::latest::Wanted;
 use super::select::absent_labels;
 use super::{Evaluator, Hints, merged, native, not_evaluated, text_of};
@@ -320,9 +320,7 @@ impl<'a> Evaluator<'a> {
         grid: Grid,
     ) -> Result<Vector<'a>, QueryError> {
         let mut vector = Vector::new(self.budget);
-        self.stream_latest(expr, selector, grid, wanted, &mut |series| {
-            vector.push(Column::floats(series.labels.get(), true, std::mem::take(series.values)))
-        })?;
+        self.stream_latest(expr, selector, grid, wanted, &mut |mut series| vector.push(series.take()))?;
         Ok(vector)
     }
 
@@ -338,7 +336,7 @@ impl<'a> Evaluator<'a> {
             self.warn(Some(expr.span), text.to_owned());
             return vector;
         }
-        let value = |column: &Column| column.values.first().copied().unwrap_or(f64::NAN);
+        let value = |column: &Column<'_>| column.values.first().copied().unwrap_or(f64::NAN);
         match function.name {
             "sort" | "sort_desc" => {
                 let descending = function.name == "sort_desc";
@@ -353,12 +351,15 @@ impl<'a> Evaluator<'a> {
             _ => {
                 let names: Vec<String> = labels.iter().map(text_of).collect();
                 let descending = function.name == "sort_by_label_desc";
-                vector.columns.sort_by(|a, b| {
-                    let by_name = names.iter().map(|name| natural(a.labels.get(name), b.labels.get(name)));
+                let mut labelled: Vec<_> =
+                    vector.columns.drain(..).map(|mut column| (column.labels.settle(), column)).collect();
+                labelled.sort_by(|(a, _), (b, _)| {
+                    let by_name = names.iter().map(|name| natural(a.get(name), b.get(name)));
                     let order = by_name.fold(std::cmp::Ordering::Equal, |order, next| order.then(next));
-                    let order = order.then_with(|| a.labels.cmp(&b.labels));
+                    let order = order.then_with(|| a.cmp(b));
                     if descending { order.reverse() } else { order }
                 });
+                vector.columns.extend(labelled.into_iter().map(|(_, column)| column));
             }
         }
         vector
@@ -423,9 +424,11 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Vector<'a>, QueryError> {
         let mut vector = self.vector(argument, grid)?;
         for column in &mut vector.columns {
-            let Some(value) = value(&column.labels) else { continue };
-            column.labels = with_label(&column.labels, target, &value)
+            let labels = column.labels.settle();
+            let Some(value) = value(&labels) else { continue };
+            let labels = with_label(&labels, target, &value)
                 .map_err(|error| PromqlError::new(expr.span, error.to_string()))?;
+            column.labels = Labels::Own(labels);
             if target == annals_model::METRIC_NAME {
                 column.drop_name = false;
             }

@@ -1,17 +1,15 @@
 //! Quantiles and fractions of histograms: of native ones, and of classic ones, which are counters with an upper
 //! bound `le` each.
 
-use annals_model::{LabelSet, short_float};
-use foldhash::quality::FixedState;
-use hashbrown::HashMap;
-
 use super::column::{ABSENT, Column, Grid, Vector, histogram_at, is_absent};
-use super::labels::{LabelMap, filtered, with_label};
+use super::groups::{Grouping, Groups};
+use super::labels::{Labels, with_label};
 use super::mixed::named;
 use super::native::{self, NanFault};
 use super::{Evaluator, Hints, merged, not_evaluated, text_of};
 use crate::promql::ast::Expr;
 use crate::promql::error::{PromqlError, QueryError, Span};
+use annals_model::short_float;
 
 /// The most values that one quantile of `histogram_quantiles` may take over a range; each is a series.
 const QUANTILES_MAX: usize = 1000;
@@ -40,8 +38,17 @@ enum Question {
     Fraction(Vec<f64>, Vec<f64>),
 }
 
+/// A histogram of a vector.
+struct Member<'a> {
+    /// Those of a classic one are without the bound.
+    labels: Labels<'a>,
+    of: OfColumns,
+    /// At which steps a native one stands beside a classic one of the same labels; empty where none does.
+    conflicts: Vec<bool>,
+}
+
 /// A classic histogram by the bounds of its buckets, or a native one; indexes of columns.
-enum Member {
+enum OfColumns {
     Classic(Vec<(f64, usize)>),
     Native(usize),
 }
@@ -74,18 +81,21 @@ impl<'a> Evaluator<'a> {
         let vector = self.vector(argument, grid);
         self.hints.set(hints);
         let vector = vector?;
-        let (members, conflicts) = self.members_of_histograms(&vector, argument.span, grid);
+        let members = self.members_of_histograms(&vector, argument.span, grid);
         let mut out = Vector::new(self.budget);
         for asked in &asked {
-            for (labels, member) in &members {
+            for member in &members {
                 let labels = match &asked.label {
-                    None => labels.clone(),
-                    Some((name, value)) => with_label(labels, name, value)
-                        .map_err(|error| PromqlError::new(expr.span, error.to_string()))?,
+                    None => member.labels.clone(),
+                    Some((name, value)) => {
+                        let labels = with_label(&member.labels.get(), name, value)
+                            .map_err(|error| PromqlError::new(expr.span, error.to_string()))?;
+                        Labels::Own(labels)
+                    }
                 };
                 let at = out.push_absent(labels, true, grid.count)?;
                 let Some(column) = out.columns.get_mut(at) else { continue };
-                self.answer_histogram(asked, member, &vector, &conflicts, argument.span, column);
+                self.answer_histogram(asked, member, &vector, argument.span, column);
             }
         }
         out.columns.retain(|column| !column.is_empty());
@@ -135,91 +145,93 @@ impl<'a> Evaluator<'a> {
         Ok(asked)
     }
 
-    /// The histograms of a vector, and for classic ones at which steps a native one of the same labels stands beside.
-    fn members_of_histograms(
-        &self,
-        vector: &Vector<'a>,
-        span: Span,
-        grid: Grid,
-    ) -> (Vec<(LabelSet, Member)>, LabelMap<Vec<bool>>) {
-        let mut index: LabelMap<usize> = HashMap::with_hasher(FixedState::default());
-        let mut members: Vec<(LabelSet, Member)> = Vec::new();
-        let mut conflicts: LabelMap<Vec<bool>> = HashMap::with_hasher(FixedState::default());
-        let mut natives = Vec::new();
+    /// The histograms of a vector.
+    fn members_of_histograms(&self, vector: &Vector<'a>, span: Span, grid: Grid) -> Vec<Member<'a>> {
+        let mut bounds = Groups::new(Grouping::of_one("le", true));
+        let mut parsed: Vec<Option<f64>> = Vec::new();
+        let mut groups = Groups::new(Grouping::of_one("le", false));
+        // By group: the classic histogram.
+        let mut classic: Vec<Option<usize>> = Vec::new();
+        let mut members: Vec<Member<'a>> = Vec::new();
         for (at, column) in vector.columns.iter().enumerate() {
-            if !column.histograms.is_empty() {
-                natives.push(at);
-            }
             if column.values.iter().all(|value| is_absent(*value)) {
                 continue;
             }
-            let le = column.labels.get("le");
-            let Some(bound) = parse_bound(le) else {
-                let name = column.labels.metric_name();
+            let bound = bounds.of(&column.labels);
+            if bound == parsed.len() {
+                parsed.push(parse_bound(bounds.labels(bound).get("le")));
+            }
+            let Some(bound) = parsed.get(bound).copied().flatten() else {
+                let labels = column.labels.get();
+                let le = labels.get("le");
                 let text = format!("bucket label \"le\" is missing or has a malformed value of {le:?}");
-                self.warn(Some(span), named(&text, name));
+                self.warn(Some(span), named(&text, labels.metric_name()));
                 continue;
             };
-            let labels = filtered(&column.labels, |name| name != "le");
-            let member = *index.entry(labels.clone()).or_insert(members.len());
-            if member == members.len() {
-                members.push((labels, Member::Classic(Vec::new())));
-            }
-            if let Some((_, Member::Classic(buckets))) = members.get_mut(member) {
+            let group = groups.of(&column.labels);
+            classic.resize(classic.len().max(group + 1), None);
+            let Some(member) = classic.get_mut(group) else { continue };
+            let member = *member.get_or_insert_with(|| {
+                let labels = Labels::Own(groups.labels(group));
+                members.push(Member { labels, of: OfColumns::Classic(Vec::new()), conflicts: Vec::new() });
+                members.len() - 1
+            });
+            if let Some(OfColumns::Classic(buckets)) = members.get_mut(member).map(|member| &mut member.of) {
                 buckets.push((bound, at));
             }
         }
-        for at in natives {
-            let Some(column) = vector.columns.get(at) else { continue };
-            let labels = filtered(&column.labels, |name| name != "le");
-            let beside = index.get(&labels).and_then(|member| members.get(*member));
-            if let Some((_, Member::Classic(buckets))) = beside {
+        let natives = vector.columns.iter().enumerate().filter(|(_, column)| !column.histograms.is_empty());
+        for (at, column) in natives {
+            let group = groups.of(&column.labels);
+            let mut conflicts = Vec::new();
+            let beside = classic.get(group).copied().flatten().and_then(|member| members.get_mut(member));
+            if let Some(Member { of: OfColumns::Classic(buckets), conflicts: of_classic, .. }) = beside {
                 let both = |step: usize| {
                     let float = |at: usize| vector.columns.get(at).and_then(|column| column.values.get(step));
                     histogram_at(&column.histograms, step).is_some()
                         && buckets.iter().any(|&(_, at)| float(at).is_some_and(|value| !is_absent(*value)))
                 };
-                let steps: Vec<bool> = (0..grid.count).map(both).collect();
-                if steps.contains(&true) {
+                conflicts = (0..grid.count).map(both).collect();
+                if conflicts.contains(&true) {
                     let text = "vector contains a mix of classic and native histograms";
-                    self.warn(Some(span), named(text, column.labels.metric_name()));
+                    self.warn(Some(span), named(text, column.labels.get().metric_name()));
                 }
-                conflicts.insert(labels, steps);
+                of_classic.clone_from(&conflicts);
             }
-            members.push((column.labels.clone(), Member::Native(at)));
+            members.push(Member { labels: column.labels.clone(), of: OfColumns::Native(at), conflicts });
         }
-        for (_, member) in &mut members {
-            if let Member::Classic(buckets) = member {
+        for member in &mut members {
+            if let OfColumns::Classic(buckets) = &mut member.of {
                 buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
             }
         }
-        (members, conflicts)
+        members
     }
 
     fn answer_histogram(
         &self,
         asked: &Asked,
-        member: &Member,
+        member: &Member<'a>,
         vector: &Vector<'a>,
-        conflicts: &LabelMap<Vec<bool>>,
         span: Span,
-        into: &mut Column,
+        into: &mut Column<'a>,
     ) {
-        let own = match member {
-            Member::Classic(buckets) => buckets.first().and_then(|&(_, at)| vector.columns.get(at)),
-            Member::Native(at) => vector.columns.get(*at),
+        let own = match &member.of {
+            OfColumns::Classic(buckets) => buckets.first().and_then(|&(_, at)| vector.columns.get(at)),
+            OfColumns::Native(at) => vector.columns.get(*at),
         };
         let Some(own) = own else { return };
-        let metric = own.labels.metric_name();
-        let conflict = conflicts.get(&filtered(&own.labels, |name| name != "le"));
+        let remark = |text: &str| {
+            self.inform(span, named(text, own.labels.get().metric_name()));
+        };
         let mut buckets = Vec::new();
         for (step, into) in into.values.iter_mut().enumerate() {
-            if conflict.and_then(|steps| steps.get(step)).copied().unwrap_or_default() {
+            if member.conflicts.get(step).copied().unwrap_or_default() {
                 continue;
             }
             let of = |values: &[f64]| values.get(step).copied().unwrap_or(ABSENT);
-            match member {
-                Member::Native(_) => {
+            match &member.of {
+                OfColumns::Native(_) => {
                     let Some(histogram) = histogram_at(&own.histograms, step) else { continue };
                     let (value, fault) = match &asked.question {
                         Question::Quantile(phis) if is_absent(of(phis)) => continue,
@@ -240,10 +252,10 @@ impl<'a> Evaluator<'a> {
                                  fractions"
                             }
                         };
-                        self.inform(span, named(text, metric));
+                        remark(text);
                     }
                 }
-                Member::Classic(members) => {
+                OfColumns::Classic(members) => {
                     buckets.clear();
                     buckets.extend(members.iter().filter_map(|&(bound, at)| {
                         let count = *vector.columns.get(at)?.values.get(step)?;
@@ -259,7 +271,7 @@ impl<'a> Evaluator<'a> {
                             if forced {
                                 let text = "input to histogram_quantile needed to be fixed for monotonicity (see \
                                             https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-                                self.inform(span, named(text, metric));
+                                remark(text);
                             }
                             value
                         }

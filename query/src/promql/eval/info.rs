@@ -8,6 +8,7 @@ use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
 use super::column::{Charge, Column, Grid, Vector};
+use super::labels::Labels;
 use super::{Evaluator, not_evaluated};
 use crate::promql::ast::{Expr, ExprKind, Selector, TimeShift};
 use crate::promql::error::{PromqlError, QueryError, Spanned};
@@ -56,10 +57,14 @@ impl<'a> Evaluator<'a> {
             let mut of_name = names.iter().filter(|matcher| matcher.name() == METRIC_NAME);
             of_name.all(|matcher| matcher.matches(labels.metric_name()))
         };
-        let vector = self.vector(argument, grid)?;
+        let mut vector = self.vector(argument, grid)?;
         let mut targets: Vec<[String; 2]> = Vec::new();
-        for column in vector.columns.iter().filter(|column| !is_info(&column.labels)) {
-            let target = target(&column.labels);
+        for column in &mut vector.columns {
+            let labels = column.labels.settle();
+            if is_info(&labels) {
+                continue;
+            }
+            let target = target(&labels);
             if target.iter().any(|value| !value.is_empty()) && !targets.contains(&target) {
                 targets.push(target);
             }
@@ -70,7 +75,7 @@ impl<'a> Evaluator<'a> {
         let needs_match = labels_wanted.iter().any(|matcher| !matcher.matches_empty());
         let mut out = Vector::new(self.budget);
         for column in vector.columns {
-            if is_info(&column.labels) {
+            if is_info(&column.labels.get()) {
                 out.push(column)?;
                 continue;
             }
@@ -135,14 +140,15 @@ impl<'a> Evaluator<'a> {
     /// A series with the labels of its info series, which can be others at other steps.
     fn enriched(
         &self,
-        column: Column,
+        column: Column<'a>,
         found: &HashMap<Target, Vec<InfoSeries>, FixedState>,
         (wanted, needs_match): (&[&Matcher], bool),
         expr: &Expr,
         grid: Grid,
         out: &mut Vector<'a>,
     ) -> Result<(), QueryError> {
-        let own = target(&column.labels);
+        let labels = column.labels.get();
+        let own = target(&labels);
         let mut metrics: Vec<(&str, &Vec<InfoSeries>)> = found
             .iter()
             .filter(|((_, target), _)| *target == own)
@@ -190,14 +196,14 @@ impl<'a> Evaluator<'a> {
                     if added.iter().any(|(own, held)| *own == name && *held != value) {
                         return Err(PromqlError::new(expr.span, format!("conflicting label: {name}")).into());
                     }
-                    if column.labels.get(name).is_empty() && !added.contains(&(name, value)) {
+                    if labels.get(name).is_empty() && !added.contains(&(name, value)) {
                         added.push((name, value));
                     }
                 }
             }
-            let labels = LabelSet::from_pairs(column.labels.iter().chain(added))
+            let labels = LabelSet::from_pairs(labels.iter().chain(added))
                 .map_err(|error| PromqlError::new(expr.span, error.to_string()))?;
-            let mut copy = Column { labels, ..column.clone() };
+            let mut copy = Column { labels: Labels::Own(labels), ..column.clone() };
             (0..grid.count).filter(|step| !steps.contains(step)).for_each(|step| copy.clear(step));
             out.push(copy)?;
         }

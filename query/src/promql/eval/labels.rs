@@ -1,81 +1,70 @@
-//! Work on label sets, done once per series.
+//! Labels of series on their way through a query: numbers of a selection until somebody asks for the texts.
 
-use annals_model::{InvalidLabels, LabelSet, METRIC_NAME, SelectedSeries, SeriesGroups};
+use std::sync::Arc;
+
+use annals_model::{InvalidLabels, LabelSet, METRIC_NAME, SelectedSeries};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
 use super::column::{Column, is_absent, set_histogram};
 
+/// Series that a selector found.
+pub(super) type Selection<'a> = Arc<dyn SelectedSeries + 'a>;
+
 /// A map by label sets whose iteration nobody uses, hashed without a random seed.
 pub(super) type LabelMap<T> = HashMap<LabelSet, T, FixedState>;
+
+/// The labels of a series; those of a selected one are made only for who asks.
+#[derive(Clone)]
+pub(super) enum Labels<'a> {
+    Own(LabelSet),
+    /// Of a series of a selection, by its index.
+    Of(Selection<'a>, usize),
+}
+
+impl Labels<'_> {
+    pub(super) fn get(&self) -> LabelSet {
+        match self {
+            Labels::Own(labels) => labels.clone(),
+            Labels::Of(selected, index) => selected.labels(*index),
+        }
+    }
+
+    /// The same, made once for all who ask later.
+    pub(super) fn settle(&mut self) -> LabelSet {
+        let labels = self.get();
+        *self = Labels::Own(labels.clone());
+        labels
+    }
+}
 
 /// Labels that describe the metric, not the series: they go with its name.
 pub(super) fn is_metadata(label: &str) -> bool {
     matches!(label, METRIC_NAME | "__type__" | "__unit__")
 }
 
-/// The labels that a predicate keeps.
-pub(super) fn filtered(labels: &LabelSet, keep: impl Fn(&str) -> bool + Clone) -> LabelSet {
-    if labels.iter().all(|(name, _)| keep(name)) {
-        return labels.clone();
-    }
-    // Part of a valid set is a valid set.
-    LabelSet::from_sorted(labels.iter().filter(move |(name, _)| keep(name)))
-        .unwrap_or_else(|_| LabelSet::empty())
-}
-
 /// Without the metric's name and what belongs to it.
 pub(super) fn without_name(labels: &LabelSet) -> LabelSet {
-    filtered(labels, |name| !is_metadata(name))
+    labels.filtered(|name| !is_metadata(name))
 }
 
 /// With one label set to a value; an empty value removes it.
 pub(super) fn with_label(labels: &LabelSet, name: &str, value: &str) -> Result<LabelSet, InvalidLabels> {
-    let others = labels.iter().filter(|(own, _)| *own != name);
-    LabelSet::from_pairs(others.chain(std::iter::once((name, value))))
-}
-
-/// Which labels tell groups (or matching sides) apart.
-#[derive(Debug, Clone)]
-pub(super) struct Grouping<'a> {
-    /// Keep only `labels`; otherwise keep all but them and the metric's name. Type and unit stay: series that
-    /// differ in them are different.
-    pub(super) only: bool,
-    pub(super) labels: &'a [String],
-}
-
-impl Grouping<'_> {
-    pub(super) fn of(&self, labels: &LabelSet) -> LabelSet {
-        let listed = |name: &str| self.labels.iter().any(|own| own == name);
-        if self.only {
-            filtered(labels, listed)
-        } else {
-            filtered(labels, |name| name != METRIC_NAME && !listed(name))
-        }
-    }
-
-    /// The groups of all selected series.
-    pub(super) fn of_all(&self, selected: &dyn SelectedSeries) -> SeriesGroups {
-        let listed = self.labels.iter().map(String::as_str);
-        if self.only && self.labels.is_empty() {
-            return SeriesGroups { of: vec![0; selected.len()], labels: vec![LabelSet::empty()] };
-        }
-        let names: Vec<&str> = listed.chain((!self.only).then_some(METRIC_NAME)).collect();
-        selected.groups(self.only, &names)
-    }
-
-    /// Whether the metric's name is among the labels that it keeps.
-    pub(super) fn keeps_name(&self) -> bool {
-        self.only && self.labels.iter().any(|label| label == METRIC_NAME)
-    }
+    let before = labels.iter().take_while(|(own, _)| *own < name);
+    let after = labels.iter().skip_while(|(own, _)| *own <= name);
+    let own = (!value.is_empty()).then_some((name, value));
+    LabelSet::from_sorted(before.chain(own).chain(after))
 }
 
 /// Joins columns of equal labels; `None` where two of them have a value at one step.
-pub(super) fn merged(columns: Vec<Column>) -> Option<Vec<Column>> {
+pub(super) fn merged(columns: Vec<Column<'_>>) -> Option<Vec<Column<'_>>> {
+    if is_selected_in_order(&columns) {
+        return Some(columns);
+    }
     let mut index: LabelMap<usize> = HashMap::with_hasher(FixedState::default());
-    let mut out: Vec<Column> = Vec::with_capacity(columns.len());
-    for column in columns {
-        let at = *index.entry(column.labels.clone()).or_insert(out.len());
+    let mut out: Vec<Column<'_>> = Vec::with_capacity(columns.len());
+    for mut column in columns {
+        let at = *index.entry(column.labels.settle()).or_insert(out.len());
         let Some(own) = out.get_mut(at) else {
             out.push(column);
             continue;
@@ -101,4 +90,12 @@ pub(super) fn merged(columns: Vec<Column>) -> Option<Vec<Column>> {
         }
     }
     Some(out)
+}
+
+/// Whether they are of one selection, one after the other: then no two have the same labels.
+fn is_selected_in_order(columns: &[Column<'_>]) -> bool {
+    columns.is_sorted_by(|a, b| match (&a.labels, &b.labels) {
+        (Labels::Of(one, a), Labels::Of(other, b)) => Arc::ptr_eq(one, other) && a < b,
+        _ => false,
+    })
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use annals_model::{Aggregate, Piece, Pieces, SelectedSeries, TimeRange, Timestamp, Whole, is_stale};
+use annals_model::{Aggregate, Piece, Pieces, TimeRange, Timestamp, Whole, is_stale};
 
 use super::column::has_nan;
 use super::column::{ABSENT, Charge, Grid, is_absent, set_histogram};
+use super::labels::{Labels, Selection};
 use super::select::spread;
 use super::series::Buffers;
-use super::{Evaluator, Labels, Sink, Streamed};
+use super::{Evaluator, Sink, Streamed};
 use crate::promql::ast::{Expr, Selector};
 use crate::promql::error::{QueryError, Span};
 
@@ -59,7 +60,7 @@ fn show(times: &[i64], grid: Grid, lookback_ms: i64, shown: &mut Vec<Shown>) {
 
 /// A selector that is evaluated.
 struct Job<'j> {
-    selected: &'j dyn SelectedSeries,
+    selected: Selection<'j>,
     span: Span,
     /// The steps, as the selector sees them.
     grid: Grid,
@@ -83,7 +84,7 @@ impl Job<'_> {
     }
 }
 
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
     /// The latest sample of each series at each step, or something else of that sample.
     pub(super) fn stream_latest(
         &self,
@@ -91,7 +92,7 @@ impl Evaluator<'_> {
         selector: &Selector,
         grid: Grid,
         wanted: Wanted,
-        sink: Sink<'_>,
+        sink: Sink<'_, 'a>,
     ) -> Result<(), QueryError> {
         let (shifted, fixed) = self.shifted(&selector.time, grid)?;
         let since = shifted.start.saturating_sub(self.options.lookback_ms);
@@ -100,7 +101,7 @@ impl Evaluator<'_> {
         let mut charge = Charge::none(self.budget);
         charge.add_column(grid.count)?;
         let job = Job {
-            selected: &*selected,
+            selected: Arc::clone(&selected),
             span: expr.span,
             grid: shifted,
             spread_over: fixed.then_some(grid.count),
@@ -112,7 +113,8 @@ impl Evaluator<'_> {
             Whole::of_last(&|range| job.is_whole(range)),
             &|evaluator, index, buffers| evaluator.latest_of(&job, index, buffers),
             &mut |index, values, histograms| {
-                sink(Streamed { labels: Labels::Of(&*selected, index), drop_name, values, histograms })
+                let labels = Labels::Of(Arc::clone(&selected), index);
+                sink(Streamed { labels, drop_name, values, histograms })
             },
         )
     }

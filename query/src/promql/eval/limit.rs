@@ -29,22 +29,24 @@ impl<'a> Evaluator<'a> {
                 *ratio = capped;
             }
         }
-        let mut vector = self.vector(&aggregate.expr, grid)?;
-        for column in &mut vector.columns {
-            let place = hash(&column.labels) as f64 / u64::MAX as f64;
+        let mut vector = Vector::new(self.budget);
+        self.stream(&aggregate.expr, grid, &mut |mut series| {
+            let place = hash(&series.labels.get()) as f64 / u64::MAX as f64;
+            let mut any = false;
             for (step, &ratio) in ratios.iter().enumerate() {
                 let chosen = if ratio >= 0.0 { place < ratio || ratio == 1.0 } else { place >= 1.0 + ratio };
                 if !chosen {
-                    column.clear(step);
+                    series.clear(step);
                 }
+                any = any || series.holds(step);
             }
-        }
-        vector.columns.retain(|column| !column.is_empty());
+            if any { vector.push(series.take()) } else { Ok(()) }
+        })?;
         Ok(vector)
     }
 }
 
-/// The hash of labels: XXH64 over each name and value behind its length.
+/// The hash of labels: XXH64 over each name and value behind its length, in one byte, or from 255 on in three behind a mark.
 fn hash(labels: &LabelSet) -> u64 {
     let mut bytes = Vec::new();
     for (name, value) in labels.iter() {
@@ -123,5 +125,18 @@ mod tests {
         assert_eq!(xxh64(b"a"), 0xd24e_c4f1_a98c_6e5b);
         assert_eq!(xxh64(b"abc"), 0x44bc_2cf5_ad77_0999);
         assert_eq!(xxh64(b"Nobody inspects the spammish repetition"), 0xfbce_a83c_8a37_8bf1);
+    }
+
+    #[test]
+    fn labels_hash_as_those_of_prometheus() {
+        // What the reference implementation of XXH64 says of the bytes in which Prometheus holds these labels.
+        let of = |pairs: &[(&str, &str)]| hash(&LabelSet::from_pairs(pairs.iter().copied()).expect("valid"));
+        assert_eq!(of(&[("__name__", "up"), ("job", "api")]), 0xea45_4d03_9365_4eec);
+        let four =
+            [("__name__", "http_requests"), ("group", "canary"), ("instance", "0"), ("job", "api-server")];
+        assert_eq!(of(&four), 0xfa6e_5aa9_74a0_3e59);
+        // A length of 255 and more takes three bytes behind a mark.
+        assert_eq!(of(&[("long", &"x".repeat(254))]), 0x0635_2ebd_bfee_f71b);
+        assert_eq!(of(&[("long", &"x".repeat(300))]), 0x1477_5af7_bfd3_75fc);
     }
 }

@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use annals_model::{Added, Histogram, HistogramSum, ResetHint};
 
+use super::Evaluator;
 use super::column::{ABSENT, Charge, Histograms, histogram_bytes, is_absent, set_histogram};
+use super::labels::Labels;
 use super::runs::{Frame, Run, Track};
 use super::window::{Begins, WindowFn, extrapolation, find_bounds};
-use super::{Evaluator, Labels};
 use crate::promql::error::{QueryError, Span};
 
 /// Which call it is that looks at which metric.
@@ -22,7 +23,7 @@ pub(super) struct Place<'p> {
     /// The series counts events, one cell per sample.
     pub(super) delta: bool,
     pub(super) span: Span,
-    pub(super) labels: Labels<'p>,
+    pub(super) labels: &'p Labels<'p>,
 }
 
 impl Place<'_> {
@@ -70,7 +71,7 @@ impl Evaluator<'_> {
     /// Completes the columns that floats alone have given.
     pub(super) fn mixed_windows(
         &self,
-        run: &Run<'_>,
+        run: &Run<'_, '_>,
         frame: &Frame,
         place: &Place<'_>,
         bounds: &[(usize, usize)],
@@ -354,7 +355,7 @@ impl Evaluator<'_> {
     }
 
     /// Says so where a sample's start lies within what the one before it counted.
-    pub(super) fn warn_overlaps(&self, run: &Run<'_>, frame: &Frame, place: &Place<'_>) {
+    pub(super) fn warn_overlaps(&self, run: &Run<'_, '_>, frame: &Frame, place: &Place<'_>) {
         if !matches!(place.function, WindowFn::Rate | WindowFn::Increase | WindowFn::Irate) {
             return;
         }

@@ -9,10 +9,12 @@
 mod aggregate;
 mod binary;
 mod calendar;
+mod chosen;
 mod column;
 mod extended;
 mod fold;
 mod functions;
+mod groups;
 mod histogram;
 mod info;
 mod labels;
@@ -31,7 +33,7 @@ mod window;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use annals_model::{Budget, Coverage, LabelSet, LimitExceeded, SelectedSeries, SeriesSource, Timestamp};
+use annals_model::{Budget, Coverage, LabelSet, LimitExceeded, SeriesSource, Timestamp};
 
 use super::ast::{At, DurationExpr, Expr, ExprKind, TimeShift};
 use super::error::{Annotation, PromqlError, QueryError, Span};
@@ -44,6 +46,7 @@ pub(super) use trace::Trace;
 use repeated::Repeated;
 
 use column::{Charge, Column, Grid, Histograms, Scalar, Vector, histogram_at, is_absent};
+use labels::Labels;
 
 /// How queries are evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,12 +97,13 @@ pub(super) fn instant_traced(
         ValueType::Matrix => Value::Matrix(evaluator.window_samples(expr, grid)?),
         ValueType::Vector => {
             let columns = evaluator.finished(expr, grid)?;
-            let value = |column: &Column| match histogram_at(&column.histograms, 0) {
+            let value = |column: &Column<'_>| match histogram_at(&column.histograms, 0) {
                 Some(histogram) => Some(Sample::Histogram(Arc::clone(histogram))),
                 None => column.values.first().copied().filter(|value| !is_absent(*value)).map(Sample::Float),
             };
             budget.charge_points(columns.len() as u64)?;
-            let samples = columns.into_iter().filter_map(|c| value(&c).map(|value| (c.labels, time, value)));
+            let samples =
+                columns.into_iter().filter_map(|c| value(&c).map(|value| (c.labels.get(), time, value)));
             Value::Vector(samples.collect())
         }
     };
@@ -183,7 +187,7 @@ struct Evaluator<'a> {
     /// What selectors make of the reset hints of histograms.
     hints: Cell<Hints>,
     /// Parts that stand in the query more than once, and the memory that their results take.
-    repeated: Repeated,
+    repeated: Repeated<'a>,
     kept: RefCell<Charge<'a>>,
     /// Where what each part takes is told, where anybody asks.
     trace: Option<&'a Trace<'a>>,
@@ -246,17 +250,17 @@ impl<'a> Evaluator<'a> {
     }
 
     /// A vector as the caller may see it: names removed, each label set once.
-    fn finished(&self, expr: &Expr, grid: Grid) -> Result<Vec<Column>, QueryError> {
+    fn finished(&self, expr: &Expr, grid: Grid) -> Result<Vec<Column<'a>>, QueryError> {
         let mut vector = self.vector(expr, grid)?;
         for column in &mut vector.columns {
             if std::mem::take(&mut column.drop_name) {
-                column.labels = labels::without_name(&column.labels);
+                column.labels = Labels::Own(labels::without_name(&column.labels.get()));
             }
         }
         merged(vector.columns, expr.span)
     }
 
-    fn points(&self, columns: Vec<Column>, grid: Grid) -> Result<Vec<Series>, QueryError> {
+    fn points(&self, columns: Vec<Column<'a>>, grid: Grid) -> Result<Vec<Series>, QueryError> {
         let mut charge = Charge::none(self.budget);
         let mut series = Vec::new();
         for column in columns {
@@ -273,7 +277,7 @@ impl<'a> Evaluator<'a> {
             let values = column.values.iter().enumerate().filter(|(_, value)| !is_absent(**value));
             let mut points = Vec::with_capacity(count);
             points.extend(values.map(|(step, &value)| (Timestamp(grid.time(step)), value)));
-            series.push(Series { labels: column.labels, points, histograms });
+            series.push(Series { labels: column.labels.get(), points, histograms });
         }
         Ok(series)
     }
@@ -338,21 +342,14 @@ impl<'a> Evaluator<'a> {
             }
             _ => {
                 let mut vector = Vector::new(self.budget);
-                self.stream(expr, grid, &mut |series| {
-                    vector.push(Column {
-                        labels: series.labels.get(),
-                        drop_name: series.drop_name,
-                        values: std::mem::take(series.values),
-                        histograms: std::mem::take(series.histograms),
-                    })
-                })?;
+                self.stream(expr, grid, &mut |mut series| vector.push(series.take()))?;
                 Ok(vector)
             }
         }
     }
 
     /// The same, one series after the other; only what does not stream is held as a whole.
-    fn stream(&self, expr: &Expr, grid: Grid, sink: Sink<'_>) -> Result<(), QueryError> {
+    fn stream(&self, expr: &Expr, grid: Grid, sink: Sink<'_, 'a>) -> Result<(), QueryError> {
         let Some(trace) = self.trace.filter(|trace| trace.open(expr)) else {
             return self.stream_of(expr, grid, sink);
         };
@@ -371,7 +368,7 @@ impl<'a> Evaluator<'a> {
         result
     }
 
-    fn stream_of(&self, expr: &Expr, grid: Grid, sink: Sink<'_>) -> Result<(), QueryError> {
+    fn stream_of(&self, expr: &Expr, grid: Grid, sink: Sink<'_, 'a>) -> Result<(), QueryError> {
         match &expr.kind {
             ExprKind::Paren(inner) => self.stream(inner, grid, sink),
             ExprKind::Selector(selector) => self.stream_selector(expr, selector, grid, sink),
@@ -382,7 +379,7 @@ impl<'a> Evaluator<'a> {
                 let vector = self.vector(expr, grid)?;
                 for mut column in vector.columns {
                     sink(Streamed {
-                        labels: Labels::Own(&column.labels),
+                        labels: column.labels,
                         drop_name: column.drop_name,
                         values: &mut column.values,
                         histograms: &mut column.histograms,
@@ -430,39 +427,38 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// The labels of a series on its way; those of a selected one are made only for who asks.
-#[derive(Clone, Copy)]
-enum Labels<'s> {
-    Own(&'s LabelSet),
-    Of(&'s dyn SelectedSeries, usize),
-}
-
-impl Labels<'_> {
-    fn get(self) -> LabelSet {
-        match self {
-            Labels::Own(labels) => labels.clone(),
-            Labels::Of(selected, index) => selected.labels(index),
-        }
-    }
-}
-
 /// One series on its way to whoever wants it; the values may be taken.
-struct Streamed<'s> {
-    labels: Labels<'s>,
+struct Streamed<'s, 'a> {
+    labels: Labels<'a>,
     drop_name: bool,
     values: &'s mut Vec<f64>,
     histograms: &'s mut Histograms,
 }
 
-impl Streamed<'_> {
+impl<'a> Streamed<'_, 'a> {
     /// Whether a step holds anything.
     fn holds(&self, step: usize) -> bool {
         self.values.get(step).is_some_and(|value| !is_absent(*value))
             || histogram_at(self.histograms, step).is_some()
     }
+
+    /// Empties a step.
+    fn clear(&mut self, step: usize) {
+        column::clear(self.values, self.histograms, step);
+    }
+
+    /// Its column, which takes the values.
+    fn take(&mut self) -> Column<'a> {
+        Column {
+            labels: self.labels.clone(),
+            drop_name: self.drop_name,
+            values: std::mem::take(self.values),
+            histograms: std::mem::take(self.histograms),
+        }
+    }
 }
 
-type Sink<'s> = &'s mut dyn FnMut(Streamed<'_>) -> Result<(), QueryError>;
+type Sink<'s, 'a> = &'s mut dyn FnMut(Streamed<'_, 'a>) -> Result<(), QueryError>;
 
 /// Whether it is a function over windows, which gives one series after the other.
 fn streams(expr: &Expr) -> bool {
@@ -475,7 +471,7 @@ fn note(notes: &mut Vec<Annotation>, annotation: Annotation) {
     }
 }
 
-fn merged(columns: Vec<Column>, span: Span) -> Result<Vec<Column>, QueryError> {
+fn merged(columns: Vec<Column<'_>>, span: Span) -> Result<Vec<Column<'_>>, QueryError> {
     let message = "vector cannot contain metrics with the same labelset";
     labels::merged(columns).ok_or_else(|| PromqlError::new(span, message).into())
 }

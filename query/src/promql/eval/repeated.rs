@@ -23,19 +23,19 @@ const PART_BYTES_MAX: usize = 4096;
 
 /// The parts that are repeated.
 #[derive(Default)]
-pub(super) struct Repeated {
+pub(super) struct Repeated<'a> {
     /// By where they are in memory: the number of their text.
     numbers: HashMap<usize, usize, FixedState>,
-    results: RefCell<HashMap<Key, Vec<Column>, FixedState>>,
+    results: RefCell<HashMap<Key, Vec<Column<'a>>, FixedState>>,
 }
 
 fn address(expr: &Expr) -> usize {
     std::ptr::from_ref(expr).addr()
 }
 
-impl Repeated {
+impl Repeated<'_> {
     /// Finds them.
-    pub(super) fn of(expr: &Expr) -> Repeated {
+    pub(super) fn of(expr: &Expr) -> Self {
         let mut seen: HashMap<String, Vec<usize>, FixedState> = HashMap::default();
         collect(expr, &mut seen);
         let mut repeated = Repeated::default();
@@ -83,7 +83,7 @@ impl<'a> Evaluator<'a> {
         Ok(vector)
     }
 
-    fn results_of(&self, key: &Key) -> Option<Vec<Column>> {
+    fn results_of(&self, key: &Key) -> Option<Vec<Column<'a>>> {
         self.repeated.results.borrow().get(key).cloned()
     }
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use annals_model::{
-    Histogram, ResetHint, Samples, SelectedSeries, SeriesKind, TimeRange, Timestamp, is_stale,
-};
+use annals_model::{Histogram, ResetHint, Samples, SeriesKind, TimeRange, Timestamp, is_stale};
 
 use super::column::{Charge, Grid, Histograms, histogram_at, is_absent};
-use super::{Evaluator, Hints, Labels, not_evaluated};
+use super::labels::{Labels, Selection};
+use super::{Evaluator, Hints, not_evaluated};
 use crate::promql::ast::{DurationExpr, Expr, ExprKind, Extended, Selector, Subquery};
 use crate::promql::error::{PromqlError, QueryError, Span};
 
@@ -64,8 +63,8 @@ impl<'r, T> Track<'r, T> {
 }
 
 /// One series' samples, of a selector or a subquery.
-pub(super) struct Run<'r> {
-    pub(super) labels: Labels<'r>,
+pub(super) struct Run<'r, 'a> {
+    pub(super) labels: Labels<'a>,
     pub(super) drop_name: bool,
     /// Of its floats' timestamps, where other series may have the same.
     pub(super) version: Option<u64>,
@@ -130,7 +129,7 @@ impl Apart {
     }
 }
 
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
     pub(super) fn frame(&self, matrix: &Expr, grid: Grid) -> Result<Frame, QueryError> {
         let (time, range, extended) = match &matrix.unparen().kind {
             ExprKind::Matrix(selector, range) => (&selector.time, range, selector.extended),
@@ -148,7 +147,7 @@ impl Evaluator<'_> {
         &self,
         matrix: &Expr,
         grid: Grid,
-        sink: &mut dyn FnMut(Run<'_>) -> Result<(), QueryError>,
+        sink: &mut dyn FnMut(Run<'_, 'a>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let (selector, range) = match &matrix.unparen().kind {
             ExprKind::Matrix(selector, range) => (selector, range),
@@ -161,7 +160,7 @@ impl Evaluator<'_> {
             if self.read(&*selected, index, matrix.span, &mut samples)? {
                 drop_stale(&mut samples);
             }
-            sink(run_of(&*selected, index, &samples, &mut apart))?;
+            sink(run_of(&selected, index, &samples, &mut apart))?;
         }
         Ok(())
     }
@@ -191,7 +190,7 @@ impl Evaluator<'_> {
         span: Span,
         subquery: &Subquery,
         grid: Grid,
-        sink: &mut dyn FnMut(Run<'_>) -> Result<(), QueryError>,
+        sink: &mut dyn FnMut(Run<'_, 'a>) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let (shifted, _) = self.shifted(&subquery.time, grid)?;
         let range_ms = self.length_ms(&subquery.range)?;
@@ -237,14 +236,14 @@ impl Evaluator<'_> {
 }
 
 /// A selected series' samples, none of which is a stale marker, as windows see them.
-pub(super) fn run_of<'r>(
-    selected: &'r dyn SelectedSeries,
+pub(super) fn run_of<'r, 'a>(
+    selected: &Selection<'a>,
     index: usize,
     samples: &'r Samples,
     apart: &'r mut Apart,
-) -> Run<'r> {
+) -> Run<'r, 'a> {
     let mut run = Run {
-        labels: Labels::Of(selected, index),
+        labels: Labels::Of(Arc::clone(selected), index),
         drop_name: false,
         version: samples.histograms.is_empty().then(|| samples.stamps.version()),
         kind: Some(selected.kind(index)),

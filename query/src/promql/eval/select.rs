@@ -11,13 +11,14 @@ use annals_model::{
 };
 
 use super::column::{ABSENT, Charge, Grid, Histograms, has_nan, histogram_bytes, nothing};
+use super::labels::{Labels, Selection};
 use super::latest::Wanted;
 use super::mixed::Place;
 use super::parts::{self, Segments};
 use super::runs::{Frame, Run, Track, drop_stale, run_of};
 use super::series::Buffers;
 use super::window::{Parameters, Reach, WindowFn, Windows, evaluate, find_bounds};
-use super::{Evaluator, Hints, Labels, Sink, Streamed, labels, not_evaluated};
+use super::{Evaluator, Hints, Sink, Streamed, labels, not_evaluated};
 use crate::promql::ast::{Expr, ExprKind, Selector};
 use crate::promql::error::{PromqlError, QueryError, Span};
 use crate::promql::signature::Function;
@@ -45,15 +46,15 @@ fn is_whole(piece: &Piece) -> bool {
     matches!(piece, Piece::Whole(_))
 }
 
-impl Evaluator<'_> {
-    pub(super) fn select<'s>(
-        &'s self,
+impl<'a> Evaluator<'a> {
+    pub(super) fn select(
+        &self,
         selector: &Selector,
         span: Span,
         range: TimeRange,
-    ) -> Result<Box<dyn SelectedSeries + 's>, QueryError> {
+    ) -> Result<Selection<'a>, QueryError> {
         let matchers: Vec<Matcher> = selector.matchers.iter().map(|matcher| matcher.item.clone()).collect();
-        let selected = self.source.select(&matchers, range, self.budget)?;
+        let selected: Selection<'a> = self.source.select(&matchers, range, self.budget)?.into();
         if let Some(trace) = self.trace {
             trace.found(span.start, range, selected.len());
         }
@@ -123,7 +124,7 @@ impl Evaluator<'_> {
         expr: &Expr,
         selector: &Selector,
         grid: Grid,
-        sink: Sink<'_>,
+        sink: Sink<'_, 'a>,
     ) -> Result<(), QueryError> {
         if selector.extended.is_some() {
             return self.stream_smoothed(expr, selector, grid, sink);
@@ -138,7 +139,7 @@ impl Evaluator<'_> {
         arguments: &[Expr],
         expr: &Expr,
         grid: Grid,
-        sink: Sink<'_>,
+        sink: Sink<'_, 'a>,
     ) -> Result<(), QueryError> {
         let Some(window_fn) = WindowFn::of(function.name) else {
             return Err(not_evaluated(expr.span, function.name));
@@ -185,10 +186,10 @@ impl Evaluator<'_> {
                 self.each_series(
                     &*selected,
                     Whole::of(&whole),
-                    &|evaluator, index, buffers| evaluator.windows_of(&*selected, &job, index, buffers),
+                    &|evaluator, index, buffers| evaluator.windows_of(&selected, &job, index, buffers),
                     &mut |index, values, histograms| {
                         sink(Streamed {
-                            labels: Labels::Of(&*selected, index),
+                            labels: Labels::Of(Arc::clone(&selected), index),
                             drop_name,
                             values,
                             histograms,
@@ -218,7 +219,7 @@ impl Evaluator<'_> {
     /// All windows of a selected series; false where there is nothing in any.
     fn windows_of(
         &self,
-        selected: &dyn SelectedSeries,
+        selected: &Selection<'_>,
         job: &WindowJob<'_>,
         index: usize,
         buffers: &mut Buffers,
@@ -254,7 +255,7 @@ impl Evaluator<'_> {
         &self,
         job: &WindowJob<'_>,
         segments: &Segments,
-        (selected, index): (&dyn SelectedSeries, usize),
+        (selected, index): (&Selection<'_>, usize),
         buffers: &mut Buffers,
     ) -> Option<bool> {
         let Buffers { pieces, cuts, values, histograms, .. } = buffers;
@@ -270,7 +271,7 @@ impl Evaluator<'_> {
         if !parts::evaluate(job.function, kind, windows, pieces, cuts, values) {
             return None;
         }
-        self.remark_kind(job, Labels::Of(selected, index), kind, !pieces.pieces.is_empty());
+        self.remark_kind(job, &Labels::Of(Arc::clone(selected), index), kind, !pieces.pieces.is_empty());
         self.warn_missing(job.span, &pieces.samples.missing);
         histograms.clear();
         if let Some(steps) = job.spread_over {
@@ -283,17 +284,17 @@ impl Evaluator<'_> {
     fn windows_of_run(
         &self,
         job: &WindowJob<'_>,
-        run: &Run<'_>,
+        run: &Run<'_, '_>,
         buffers: &mut Buffers,
     ) -> Result<bool, QueryError> {
         let WindowJob { function, frame, parameters, span, .. } = *job;
         let Buffers { values, histograms, windows, reaches, .. } = buffers;
         if let Some(kind) = run.kind {
-            self.remark_kind(job, run.labels, kind, !run.floats.times.is_empty());
+            self.remark_kind(job, &run.labels, kind, !run.floats.times.is_empty());
         }
         histograms.clear();
         let delta = run.kind.is_some_and(SeriesKind::is_delta);
-        let place = Place { function, delta, span, labels: run.labels };
+        let place = Place { function, delta, span, labels: &run.labels };
         // The sum of events within a window has no ends to look for.
         let events = delta && matches!(function, WindowFn::Rate | WindowFn::Increase);
         if let Some(extended) = frame.extended.filter(|_| !events) {
@@ -333,7 +334,7 @@ impl Evaluator<'_> {
                         function: WindowFn::Last,
                         delta: run.kind.is_some_and(SeriesKind::is_delta),
                         span: matrix.span,
-                        labels: run.labels,
+                        labels: &run.labels,
                     };
                     self.extended_samples(extended, &run, (end.saturating_sub(frame.range_ms), end), &place)
                 }
@@ -410,7 +411,7 @@ impl Evaluator<'_> {
     }
 
     /// Says so where a function meets a kind that it is not made for.
-    fn remark_kind(&self, job: &WindowJob<'_>, labels: Labels<'_>, kind: SeriesKind, any: bool) {
+    fn remark_kind(&self, job: &WindowJob<'_>, labels: &Labels<'_>, kind: SeriesKind, any: bool) {
         if !job.function.wants_counter() {
             return;
         }
