@@ -208,6 +208,15 @@ impl Histogram {
         self.schema == CUSTOM_BUCKETS_SCHEMA
     }
 
+    /// Whether its buckets lie as those of another do: such histograms add up in any order.
+    #[must_use]
+    pub fn has_layout_of(&self, other: &Histogram) -> bool {
+        self.schema == other.schema
+            && self.zero_threshold.to_bits() == other.zero_threshold.to_bits()
+            && (Arc::ptr_eq(&self.custom_bounds, &other.custom_bounds)
+                || self.custom_bounds == other.custom_bounds)
+    }
+
     /// Whether it is what the type says; everything that comes from disk or network must be asked.
     pub fn check(&self) -> Result<(), InvalidHistogram> {
         if !self.is_custom() && !(-4..=8).contains(&self.schema) {

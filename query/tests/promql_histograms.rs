@@ -1,5 +1,6 @@
 //! Native histograms: against the float counters that they generalise, against themselves, and over any split of time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_model::{
@@ -113,6 +114,19 @@ fn mixed() -> impl Strategy<Value = Vec<MemorySample>> {
     })
 }
 
+/// Histograms of one layout, as a series mostly has them.
+fn of_one_layout() -> impl Strategy<Value = Vec<MemorySample>> {
+    let histograms = any_histogram().prop_flat_map(|first| {
+        let layout = move |other: Histogram| {
+            let fits = other.has_layout_of(&first);
+            if fits { other } else { first.scaled(other.count) }
+        };
+        prop::collection::vec(any_histogram().prop_map(layout), 0..14)
+    });
+    histograms
+        .prop_map(|histograms| (1..).zip(histograms).map(|(at, own)| sample(at * 15_000, own)).collect())
+}
+
 fn ask(source: &MemorySource, query: &str, at: i64) -> Answer {
     let expr = parse(query).unwrap_or_else(|error| panic!("{}", error.render(query)));
     instant(source, &expr, Timestamp(at), &QueryOptions::default(), &Budget::default())
@@ -183,7 +197,7 @@ proptest! {
 
     #[test]
     fn a_range_says_at_each_step_what_an_instant_says(
-        a in mixed(), b in mixed(), g in mixed(), start in -30i64..120, step_ms in prop_oneof![Just(15_000i64), 1i64..40_000],
+        a in mixed(), b in of_one_layout(), g in mixed(), start in -30i64..120, step_ms in prop_oneof![Just(15_000i64), 1i64..40_000],
     ) {
         let mut source = MemorySource::default();
         source.add_samples(labels("h", "a"), SeriesKind::Counter, a);
@@ -195,9 +209,11 @@ proptest! {
             let (options, budget) = (QueryOptions::default(), Budget::default());
             let end = start + (steps - 1) * step_ms;
             let whole = range(&source, &expr, Timestamp(start), Timestamp(end), step_ms, &options, &budget);
-            let Ok(Answer { value: Value::Matrix(whole), .. }) = whole else { panic!("{query}: {whole:?}") };
+            let Ok(Answer { value: Value::Matrix(whole), warnings, infos, .. }) = whole else { panic!("{query}: {whole:?}") };
+            let mut remarks: BTreeSet<String> = BTreeSet::new();
             for at in (0..steps).map(|step| start + step * step_ms) {
-                let Value::Vector(one) = ask(&source, query, at).value else { panic!("a vector") };
+                let Answer { value: Value::Vector(one), warnings, infos, .. } = ask(&source, query, at) else { panic!("a vector") };
+                remarks.extend(warnings.iter().chain(&infos).map(|remark| format!("{remark:?}")));
                 let mut here = 0;
                 for series in &whole {
                     let float = series.points.iter().find(|point| point.0.0 == at).map(|point| Sample::Float(point.1));
@@ -217,6 +233,8 @@ proptest! {
                 }
                 prop_assert_eq!(here, one.len(), "{} at {}", query, at);
             }
+            let of_range: BTreeSet<String> = warnings.iter().chain(&infos).map(|remark| format!("{remark:?}")).collect();
+            prop_assert_eq!(of_range, remarks, "{}", query);
         }
     }
 

@@ -33,6 +33,32 @@ impl Term for Sum {
     }
 }
 
+/// What is added to a bucket.
+trait Addend: Copy {
+    fn add_to(self, sum: &mut Sum);
+    fn alone(self) -> Sum;
+}
+
+impl Addend for f64 {
+    fn add_to(self, sum: &mut Sum) {
+        sum.add(self);
+    }
+
+    fn alone(self) -> Sum {
+        Sum::of(self)
+    }
+}
+
+impl Addend for Sum {
+    fn add_to(self, sum: &mut Sum) {
+        *sum = sum.plus(self);
+    }
+
+    fn alone(self) -> Sum {
+        self
+    }
+}
+
 /// A sum of histograms.
 #[derive(Debug, Clone)]
 pub struct HistogramSum {
@@ -101,6 +127,17 @@ impl HistogramSum {
         Ok(added)
     }
 
+    /// Adds a sum of histograms that all have the layout of those in this one
+    /// ([`Histogram::has_layout_of`]).
+    pub fn append(&mut self, later: &HistogramSum) {
+        self.adjust_hint(later.reset_hint);
+        self.count = self.count.plus(later.count);
+        self.sum = self.sum.plus(later.sum);
+        self.zero_count = self.zero_count.plus(later.zero_count);
+        merge(&mut self.positive, &later.positive);
+        merge(&mut self.negative, &later.negative);
+    }
+
     /// Brings the zero bucket to the width at which both fit it, and returns what the other's counts then.
     fn reconcile_zero_buckets(&mut self, other: &Histogram) -> f64 {
         let (mut count, mut threshold) = (other.zero_count, other.zero_threshold);
@@ -164,9 +201,18 @@ impl HistogramSum {
     /// Whether any of its numbers has become infinite.
     #[must_use]
     pub fn overflowed(&self) -> bool {
+        self.sums().any(|sum| sum.sum.is_infinite())
+    }
+
+    /// Whether all of its numbers are finite.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        self.sums().all(|sum| sum.sum.is_finite())
+    }
+
+    fn sums(&self) -> impl Iterator<Item = &Sum> {
         let scalars = [&self.zero_count, &self.count, &self.sum].into_iter();
-        let buckets = self.positive.iter().chain(&self.negative).map(|(_, sum)| sum);
-        scalars.chain(buckets).any(|sum| sum.sum.is_infinite())
+        scalars.chain(self.positive.iter().chain(&self.negative).map(|(_, sum)| sum))
     }
 
     /// The sum.
@@ -194,23 +240,23 @@ fn summed(side: &[(i32, f64)]) -> Vec<(i32, Sum)> {
 }
 
 /// Adds ascending buckets to ascending buckets.
-fn merge(own: &mut Vec<(i32, Sum)>, theirs: &[(i32, f64)]) {
+fn merge<T: Addend>(own: &mut Vec<(i32, Sum)>, theirs: &[(i32, T)]) {
     // Series keep their buckets, so the indexes are nearly always the same.
     if own.len() == theirs.len() && own.iter().zip(theirs).all(|(own, theirs)| own.0 == theirs.0) {
-        own.iter_mut().zip(theirs).for_each(|((_, sum), (_, count))| sum.add(*count));
+        own.iter_mut().zip(theirs).for_each(|((_, sum), (_, count))| count.add_to(sum));
         return;
     }
     let mut out = Vec::with_capacity(own.len() + theirs.len());
     let mut theirs = theirs.iter().peekable();
     for &(index, mut sum) in own.iter() {
         while let Some(&(before, count)) = theirs.next_if(|(own, _)| *own < index) {
-            out.push((before, Sum::of(count)));
+            out.push((before, count.alone()));
         }
         if let Some(&(_, count)) = theirs.next_if(|(own, _)| *own == index) {
-            sum.add(count);
+            count.add_to(&mut sum);
         }
         out.push((index, sum));
     }
-    out.extend(theirs.map(|&(index, count)| (index, Sum::of(count))));
+    out.extend(theirs.map(|&(index, count)| (index, count.alone())));
     *own = out;
 }

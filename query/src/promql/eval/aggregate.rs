@@ -13,7 +13,7 @@ use super::column::{
 use super::fold::{Mean, Sum, quantile};
 use super::groups::{Grouping, Groups};
 use super::labels::{Labels, with_label};
-use super::mixed::HistogramMean;
+use super::sums::HistogramMean;
 use super::{Evaluator, merged, not_evaluated, text_of};
 use crate::promql::ast::{Aggregate, Expr};
 use crate::promql::error::{PromqlError, QueryError, Span};

@@ -155,7 +155,7 @@ impl<'a> Evaluator<'a> {
                 Outcome::Float(float) => values[step] = float,
                 Outcome::Histogram(histogram) => {
                     charge.add(histogram_bytes(&histogram))?;
-                    set_histogram(histograms, frame.ends.len(), step, Some(Arc::new(histogram)));
+                    set_histogram(histograms, frame.ends.len(), step, Some(histogram));
                 }
             }
         }
@@ -191,7 +191,7 @@ impl<'a> Evaluator<'a> {
             return Outcome::Float(increase / seconds);
         }
         self.histogram_increase(histograms, (start, end), extended, place)
-            .map_or(Outcome::Nothing, |increase| Outcome::Histogram(increase.divided(seconds)))
+            .map_or(Outcome::Nothing, |increase| Outcome::of(increase.divided(seconds)))
     }
 
     fn histogram_increase(
@@ -343,7 +343,7 @@ impl<'a> Evaluator<'a> {
                     Outcome::Float(float) => values[step] = float,
                     Outcome::Histogram(own) => {
                         charge.add(histogram_bytes(&own))?;
-                        set_histogram(&mut histograms, shifted.count, step, Some(Arc::new(own)));
+                        set_histogram(&mut histograms, shifted.count, step, Some(own));
                     }
                 }
             }
@@ -380,7 +380,7 @@ impl<'a> Evaluator<'a> {
         };
         let as_it_is = match before {
             Either::Float(value) => Outcome::Float(value),
-            Either::Histogram(own) => Outcome::Histogram(Histogram::clone(own)),
+            Either::Histogram(own) => Outcome::Histogram(Arc::clone(own)),
         };
         let next = sample(after).filter(|(next, _)| *next <= now.saturating_add(lookback_ms));
         let Some((next_time, next)) = next.filter(|_| time < now) else { return as_it_is };
@@ -392,7 +392,7 @@ impl<'a> Evaluator<'a> {
             (Either::Histogram(a), Either::Histogram(b)) => {
                 let counter = b.reset_hint != ResetHint::Gauge;
                 match a.toward(b, fraction, counter) {
-                    Some(value) => Outcome::Histogram(Histogram::clone(&value)),
+                    Some(value) => Outcome::Histogram(value),
                     None => {
                         self.warn_mixed_schemas(place.span, &place.name());
                         Outcome::Nothing

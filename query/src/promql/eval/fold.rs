@@ -8,7 +8,7 @@ pub(super) use annals_model::Sum;
 use annals_model::add_compensated;
 
 /// Something that folds: `join` associates (up to rounding).
-pub(super) trait Fold: Copy {
+pub(super) trait Fold: Clone {
     /// This, then that.
     fn join(self, later: Self) -> Self;
 }
@@ -29,17 +29,21 @@ impl<T: Fold> Sliding<T> {
     }
 
     pub(super) fn push(&mut self, value: T) {
-        self.back_fold = Some(self.back_fold.map_or(value, |fold| fold.join(value)));
+        self.back_fold = Some(match self.back_fold.take() {
+            Some(fold) => fold.join(value.clone()),
+            None => value.clone(),
+        });
         self.back.push(value);
     }
 
     pub(super) fn pop(&mut self) {
         if self.front.is_empty() {
-            let mut fold: Option<T> = None;
             while let Some(value) = self.back.pop() {
-                let suffix = fold.map_or(value, |fold| value.join(fold));
+                let suffix = match self.front.last() {
+                    Some(fold) => value.join(fold.clone()),
+                    None => value,
+                };
                 self.front.push(suffix);
-                fold = Some(suffix);
             }
             self.back_fold = None;
         }
@@ -54,7 +58,7 @@ impl<T: Fold> Sliding<T> {
 
     /// The fold of all elements, oldest first.
     pub(super) fn fold(&self) -> Option<T> {
-        match (self.front.last().copied(), self.back_fold) {
+        match (self.front.last().cloned(), self.back_fold.clone()) {
             (Some(front), Some(back)) => Some(front.join(back)),
             (front, back) => front.or(back),
         }

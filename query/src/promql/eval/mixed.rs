@@ -8,13 +8,15 @@
 
 use std::sync::Arc;
 
-use annals_model::{Added, Histogram, HistogramSum, ResetHint};
+use annals_model::{Added, Histogram, ResetHint};
 
 use super::Evaluator;
 use super::column::{ABSENT, Charge, Histograms, histogram_bytes, is_absent, set_histogram};
+use super::increase::{Neighbours, Tally};
 use super::labels::Labels;
 use super::runs::{Frame, Run, Track};
-use super::window::{Begins, WindowFn, extrapolation, find_bounds};
+use super::sums::Sums;
+use super::window::{WindowFn, find_bounds};
 use crate::promql::error::{QueryError, Span};
 
 /// Which call it is that looks at which metric.
@@ -27,6 +29,15 @@ pub(super) struct Place<'p> {
 }
 
 impl Place<'_> {
+    /// Whether the samples of a window add up to what is asked for.
+    fn adds_up(&self) -> bool {
+        match self.function {
+            WindowFn::Sum | WindowFn::Avg => true,
+            WindowFn::Rate | WindowFn::Increase => self.delta,
+            _ => false,
+        }
+    }
+
     /// The metric's name.
     pub(super) fn name(&self) -> String {
         self.labels.get().metric_name().to_owned()
@@ -37,7 +48,25 @@ impl Place<'_> {
 pub(super) enum Outcome {
     Nothing,
     Float(f64),
-    Histogram(Histogram),
+    Histogram(Arc<Histogram>),
+}
+
+impl Outcome {
+    pub(super) fn of(histogram: Histogram) -> Outcome {
+        Outcome::Histogram(Arc::new(histogram))
+    }
+}
+
+/// A window that holds at least one histogram.
+struct Mixed<'w> {
+    run: &'w Run<'w, 'w>,
+    /// Its floats and its histograms, from and to below which position.
+    floats: (usize, usize),
+    histograms: (usize, usize),
+    /// Its end and its length.
+    time: (i64, i64),
+    /// What its floats give.
+    of_floats: f64,
 }
 
 /// A sample of either type.
@@ -67,6 +96,36 @@ fn in_order<'e>(
     })
 }
 
+/// What windows of a series share: looked at once, so that a window costs what enters and leaves it and not what it holds.
+struct Shared {
+    neighbours: Option<Neighbours>,
+    sums: Option<Sums>,
+    /// How many of the first so many samples, in the order of time, differ from (or are reset after) the one before.
+    transitions: Option<Tally>,
+}
+
+impl Shared {
+    fn of(run: &Run<'_, '_>, place: &Place<'_>, windows: &[(usize, usize)]) -> Shared {
+        let mut shared = Shared { neighbours: None, sums: None, transitions: None };
+        let function = place.function;
+        match function {
+            WindowFn::Changes | WindowFn::Resets => {
+                let samples = || in_order(run.floats, run.histograms).map(|(_, sample)| sample);
+                let pairs = samples().zip(samples().skip(1));
+                let moves = pairs.map(|(before, now)| is_transition(before, now, function));
+                shared.transitions = Some(Tally::of(std::iter::once(false).chain(moves)));
+            }
+            WindowFn::Rate | WindowFn::Increase | WindowFn::Delta if !place.adds_up() => {
+                let counter = function != WindowFn::Delta;
+                shared.neighbours = Some(Neighbours::of(run.histograms, counter));
+            }
+            _ if place.adds_up() => shared.sums = Some(Sums::of(run.histograms.values, windows)),
+            _ => {}
+        }
+        shared
+    }
+}
+
 impl Evaluator<'_> {
     /// Completes the columns that floats alone have given.
     pub(super) fn mixed_windows(
@@ -80,36 +139,42 @@ impl Evaluator<'_> {
         let mut charge = Charge::none(self.budget);
         let mut own_bounds = Vec::new();
         find_bounds(run.histograms.times, &frame.ends, frame.range_ms, &mut own_bounds);
+        let mut shared = Shared::of(run, place, &own_bounds);
+        if let Some(sums) = &shared.sums {
+            charge.add(sums.bytes())?;
+        }
         let steps = values.len();
+        let mut latest: Option<Arc<Histogram>> = None;
         for (step, (value, (&floats, &own))) in
             values.iter_mut().zip(bounds.iter().zip(&own_bounds)).enumerate()
         {
             if own.0 == own.1 {
                 continue;
             }
+            self.budget.poll()?;
             let end = frame.ends.get(step).copied().unwrap_or_default();
-            let window = (run.floats.part(floats), run.histograms.part(own));
-            match self.mixed_window(window, (end, frame.range_ms), *value, place) {
+            let window =
+                Mixed { run, floats, histograms: own, time: (end, frame.range_ms), of_floats: *value };
+            match self.mixed_window(&window, &mut shared, place) {
                 Outcome::Nothing => *value = ABSENT,
                 Outcome::Float(float) => *value = float,
                 Outcome::Histogram(histogram) => {
                     *value = ABSENT;
-                    charge.add(histogram_bytes(&histogram))?;
-                    set_histogram(histograms, steps, step, Some(Arc::new(histogram)));
+                    if latest.as_ref().is_none_or(|latest| !Arc::ptr_eq(latest, &histogram)) {
+                        charge.add(histogram_bytes(&histogram))?;
+                        latest = Some(Arc::clone(&histogram));
+                    }
+                    set_histogram(histograms, steps, step, Some(histogram));
                 }
             }
         }
         Ok(())
     }
 
-    /// One window that holds at least one histogram; `of_floats` is what its floats give.
-    fn mixed_window(
-        &self,
-        (floats, histograms): (Track<'_, f64>, Track<'_, Arc<Histogram>>),
-        window: (i64, i64),
-        of_floats: f64,
-        place: &Place<'_>,
-    ) -> Outcome {
+    fn mixed_window(&self, window: &Mixed<'_>, shared: &mut Shared, place: &Place<'_>) -> Outcome {
+        let of_floats = window.of_floats;
+        let floats = window.run.floats.part(window.floats);
+        let histograms = window.run.histograms.part(window.histograms);
         let latest_is_float = || floats.times.last() > histograms.times.last();
         let earliest_is_float = || {
             floats.times.first().is_some_and(|float| histograms.times.first().is_none_or(|own| float < own))
@@ -117,7 +182,7 @@ impl Evaluator<'_> {
         let seconds = |ms: Option<&i64>| ms.map_or(ABSENT, |&ms| ms as f64 / 1000.0);
         let either = |float: bool, own: Option<&Arc<Histogram>>| match own {
             _ if float => Outcome::Float(of_floats),
-            Some(own) => Outcome::Histogram(Histogram::clone(own)),
+            Some(own) => Outcome::Histogram(Arc::clone(own)),
             None => Outcome::Nothing,
         };
         match place.function {
@@ -131,8 +196,11 @@ impl Evaluator<'_> {
             WindowFn::Count => Outcome::Float((floats.values.len() + histograms.values.len()) as f64),
             WindowFn::Present => Outcome::Float(1.0),
             WindowFn::Changes | WindowFn::Resets => {
-                let samples = in_order(floats, histograms).map(|(_, sample)| sample);
-                Outcome::Float(transitions(samples, place.function))
+                // The first one has nothing before it in the window.
+                let first = window.floats.0 + window.histograms.0 + 1;
+                let all = (first, window.floats.1 + window.histograms.1);
+                let count = shared.transitions.as_ref().map_or(0, |transitions| transitions.within(all));
+                Outcome::Float(count as f64)
             }
             WindowFn::Irate | WindowFn::Idelta => self.last_two(floats, histograms, place),
             WindowFn::Sum | WindowFn::Avg | WindowFn::Rate | WindowFn::Increase | WindowFn::Delta => {
@@ -140,14 +208,23 @@ impl Evaluator<'_> {
                     self.warn_mixed_types(place);
                     return Outcome::Nothing;
                 }
-                match place.function {
-                    WindowFn::Sum | WindowFn::Avg => self.sum_of_histograms(histograms.values, place),
-                    WindowFn::Increase if place.delta => self.sum_of_histograms(histograms.values, place),
-                    WindowFn::Rate if place.delta => match self.sum_of_histograms(histograms.values, place) {
-                        Outcome::Histogram(sum) => Outcome::Histogram(sum.divided(window.1 as f64 / 1000.0)),
-                        other => other,
-                    },
-                    _ => self.rate_of_histograms(histograms, window, place),
+                match (&shared.neighbours, &mut shared.sums) {
+                    (Some(neighbours), _) => self.rate_of_histograms(
+                        window.run.histograms,
+                        neighbours,
+                        window.histograms,
+                        window.time,
+                        place,
+                    ),
+                    (None, Some(sums)) => {
+                        let values = window.run.histograms.values;
+                        let sum = self.sum_of_histograms(values, sums, window.histograms, place);
+                        let rate = place.function == WindowFn::Rate;
+                        let seconds = window.time.1 as f64 / 1000.0;
+                        let result = sum.map(|sum| if rate { sum.divided(seconds) } else { sum });
+                        result.map_or(Outcome::Nothing, Outcome::of)
+                    }
+                    (None, None) => Outcome::Nothing,
                 }
             }
             _ => {
@@ -160,120 +237,6 @@ impl Evaluator<'_> {
         }
     }
 
-    /// `sum_over_time` and `avg_over_time`.
-    fn sum_of_histograms(&self, histograms: &[Arc<Histogram>], place: &Place<'_>) -> Outcome {
-        let mut sum = HistogramMean::default();
-        for histogram in histograms {
-            let added =
-                if place.function == WindowFn::Avg { sum.add(histogram) } else { sum.add_plainly(histogram) };
-            match added {
-                Some(added) => {
-                    self.remark_bounds(added, "aggregation", place.span);
-                }
-                None => {
-                    self.warn_mixed_schemas(place.span, &place.name());
-                    return Outcome::Nothing;
-                }
-            }
-        }
-        if sum.resets_collided() {
-            self.warn_collision("aggregation", place.span);
-        }
-        let result = if place.function == WindowFn::Avg { sum.mean() } else { sum.sum() };
-        result.map_or(Outcome::Nothing, Outcome::Histogram)
-    }
-
-    /// `rate`, `increase` and `delta`.
-    fn rate_of_histograms(
-        &self,
-        samples: Track<'_, Arc<Histogram>>,
-        window: (i64, i64),
-        place: &Place<'_>,
-    ) -> Outcome {
-        let counter = place.function != WindowFn::Delta;
-        let begins =
-            if counter { Begins::of(samples, window.0.saturating_sub(window.1)) } else { Begins::Before };
-        let zero_start = matches!(begins, Begins::Within(_));
-        if samples.values.len() < 2 && !zero_start {
-            return Outcome::Nothing;
-        }
-        let Some(mut increase) = self.difference(samples, counter, place) else { return Outcome::Nothing };
-        let Some(first) = samples.values.first() else { return Outcome::Nothing };
-        if zero_start {
-            match increase.plus(first) {
-                Ok((sum, _)) => increase = Histogram { reset_hint: ResetHint::Gauge, ..sum },
-                Err(_) => {
-                    self.warn_mixed_schemas(place.span, &place.name());
-                    return Outcome::Nothing;
-                }
-            }
-        }
-        let zero =
-            (counter && increase.count > 0.0 && first.count >= 0.0).then(|| first.count / increase.count);
-        let rate = place.function == WindowFn::Rate;
-        match extrapolation(samples.times, window, begins, rate, zero) {
-            Some(factor) => Outcome::Histogram(increase.scaled(factor)),
-            None => Outcome::Nothing,
-        }
-    }
-
-    /// Last less first, resets made good; a gauge.
-    fn difference(
-        &self,
-        samples: Track<'_, Arc<Histogram>>,
-        counter: bool,
-        place: &Place<'_>,
-    ) -> Option<Histogram> {
-        let (first, last) = (samples.values.first()?, samples.values.last()?);
-        let gauge = |histogram: &Histogram| histogram.reset_hint == ResetHint::Gauge;
-        if counter && samples.values.iter().any(|own| gauge(own)) {
-            self.warn(
-                Some(place.span),
-                format!("this native histogram metric is not a counter: {:?}", &place.name()),
-            );
-        }
-        if !(counter || gauge(first) && gauge(last)) {
-            self.warn(
-                Some(place.span),
-                format!("this native histogram metric is not a gauge: {:?}", &place.name()),
-            );
-        }
-        let anew = |index: usize, before: &Histogram| {
-            samples.starts_anew(index)
-                || samples.values.get(index).is_some_and(|own| own.is_reset_after(before))
-        };
-        // What lies before a reset adds nothing of its own, so its buckets need not fit those after.
-        let mut before: Arc<Histogram> = Arc::clone(first);
-        if let Some(second) = samples.values.get(1).filter(|_| counter && anew(1, first)) {
-            before = Arc::new(Histogram {
-                schema: second.schema,
-                custom_bounds: Arc::clone(&second.custom_bounds),
-                ..Histogram::default()
-            });
-        }
-        let custom = before.is_custom();
-        let inner = samples.values.get(1..).unwrap_or_default();
-        let looked_at = if counter { inner } else { std::slice::from_ref(last) };
-        if looked_at.iter().any(|own| own.is_custom() != custom) {
-            self.warn_mixed_schemas(place.span, &place.name());
-            return None;
-        }
-        let mut sum = HistogramSum::of(last);
-        let negative = Histogram { reset_hint: before.reset_hint, ..before.scaled(-1.0) };
-        let added = sum.add(&negative).ok()?;
-        self.remark_bounds(added, "subtraction", place.span);
-        if counter {
-            for (index, own) in samples.values.iter().enumerate().skip(1) {
-                if anew(index, &before) {
-                    let added = sum.add(&before).ok()?;
-                    self.remark_bounds(added, "addition", place.span);
-                }
-                before = Arc::clone(own);
-            }
-        }
-        Some(Histogram { reset_hint: ResetHint::Gauge, ..sum.total() })
-    }
-
     /// `irate` and `idelta`.
     fn last_two(
         &self,
@@ -282,6 +245,7 @@ impl Evaluator<'_> {
         place: &Place<'_>,
     ) -> Outcome {
         let rate = place.function == WindowFn::Irate;
+        let (floats, histograms) = (last(floats), last(histograms));
         let mut two: [Option<(i64, Either<'_>)>; 2] = [None, None];
         for sample in in_order(floats, histograms) {
             two = [two[1], Some(sample)];
@@ -317,7 +281,7 @@ impl Evaluator<'_> {
                     result = difference;
                 }
                 result.reset_hint = ResetHint::Gauge;
-                Outcome::Histogram(if rate { result.divided(seconds) } else { result })
+                Outcome::of(if rate { result.divided(seconds) } else { result })
             }
             _ => {
                 self.warn_mixed_types(place);
@@ -383,20 +347,26 @@ pub(super) fn transitions<'e>(samples: impl Iterator<Item = Either<'e>>, functio
     let (mut count, mut before) = (0u32, None);
     for now in samples {
         let Some(earlier) = before.replace(now) else { continue };
-        let differs = match (earlier, now) {
-            (Either::Float(before), Either::Float(now)) if function == WindowFn::Resets => now < before,
-            (Either::Float(before), Either::Float(now)) => {
-                now != before && !(now.is_nan() && before.is_nan())
-            }
-            (Either::Histogram(before), Either::Histogram(now)) if function == WindowFn::Resets => {
-                now.is_reset_after(before)
-            }
-            (Either::Histogram(before), Either::Histogram(now)) => !now.equals(before),
-            _ => true,
-        };
-        count += u32::from(differs);
+        count += u32::from(is_transition(earlier, now, function));
     }
     f64::from(count)
+}
+
+fn is_transition(earlier: Either<'_>, now: Either<'_>, function: WindowFn) -> bool {
+    match (earlier, now) {
+        (Either::Float(before), Either::Float(now)) if function == WindowFn::Resets => now < before,
+        (Either::Float(before), Either::Float(now)) => now != before && !(now.is_nan() && before.is_nan()),
+        (Either::Histogram(before), Either::Histogram(now)) if function == WindowFn::Resets => {
+            now.is_reset_after(before)
+        }
+        (Either::Histogram(before), Either::Histogram(now)) => !now.equals(before),
+        _ => true,
+    }
+}
+
+/// The last two samples.
+fn last<T>(track: Track<'_, T>) -> Track<'_, T> {
+    track.part((track.times.len().saturating_sub(2), track.times.len()))
 }
 
 /// A remark about a metric, where its name is known.
@@ -406,79 +376,4 @@ pub(super) fn named(text: &str, name: &str) -> String {
 
 fn for_metric(text: &str, name: &str) -> String {
     if name.is_empty() { text.to_owned() } else { format!("{text} for metric {name:?}") }
-}
-
-/// A sum or mean of histograms: directly while every number fits a float, incrementally once one would overflow.
-#[derive(Debug, Clone, Default)]
-pub(super) struct HistogramMean {
-    sum: Option<HistogramSum>,
-    count: f64,
-    incremental: bool,
-    reset: bool,
-    not_reset: bool,
-}
-
-impl HistogramMean {
-    /// Adds one to what becomes a mean; `None` where exponential and custom buckets meet.
-    pub(super) fn add(&mut self, histogram: &Histogram) -> Option<Added> {
-        self.count(histogram);
-        let Some(sum) = &mut self.sum else {
-            self.sum = Some(HistogramSum::of(histogram));
-            return Some(Added::default());
-        };
-        if !self.incremental {
-            let mut next = sum.clone();
-            let added = next.add(histogram).ok()?;
-            if !next.overflowed() {
-                *sum = next;
-                return Some(added);
-            }
-            self.incremental = true;
-            sum.divide(self.count - 1.0);
-        }
-        sum.scale((self.count - 1.0) / self.count);
-        sum.add(&histogram.divided(self.count)).ok()
-    }
-
-    /// Adds one to what becomes a sum.
-    pub(super) fn add_plainly(&mut self, histogram: &Histogram) -> Option<Added> {
-        self.count(histogram);
-        match &mut self.sum {
-            Some(sum) => sum.add(histogram).ok(),
-            None => {
-                self.sum = Some(HistogramSum::of(histogram));
-                Some(Added::default())
-            }
-        }
-    }
-
-    fn count(&mut self, histogram: &Histogram) {
-        self.count += 1.0;
-        self.reset |= histogram.reset_hint == ResetHint::Reset;
-        self.not_reset |= histogram.reset_hint == ResetHint::NotReset;
-    }
-
-    /// Whether nothing was added.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sum.is_none()
-    }
-
-    /// Whether one was known to be reset and another not to be.
-    pub(super) fn resets_collided(&self) -> bool {
-        self.reset && self.not_reset
-    }
-
-    pub(super) fn sum(&self) -> Option<Histogram> {
-        self.sum.as_ref().map(HistogramSum::total)
-    }
-
-    pub(super) fn mean(&self) -> Option<Histogram> {
-        let sum = self.sum.as_ref()?;
-        if self.incremental {
-            return Some(sum.total());
-        }
-        let mut mean = sum.clone();
-        mean.divide(self.count);
-        Some(mean.total())
-    }
 }

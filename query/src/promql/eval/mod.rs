@@ -16,6 +16,7 @@ mod fold;
 mod functions;
 mod groups;
 mod histogram;
+mod increase;
 mod info;
 mod labels;
 mod latest;
@@ -27,6 +28,7 @@ mod repeated;
 mod runs;
 mod select;
 mod series;
+mod sums;
 mod trace;
 mod window;
 

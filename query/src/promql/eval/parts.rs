@@ -91,7 +91,7 @@ pub(super) fn gains(function: WindowFn, kind: SeriesKind) -> bool {
 }
 
 /// Something that a run of finite samples, or its aggregate, comes to.
-trait Part: Fold {
+trait Part: Fold + Copy {
     /// Of samples, at least one; `None` where they do not join.
     fn of(times: &[i64], values: &[f64]) -> Option<Self>;
     fn of_aggregate(aggregate: &Aggregate) -> Self;
