@@ -6,7 +6,7 @@
 
 use annals_model::{
     BlockContent, BlockMeta, ChunkAge, DataKeys, HistogramSamples, KeyId, LabelSet, LsnRange, Matcher,
-    Rollup, SeriesKind, TimeRange,
+    ReadPlan, Rollup, SeriesKind, TimeRange,
 };
 use annals_vfs::Sealed;
 use roaring::RoaringBitmap;
@@ -182,6 +182,16 @@ impl RollupBlock {
                 }
             }
         });
+    }
+
+    /// What [`RollupBlock::read_lossy`] takes: whole chunks of windows.
+    pub fn plan(&self, ordinal: u32, range: TimeRange) -> Result<ReadPlan, BlockError> {
+        let chunks = self.inner.chunks(ordinal)?.filter(|chunk| chunk.column.range().overlaps(range));
+        Ok(chunks.fold(ReadPlan::default(), |plan, chunk| ReadPlan {
+            windows: plan.windows + chunk.column.count as u64,
+            bytes: plan.bytes + chunk.part.bytes as u64,
+            ..plan
+        }))
     }
 
     /// Appends what is left of a series of histograms in a range, as [`MetricBlock::read_histograms_lossy`] does.

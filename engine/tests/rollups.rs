@@ -2,6 +2,7 @@
 
 mod common;
 
+use annals::query::promql;
 use annals::*;
 use common::*;
 use proptest::prelude::*;
@@ -29,6 +30,13 @@ fn coarser(reader: &TenantReader) -> Vec<Resolution> {
     let budget = Budget::new(QueryLimits::default());
     let selected = reader.select(&[], TimeRange::ALL, &budget).expect("selected");
     selected.coverage().coarser.iter().map(|(_, resolution)| *resolution).collect()
+}
+
+/// What the only selector of a query reads, and which tiers show the time that it looks at.
+fn read_of(reader: &TenantReader, query: &str, at: Timestamp) -> (ReadPlan, Vec<Resolution>) {
+    let found = reader.explain(query, promql::Times::Instant(at), false).expect("explained");
+    let selector = found.parts.into_iter().find_map(|part| part.selector).expect("a selector");
+    (selector.read, selector.coarser.into_iter().map(|(_, resolution)| resolution).collect())
 }
 
 #[test]
@@ -80,6 +88,12 @@ fn p5_raw_goes_on_its_date_after_its_rollup_and_each_tier_shows_what_raw_would()
         maintain(&store);
         assert_eq!(contents(&machine), left, "{days} days");
         assert_eq!(ask(), expected, "{days} days");
+        // What explains it says the same: its tier, and windows in place of samples.
+        if let Some(tier) = tier {
+            let (read, shown) = read_of(&tenant.reader(), "sum_over_time(m[1h])", hour_end);
+            assert_eq!((read.windows, read.samples, read.chunks_decoded), (1, 0, 0), "{days} days");
+            assert_eq!(shown, [tier], "{days} days");
+        }
     }
     drop((tenant, store));
     assert!(
@@ -108,6 +122,13 @@ fn p5_raw_that_nothing_has_sealed_is_rolled_up_as_it_is_read() {
     assert_eq!(ask(), 2.0);
     tenant.flush().expect("flushed");
     assert_eq!((ask(), contents(&machine)), (2.0, vec!["raw".to_owned()]));
+    let (read, shown) = read_of(
+        &tenant.reader(),
+        "sum_over_time(auth_attempts{result=\"failure\"}[1h])",
+        Timestamp(window_end(NOW, HOUR_MS)),
+    );
+    assert_eq!((read.windows, read.samples, read.chunks_decoded), (0, 2, 1));
+    assert_eq!(shown, [Resolution::FiveMinutes]);
     let answer = tenant.reader().query("m", machine.now()).expect("answered");
     assert!(answer.infos.is_empty(), "nothing coarse is asked for");
     maintain(&store);
@@ -170,7 +191,7 @@ fn p5_a_damaged_day_is_not_sealed_from_less_than_there_was() {
 fn hours(tenant: &Tenant, expression: &str, day: Day) -> Vec<(i64, u64)> {
     let start = Timestamp(day.range().start.0 + HOUR_MS);
     let answer = tenant.reader().query_range(expression, start, day.end(), HOUR_MS).expect("answered");
-    let query::promql::Value::Matrix(series) = answer.value else { panic!("a range") };
+    let promql::Value::Matrix(series) = answer.value else { panic!("a range") };
     series.iter().flat_map(|one| one.points.iter().map(|(time, value)| (time.0, value.to_bits()))).collect()
 }
 

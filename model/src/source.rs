@@ -155,7 +155,9 @@ pub struct ReadPlan {
     pub chunks_decoded: u64,
     /// Samples of chunks that are decoded, and of heads.
     pub samples: u64,
-    /// Bytes of chunks that are decoded.
+    /// Windows of rollups that are read where raw has expired.
+    pub windows: u64,
+    /// Bytes of chunks that are decoded, those of rollups among them.
     pub bytes: u64,
 }
 
@@ -167,6 +169,7 @@ impl ReadPlan {
             chunks_skipped: self.chunks_skipped + other.chunks_skipped,
             chunks_decoded: self.chunks_decoded + other.chunks_decoded,
             samples: self.samples + other.samples,
+            windows: self.windows + other.windows,
             bytes: self.bytes + other.bytes,
         }
     }

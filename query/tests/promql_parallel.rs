@@ -112,7 +112,7 @@ fn a_plan_reads_nothing_and_an_analysis_tells_what_each_part_took() {
     let found: Vec<(usize, &str, Option<u64>)> = plan
         .parts
         .iter()
-        .map(|part| (part.depth, part.what.as_str(), part.selector.map(|selector| selector.series)))
+        .map(|part| (part.depth, part.what.as_str(), part.selector.as_ref().map(|selector| selector.series)))
         .collect();
     assert_eq!(
         found,

@@ -87,13 +87,19 @@ fn duration(nanoseconds: u64) -> String {
 
 /// What a selector finds, and what of it is read.
 fn reads(selector: &SelectorCost) -> Vec<String> {
-    let SelectorCost { range, series, read } = selector;
+    let SelectorCost { range, coarser, series, read } = selector;
     let mut lines = vec![format!(
         "{} with samples after {} up to {}",
         plural(*series, "series", "series"),
         range.start,
         range.end
     )];
+    for (part, resolution) in coarser {
+        lines.push(format!("after {} up to {} from the {} tier", part.start, part.end, resolution.word()));
+    }
+    if read.windows > 0 {
+        lines.push(format!("{} of rollups", plural(read.windows, "window", "windows")));
+    }
     if read.chunks_skipped > 0 {
         lines.push(format!("{} by their aggregates", plural(read.chunks_skipped, "chunk", "chunks")));
     }

@@ -18,8 +18,7 @@ impl Selected {
     ) -> Result<(), SourceError> {
         into.clear();
         if !self.rolled.is_empty() {
-            let needed = self.tiers.needed(self.rolled);
-            let range = TimeRange::new(needed.start, needed.end.min(self.tiers.raw_floor()));
+            let range = self.windows_needed();
             let merged = self.merged_histograms(kind, places, true, range, budget, &mut into.missing)?;
             let mut rest = merged.timestamps.first().copied();
             while let Some(first) = rest {

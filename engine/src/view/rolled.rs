@@ -19,6 +19,12 @@ impl Selected {
         places.iter().filter(shown).copied().collect()
     }
 
+    /// The time of what is read for the days that a coarser tier shows: windows are read whole.
+    pub(super) fn windows_needed(&self) -> TimeRange {
+        let needed = self.tiers.needed(self.rolled);
+        TimeRange::new(needed.start, needed.end.min(self.tiers.raw_floor()))
+    }
+
     /// A series' windows in the days that a coarser tier shows, in time order: from rollups, and rolled up from what raw
     /// there is where no rollup is.
     pub(super) fn read_windows(
@@ -28,8 +34,7 @@ impl Selected {
         budget: &Budget,
         missing: &mut Vec<Missing>,
     ) -> Result<Vec<Rollup>, SourceError> {
-        let needed = self.tiers.needed(self.rolled);
-        let range = TimeRange::new(needed.start, needed.end.min(self.tiers.raw_floor()));
+        let range = self.windows_needed();
         let (mut samples, mut windows) = (Samples::default(), Vec::new());
         for part in places.iter().filter_map(|&place| self.part(place)) {
             match part {

@@ -123,11 +123,18 @@ impl SelectedSeries for Selected {
         let parts = places.iter().filter_map(|&place| self.part(place));
         parts.fold(ReadPlan::default(), |plan, part| {
             plan.plus(match part {
+                // Rolled up as it is read.
+                Part::Block(searched, metrics, ordinal) if searched.rolled => {
+                    let each = Whole::of(&|_| false);
+                    metrics.plan_pieces(ordinal, self.windows_needed(), each).unwrap_or_default()
+                }
                 Part::Block(_, metrics, ordinal) => {
                     metrics.plan_pieces(ordinal, self.range, whole).unwrap_or_default()
                 }
                 Part::Head(head) => ReadPlan { samples: head.timestamps.len() as u64, ..ReadPlan::default() },
-                Part::Rollups(..) => ReadPlan::default(),
+                Part::Rollups(rollups, ordinal) => {
+                    rollups.plan(ordinal, self.windows_needed()).unwrap_or_default()
+                }
             })
         })
     }

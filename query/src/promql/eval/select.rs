@@ -56,7 +56,7 @@ impl<'a> Evaluator<'a> {
         let matchers: Vec<Matcher> = selector.matchers.iter().map(|matcher| matcher.item.clone()).collect();
         let selected: Selection<'a> = self.source.select(&matchers, range, self.budget)?.into();
         if let Some(trace) = self.trace {
-            trace.found(span.start, range, selected.len());
+            trace.found(span.start, range, &*selected);
         }
         let coverage: &Coverage = selected.coverage();
         if let Some(through) = coverage.expired_through.filter(|through| *through > range.start) {

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use annals_model::{ReadPlan, SelectedSeries, TimeRange, Whole};
+use annals_model::{ReadPlan, Resolution, SelectedSeries, TimeRange, Whole};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -23,10 +23,12 @@ pub struct PartCost {
 }
 
 /// What one selector finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectorCost {
     /// The time in which samples are looked for.
     pub range: TimeRange,
+    /// The parts of it of which only a coarser tier is left, oldest first.
+    pub coarser: Vec<(TimeRange, Resolution)>,
     /// Series that were found.
     pub series: u64,
     /// What reading them takes.
@@ -91,8 +93,13 @@ impl<'t> Trace<'t> {
     }
 
     /// Notes what a selector finds.
-    pub(super) fn found(&self, place: usize, range: TimeRange, series: usize) {
-        let found = SelectorCost { range, series: series as u64, read: ReadPlan::default() };
+    pub(super) fn found(&self, place: usize, range: TimeRange, selected: &dyn SelectedSeries) {
+        let found = SelectorCost {
+            range,
+            coarser: selected.coverage().coarser.clone(),
+            series: selected.len() as u64,
+            read: ReadPlan::default(),
+        };
         self.selectors.borrow_mut().insert(place, found);
         self.selector.set(place);
     }
@@ -112,6 +119,6 @@ impl<'t> Trace<'t> {
 
     /// What a selector found, by where it stands in the query.
     pub(in crate::promql) fn selector(&self, place: usize) -> Option<SelectorCost> {
-        self.selectors.borrow().get(&place).copied()
+        self.selectors.borrow().get(&place).cloned()
     }
 }
