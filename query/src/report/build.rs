@@ -56,6 +56,8 @@ pub struct Report {
     pub week: WeekSpan,
     /// Counts after this moment may still grow; none where nothing of the week can.
     pub provisional_after: Option<String>,
+    /// Counts of free names under this are not told.
+    pub few: u64,
     /// What happened, in a few sentences.
     pub summary: Vec<String>,
     /// Requests.
@@ -102,7 +104,7 @@ pub fn build(
     budget: &Budget,
 ) -> Result<Report, ReportError> {
     let weeks = Weeks::of(request)?;
-    let mut reader = Reader::new(source, &request.site, budget, &weeks)?;
+    let mut reader = Reader::new(source, request, budget, &weeks)?;
     let traffic = traffic(&mut reader)?;
     let responses = responses(&mut reader)?;
     let signins = signins(&mut reader)?;
@@ -121,6 +123,7 @@ pub fn build(
             .provisional_after
             .filter(|&after| after < weeks.week().end)
             .map(|after| words::rfc3339(after.max(weeks.week().start), &weeks.zone)),
+        few: request.few,
         summary: Vec::new(),
         traffic,
         responses,

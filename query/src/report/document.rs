@@ -152,18 +152,18 @@ pub(crate) fn document(report: &Report) -> Document {
         summary: report.summary.clone(),
         figures: if empty { Vec::new() } else { figures(report) },
         sections,
-        notes: if empty { Vec::new() } else { notes() },
+        notes: if empty { Vec::new() } else { notes(report) },
     }
 }
 
-fn notes() -> Vec<String> {
+fn notes(report: &Report) -> Vec<String> {
     vec![
         "Counts are exact sums of recorded events; changes are against the week before.".to_owned(),
         "An hour without any signal has no data, which is not the same as zero.".to_owned(),
         format!(
             "“few” stands for a name's count under {}, and now and then for a larger one folded with it so \
                  that neither can be told; all of them are in the row “other (few)”.",
-            super::FEW
+            report.few
         ),
     ]
 }

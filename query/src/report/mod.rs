@@ -11,7 +11,7 @@
 //! ```
 //!
 //! What holds: the same request on the same data gives the same bytes. No raw signal is read. Site totals over
-//! closed enumerations are always told; in breakdowns by free names, counts under [`FEW`] never are. An hour
+//! closed enumerations are always told; in breakdowns by free names, counts under the request's `few` never are. An hour
 //! without any signal has no data, which is not zero, and is said so.
 //!
 //! ```

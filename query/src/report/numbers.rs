@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-/// Counts under this are not told in breakdowns by free names.
+/// Counts under this are not told in breakdowns by free names, unless a request says another.
 pub const FEW: u64 = 5;
 
 /// A count of the week and of the week before.
@@ -59,9 +59,9 @@ pub(crate) fn sum_of(tallies: &[Tally], names: &[&str]) -> Compared {
 pub enum Cell {
     /// The column's week has no data.
     NoData,
-    /// A count that may be told: zero, or at least [`FEW`].
+    /// A count that may be told: zero, or not under the request's `few`.
     Count(u64),
-    /// Counted in the row "other (few)": under [`FEW`], or folded to hide one that is.
+    /// Counted in the row "other (few)": under the request's `few`, or folded to hide one that is.
     Few,
 }
 
@@ -78,7 +78,7 @@ impl Serialize for Cell {
 
 /// Counts by names that a site chooses, in columns.
 ///
-/// - A count under [`FEW`] is told of no name: it is part of `few`, column by column.
+/// - A count under the request's `few` is told of no name: it is part of `few`, column by column.
 /// - Where `few` would hold the count of a single listed name, a second name is folded with it.
 /// - Every column's cells, `few` and `rest` sum to the site's total of that column.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -111,23 +111,24 @@ pub struct Rest {
     pub cells: Vec<Cell>,
 }
 
-/// Folds small counts and keeps the `rows_max` largest names.
+/// Folds counts under `least` and keeps the `rows_max` largest names.
 ///
 /// `data` says per column whether its week has data at all.
 pub(crate) fn breakdown(
     columns: &[(&str, bool)],
     counts: BTreeMap<String, Vec<u64>>,
     rows_max: usize,
+    least: u64,
 ) -> Breakdown {
     let mut names: Vec<(String, Vec<u64>)> = counts.into_iter().collect();
     // Largest first; equal ones stay in name order.
     names.sort_by(|a, b| b.1.cmp(&a.1));
-    let listed: Vec<bool> = names.iter().map(|(_, counts)| counts.iter().any(|&c| c >= FEW)).collect();
+    let listed: Vec<bool> = names.iter().map(|(_, counts)| counts.iter().any(|&c| c >= least)).collect();
     let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); names.len()];
     let mut few = Vec::new();
     for (column, &(_, data)) in columns.iter().enumerate() {
         let of = |row: usize| names.get(row).and_then(|(_, counts)| counts.get(column)).copied().unwrap_or(0);
-        let folded = folded_rows(&listed, of);
+        let folded = folded_rows(&listed, least, of);
         few.push(fold_cell(data, (0..names.len()).filter(|row| folded.contains(row)).map(of).sum()));
         for (row, cells) in cells.iter_mut().enumerate() {
             cells.push(if folded.contains(&row) { Cell::Few } else { fold_cell(data, of(row)) });
@@ -165,8 +166,8 @@ fn fold_cell(data: bool, count: u64) -> Cell {
 }
 
 /// The rows of one column that are folded: small counts, and a second name where one alone could be told.
-fn folded_rows(listed: &[bool], of: impl Fn(usize) -> u64) -> Vec<usize> {
-    let mut folded: Vec<usize> = (0..listed.len()).filter(|&row| (1..FEW).contains(&of(row))).collect();
+fn folded_rows(listed: &[bool], least: u64, of: impl Fn(usize) -> u64) -> Vec<usize> {
+    let mut folded: Vec<usize> = (0..listed.len()).filter(|&row| (1..least).contains(&of(row))).collect();
     if let [alone] = folded[..]
         && listed.get(alone) == Some(&true)
     {
@@ -189,14 +190,14 @@ mod tests {
 
     #[test]
     fn a_name_with_few_events_is_not_told() {
-        let table = breakdown(&WEEKS, counts(&[("a", [9, 9]), ("b", [4, 1]), ("c", [1, 0])]), 10);
+        let table = breakdown(&WEEKS, counts(&[("a", [9, 9]), ("b", [4, 1]), ("c", [1, 0])]), 10, FEW);
         assert_eq!(table.rows.len(), 1);
         assert_eq!(table.few, Some(vec![Cell::Count(5), Cell::Count(1)]));
     }
 
     #[test]
     fn a_single_folded_count_of_a_listed_name_is_hidden_among_two() {
-        let table = breakdown(&WEEKS, counts(&[("a", [9, 2]), ("b", [8, 8]), ("c", [7, 40])]), 10);
+        let table = breakdown(&WEEKS, counts(&[("a", [9, 2]), ("b", [8, 8]), ("c", [7, 40])]), 10, FEW);
         let before: Vec<Cell> = table.rows.iter().map(|row| row.cells[1]).collect();
         assert_eq!(before, [Cell::Few, Cell::Few, Cell::Count(40)]);
         assert_eq!(table.few, Some(vec![Cell::Count(0), Cell::Count(10)]));
@@ -208,10 +209,11 @@ mod tests {
         fn every_column_sums_to_its_total_and_no_small_count_shows(
             rows in prop::collection::btree_map("[a-z]{1,3}", prop::array::uniform2(0u64..12), 0..30),
             rows_max in 1usize..8,
+            least in 0u64..9,
         ) {
             let rows: BTreeMap<String, Vec<u64>> =
                 rows.into_iter().map(|(name, counts)| (name, counts.to_vec())).collect();
-            let table = breakdown(&WEEKS, rows.clone(), rows_max);
+            let table = breakdown(&WEEKS, rows.clone(), rows_max, least);
             let count = |cell: &Cell| if let Cell::Count(count) = cell { *count } else { 0 };
             for column in 0..2 {
                 let told: u64 = table.rows.iter().map(|row| count(&row.cells[column])).sum();
@@ -219,7 +221,7 @@ mod tests {
                 let rest = table.rest.as_ref().map_or(0, |rest| count(&rest.cells[column]));
                 let total: u64 = rows.values().map(|counts| counts[column]).sum();
                 prop_assert_eq!(told + few + rest, total);
-                let small = |cell: &Cell| matches!(cell, Cell::Count(1..FEW));
+                let small = |cell: &Cell| matches!(cell, Cell::Count(count) if (1..least).contains(count));
                 prop_assert!(!table.rows.iter().any(|row| small(&row.cells[column])));
             }
         }

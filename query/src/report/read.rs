@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use annals_model::{Budget, METRIC_NAME, Matcher, Missing, SeriesSource, SiteName, TimeRange, Timestamp};
+use annals_model::{Budget, METRIC_NAME, Matcher, Missing, SeriesSource, TimeRange, Timestamp};
 
 use super::ReportError;
 use super::numbers::{Compared, Tally};
-use super::request::{WEEK_DAYS, Weeks};
+use super::request::{ReportRequest, WEEK_DAYS, Weeks};
 use crate::exact::{ExactError, Table, sums};
 
 /// The most events of one row and day that are believed: far over what a site can send, and so far under
@@ -16,7 +16,7 @@ const COUNT_MAX: f64 = (1u64 << 40) as f64;
 /// Reads metrics of one site and remembers what could not be read.
 pub(crate) struct Reader<'a> {
     source: &'a dyn SeriesSource,
-    site: &'a SiteName,
+    request: &'a ReportRequest,
     budget: &'a Budget,
     /// The days and hours.
     pub(crate) weeks: &'a Weeks,
@@ -37,13 +37,13 @@ impl<'a> Reader<'a> {
     /// Starts with the coverage: which hours and days have any signal.
     pub(crate) fn new(
         source: &'a dyn SeriesSource,
-        site: &'a SiteName,
+        request: &'a ReportRequest,
         budget: &'a Budget,
         weeks: &'a Weeks,
     ) -> Result<Reader<'a>, ReportError> {
         let mut reader = Reader {
             source,
-            site,
+            request,
             budget,
             weeks,
             hour_data: Vec::new(),
@@ -60,6 +60,11 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(reader)
+    }
+
+    /// Counts under this are not told of a free name.
+    pub(crate) fn few(&self) -> u64 {
+        self.request.few
     }
 
     /// Whether the week has any signal.
@@ -97,7 +102,8 @@ impl<'a> Reader<'a> {
     }
 
     fn table(&mut self, metric: &str, by: &[&str], periods: &[TimeRange]) -> Result<Table, ReportError> {
-        let matchers = [Matcher::equal(METRIC_NAME, metric), Matcher::equal("site", self.site.as_str())];
+        let matchers =
+            [Matcher::equal(METRIC_NAME, metric), Matcher::equal("site", self.request.site.as_str())];
         let table = sums(self.source, &matchers, by, periods, self.budget)?;
         self.expired_through = self.expired_through.max(table.expired_through);
         for missing in &table.missing {

@@ -5,6 +5,7 @@ use jiff::ToSpan;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 
+use super::numbers::FEW;
 use crate::exact::{CalendarError, Period, day_range, local};
 
 /// What a report is asked about. It holds no present time: the same request on the same data gives the same
@@ -21,6 +22,8 @@ pub struct ReportRequest {
     pub week_of: Date,
     /// The first day of the week.
     pub week_starts_on: Weekday,
+    /// Counts under this are not told in breakdowns by free names; [`FEW`] unless it is changed. 0 and 1 tell all.
+    pub few: u64,
     /// Counts after this stamp may still grow, and the report says so.
     pub provisional_after: Option<Timestamp>,
 }
@@ -35,6 +38,7 @@ impl ReportRequest {
             zone,
             week_of,
             week_starts_on: Weekday::Monday,
+            few: FEW,
             provisional_after: None,
         }
     }

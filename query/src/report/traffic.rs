@@ -70,7 +70,7 @@ pub(crate) fn by_name(reader: &Reader<'_>, counts: &Counts, label: usize, rows_m
         add_to(names.entry(name.to_owned()).or_default(), &halves(daily));
     }
     let columns = [("week", reader.week_has_data()), ("week before", reader.before_has_data())];
-    breakdown(&columns, names, rows_max)
+    breakdown(&columns, names, rows_max, reader.few())
 }
 
 fn class(status: &str) -> String {

@@ -85,7 +85,7 @@ pub(crate) fn schedule(reader: &mut Reader<'_>) -> Result<Schedule, ReportError>
     }
     let data = reader.week_has_data();
     let columns: Vec<(&str, bool)> = names.iter().map(|&name| (name, data)).collect();
-    let hooks = breakdown(&columns, hooks, NAMES_MAX);
+    let hooks = breakdown(&columns, hooks, NAMES_MAX, reader.few());
     Ok(Schedule { hooks, results })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::common::{Memory, RICH, budget, one_event, request, rich, zone};
 use annals_model::{Missing, TimeRange, Timestamp};
-use annals_query::report::{Report, build};
+use annals_query::report::{Report, ReportRequest, build};
 use jiff::civil::date;
 
 fn report(memory: &Memory) -> Report {
@@ -137,11 +137,16 @@ fn small_counts_of_free_names_are_told_nowhere() {
         memory.count(metric, &[(label, "planted-few"), ("status", "200")], 1_777_880_000_000 + at, 4);
     }
     memory.count("cron_runs", &[("hook", "planted-few"), ("result", "failed")], 1_777_880_000_000, 4);
-    let report = report(&memory);
-    for text in [report.to_markdown(), report.to_html(), report.to_json()] {
-        assert!(!text.contains("planted-few"));
-        assert!(text.contains("few"));
-    }
+    memory.count("config_changes", &[("option", "planted-more")], 1_777_880_000_000, 11);
+    let told = |few: u64, name: &str| {
+        let report = build(&memory, &ReportRequest { few, ..request(RICH) }, &budget()).expect("built");
+        let told = [report.to_markdown(), report.to_html(), report.to_json()].map(|text| text.contains(name));
+        assert!(told.iter().all(|each| *each == told[0]), "{told:?}");
+        told[0]
+    };
+    let default = request(RICH).few;
+    assert!(!told(default, "planted-few") && told(default, "planted-more"));
+    assert!(told(4, "planted-few") && told(11, "planted-more") && !told(12, "planted-more"));
 }
 
 #[test]
