@@ -21,7 +21,7 @@ Start here:
   annals report --tenant acme --site www
 
 The store is --data DIR, else the variable ANNALS_DATA, else ./annals-data.
-Exit codes: 0 done, 1 error, 2 wrong command line, 3 verify or inspect found damage,
+Exit codes: 0 done, 1 error, 2 wrong command line, 3 verify, inspect or tenant export found damage,
 or an evaluation of promql test failed.")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -92,12 +92,16 @@ Examples:
   annals report --site www --week 2026-W46 --tz Europe/Berlin --out week.html
   annals report --site www --date 2015-05-20 -o json | jq .")]
     Report(ReportArgs),
-    /// Create, list, show, cancel and erase tenants
+    /// Create, list, show, export, cancel and erase tenants
     #[command(subcommand)]
     #[command(
-        after_help = "Examples:\n  annals tenant create acme --plan professional\n  annals tenant list\n  annals tenant show acme\n  annals tenant cancel acme\n  annals tenant erase acme --yes"
+        after_help = "Examples:\n  annals tenant create acme --plan professional\n  annals tenant list\n  annals tenant show acme\n  annals tenant export acme ./acme-export\n  annals tenant cancel acme\n  annals tenant erase acme --yes"
     )]
     Tenant(TenantVerb),
+    /// Check an export
+    #[command(subcommand)]
+    #[command(after_help = EXPORT_VERIFY_HELP)]
+    Export(ExportVerb),
     /// Check the receipt of an erasure, print the key by which that is done
     #[command(subcommand)]
     #[command(after_help = RECEIPT_HELP)]
@@ -151,6 +155,33 @@ Examples:
     Inspect(InspectArgs),
 }
 
+const EXPORT_VERIFY_HELP: &str = "\
+Example:
+  annals export verify ./acme-export
+
+Reads every file and compares it with the manifest (exit code 3 where one differs). `annals tenant
+export` makes an export.";
+
+const EXPORT_HELP: &str = "\
+Examples:
+  annals tenant export retailer ./retailer-export
+  annals tenant export retailer ./retailer-all --format parquet,openmetrics,jsonl
+  annals export verify ./retailer-export
+  duckdb -c \"select metric, sum(value) from './retailer-export/metrics/*.parquet' group by metric\"
+
+Needs the right `export` of the tenant's plan. Works beside a writer and on a cancelled tenant.
+A folder per content, a file per day:
+  metrics/              samples: timestamp, metric, a column per label, series_kind, value
+  histograms/           native histograms with their buckets
+  windows-5m/, -1h/     days whose samples have expired; histograms-5m/, -1h/ what is left of those
+  signals/KIND/         raw signals; what was replaced by keyed hashes stays so
+  manifest.json         name, size and SHA-256 of each file, and what could not be read
+
+Formats:
+  parquet      everything, for DuckDB, pandas, Spark ..
+  openmetrics  samples alone, as text (.om); deltas are gauges there
+  jsonl        everything, a JSON object per line; annals import reads its samples back";
+
 const RECEIPT_HELP: &str = "\
 Examples:
   annals receipt key > annals.pub
@@ -203,6 +234,7 @@ Formats:
   openmetrics  OpenMetrics or Prometheus text
   csv          timestamp,value (give --metric), timestamp,<name>,<name>.. or series,<ms>,<ms>..
   influx       Influx line protocol
+  jsonl        samples as `annals tenant export --format jsonl` and VictoriaMetrics write them
 
 Files that gzip made are unpacked. A file is read in chunks of 1,000 lines, each with an identity
 made of the file's first line, its place and its own first line: importing the same file again,
@@ -298,6 +330,7 @@ pub(crate) enum Format {
     Openmetrics,
     Csv,
     Influx,
+    Jsonl,
 }
 
 /// The unit of Influx timestamps.
@@ -558,6 +591,40 @@ pub(crate) enum ReceiptVerb {
     Key(StoreArgs),
 }
 
+/// The formats that `tenant export` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    Parquet,
+    Openmetrics,
+    Jsonl,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// The tenant
+    #[arg(value_name = "TENANT")]
+    pub(crate) tenant: String,
+    /// Where to: a new or empty directory
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// In which formats
+    #[arg(long = "format", short, value_enum, value_delimiter = ',', default_value = "parquet")]
+    pub(crate) formats: Vec<ExportFormat>,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExportVerb {
+    /// Read every file of an export and compare it with the manifest (exit code 3 where one differs)
+    #[command(after_help = EXPORT_VERIFY_HELP)]
+    Verify {
+        /// The export
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum TenantVerb {
     /// Create a tenant, and the store where there is none
@@ -588,6 +655,9 @@ unless a plan file has another `keep.cancelled`). annals retention explain shows
         #[command(flatten)]
         store: StoreArgs,
     },
+    /// Write all that a tenant has into a directory, readable without Annals
+    #[command(after_help = EXPORT_HELP)]
+    Export(ExportArgs),
     /// Erase a tenant: hide it and destroy its key at once, then remove its bytes and write a receipt
     #[command(after_help = "\
 Examples:

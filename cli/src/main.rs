@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, AuditVerb, PlanVerb, PromqlVerb, ReceiptVerb, RetentionVerb, TenantVerb, Verb};
+use args::{Args, AuditVerb, ExportVerb, PlanVerb, PromqlVerb, ReceiptVerb, RetentionVerb, TenantVerb, Verb};
 use error::Outcome;
 use output::Screen;
 
@@ -86,6 +86,8 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         }
         Verb::Receipt(ReceiptVerb::Verify { file, key }) => verbs::receipt::verify(&file, &key, screen),
         Verb::Receipt(ReceiptVerb::Key(store)) => verbs::receipt::key(&store, screen),
+        Verb::Tenant(TenantVerb::Export(args)) => verbs::export::export(&args, screen),
+        Verb::Export(ExportVerb::Verify { directory }) => verbs::export::verify(&directory, screen),
         Verb::Tenant(TenantVerb::List { store, output }) => verbs::tenant::list(&store, output, screen),
         Verb::Tenant(TenantVerb::Show { name, store, output }) => {
             verbs::tenant::show(name.as_deref(), &store, output, screen)

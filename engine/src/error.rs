@@ -117,6 +117,16 @@ pub enum TenantError {
     /// The tenant's manifest could not be changed.
     #[error("{0}")]
     Change(MaintenanceError),
+    /// The tenant's plan does not have a right.
+    #[error("tenant `{tenant}` may not do that: its plan `{plan}` does not have the right `{right}`")]
+    NoRight {
+        /// The tenant.
+        tenant: TenantId,
+        /// The plan's name.
+        plan: String,
+        /// The right, as in a plan's file.
+        right: &'static str,
+    },
     /// The plan makes no sense as a whole: nothing was changed.
     #[error("{0}")]
     Plan(annals_model::PlanError),

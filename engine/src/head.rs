@@ -8,6 +8,7 @@
 //! A tenant has one head per epoch (see [`crate::record`]). Records are applied in log order after they are durable,
 //! so what a head holds at one stamp is already merged by the law of the series' kind.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_model::{
@@ -225,6 +226,18 @@ impl Head {
             copied.push(HeadSeries { labels: table.labels(number), kind, timestamps, values, histograms });
         }
         Ok(copied)
+    }
+
+    /// Adds the names of its series' labels.
+    pub(crate) fn label_names(&self, names: &mut BTreeSet<String>) {
+        let table = self.table.read();
+        for number in 0..self.runs.len() as u32 {
+            for (name, _) in table.label_bytes(number).filter_map(annals_model::decode_pair) {
+                if !names.contains(name) {
+                    names.insert(name.to_owned());
+                }
+            }
+        }
     }
 
     pub(crate) fn rows(&self) -> &[SignalRow] {

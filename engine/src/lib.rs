@@ -27,7 +27,7 @@
 //!        ├─ erase.rs         a tenant goes, with proof; cancel.rs, life.rs, receipt.rs
 //!        ├─ maintenance.rs   drop, flush, merge, as steps; reserve.rs on a full disk; health.rs for operators
 //!        ├─ recover.rs       catalogue, manifests, replay.rs; orphans.rs
-//!        └─ ReadOnly (read_only.rs), verify.rs, inspect.rs: beside a writer or without one
+//!        └─ ReadOnly (read_only.rs), export.rs, verify.rs, inspect.rs: beside a writer or without one
 //! ```
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
@@ -40,6 +40,7 @@ mod commit;
 mod delete;
 mod erase;
 mod error;
+mod export;
 mod file_keys;
 mod files;
 mod flush;
@@ -105,6 +106,7 @@ pub use audit::{AuditEntry, AuditError, AuditTrail, InvalidOperator, Operator, a
 pub use delete::{Deleted, Deletion};
 pub use erase::{ERASURE_DUE_MS, Erasure};
 pub use error::{MaintenanceError, OpenError, TenantError, WriteError};
+pub use export::{ExportDay, ExportReader, ExportSeries, Moment};
 pub use file_keys::FileKeyStore;
 pub use health::Trouble;
 pub use inspect::{InspectError, Inspection, Table, inspect};

@@ -16,6 +16,7 @@ use annals_wal::Tail;
 
 use crate::audit::{AuditLog, Operator};
 use crate::error::{OpenError, TenantError};
+use crate::export::{ExportReader, Moment};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
@@ -38,6 +39,8 @@ const ATTEMPTS_MAX: usize = 5;
 /// A store as it was when it was opened for reading.
 pub struct ReadOnly {
     clock: Arc<dyn Clock>,
+    /// When that was.
+    opened: Timestamp,
     schema: Arc<SignalSchema>,
     tenants: BTreeMap<TenantId, Opened>,
     findings: Vec<String>,
@@ -45,6 +48,8 @@ pub struct ReadOnly {
 }
 
 struct Opened {
+    /// Of its manifest.
+    generation: u64,
     summary: TenantSummary,
     retention: Option<Retention>,
     view: Result<View, String>,
@@ -69,7 +74,7 @@ impl Erasable {
         View { missing: vec![Missing { range: TimeRange::ALL, why }], ..View::default() }
     }
 
-    fn is_erased(&self) -> bool {
+    pub(crate) fn is_erased(&self) -> bool {
         let newest = match self.files.generations(&*self.vfs) {
             Ok(generations) => generations.last().copied(),
             Err(error) if error.is_missing() => None,
@@ -165,6 +170,23 @@ impl ReadOnly {
         }
     }
 
+    /// Takes all of a tenant out, where its plan has the right `export`.
+    pub fn export(&self, id: &TenantId) -> Result<ExportReader, TenantError> {
+        let reader = self.tenant(id)?;
+        let unknown = || TenantError::Unknown(id.clone());
+        let opened = self.tenants.get(id).ok_or_else(unknown)?;
+        let (Ok(view), Some(erasable)) = (&opened.view, &opened.erasable) else { return Err(unknown()) };
+        let summary = &opened.summary;
+        let plan = summary.plan.clone().ok_or_else(unknown)?;
+        let moment = Moment {
+            at: self.opened,
+            generation: opened.generation,
+            head_samples: summary.head_samples,
+            head_signals: summary.head_signals,
+        };
+        ExportReader::new(reader, view.clone(), erasable.clone(), plan, moment)
+    }
+
     /// Reads reports only.
     pub fn report_reader(&self, id: &TenantId) -> Result<ReportReader, TenantError> {
         self.tenant(id).map(ReportReader::new)
@@ -256,18 +278,25 @@ fn snapshot(
                 view.missing.extend(lost.iter().cloned());
                 let (files, generation) = (manifest_files(layout, number), tenant.generation);
                 let erasable = Erasable { vfs: vfs.clone(), files, generation: AtomicU64::new(generation) };
-                Opened { summary, retention, view: Ok(view), erasable: Some(Arc::new(erasable)) }
+                Opened { generation, summary, retention, view: Ok(view), erasable: Some(Arc::new(erasable)) }
             }
             (_, _, why) => {
                 let why = why.unwrap_or_default();
                 let summary = TenantSummary::unavailable(id.clone(), why.clone());
-                Opened { summary, retention: None, view: Err(why), erasable: None }
+                Opened { generation: 0, summary, retention: None, view: Err(why), erasable: None }
             }
         };
         tenants.insert(id, opened);
     }
     let audit = Arc::new(AuditLog::new(vfs.clone(), clock.clone(), layout.audit.clone()));
-    Ok(Some(ReadOnly { clock: clock.clone(), schema: Arc::new(schema.clone()), tenants, findings, audit }))
+    Ok(Some(ReadOnly {
+        clock: clock.clone(),
+        opened: now,
+        schema: Arc::new(schema.clone()),
+        tenants,
+        findings,
+        audit,
+    }))
 }
 
 /// Whether a tenant has a newer manifest than the one that was read.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use annals_model::schema::SignalSchema;
+use annals_model::schema::{KindSchema, SignalSchema};
 use annals_model::{
     Budget, Matcher, QueryLimits, SelectedSeries, SeriesSource, SourceError, TenantId, TimeRange, Timestamp,
 };
@@ -80,6 +80,11 @@ impl TenantReader {
     #[must_use]
     pub fn id(&self) -> &TenantId {
         &self.id
+    }
+
+    /// The kinds of signals that the host knows.
+    pub(crate) fn schema_kinds(&self) -> &[Arc<KindSchema>] {
+        &self.schema.kinds
     }
 
     /// The same reader with other limits for each of its queries.

@@ -67,13 +67,13 @@ pub(crate) struct Searched {
 }
 
 /// A block of samples, or of rollups.
-enum Opened {
+pub(crate) enum Opened {
     Samples(Arc<MetricBlock>),
     Rollups(Arc<RollupBlock>),
 }
 
 impl Opened {
-    fn of(block: &OpenBlock) -> Result<Opened, Missing> {
+    pub(crate) fn of(block: &OpenBlock) -> Result<Opened, Missing> {
         if block.meta.id.content == BlockContent::RawMetrics {
             block.metrics().map(Opened::Samples)
         } else {
@@ -81,7 +81,7 @@ impl Opened {
         }
     }
 
-    fn index(&self) -> SeriesIndex<'_> {
+    pub(crate) fn index(&self) -> SeriesIndex<'_> {
         match self {
             Opened::Samples(block) => block.index(),
             Opened::Rollups(block) => block.index(),

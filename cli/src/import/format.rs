@@ -7,6 +7,7 @@ use annals::signals::read::{
 use annals::{SeriesKind, SignalValue, Timestamp};
 use jiff::tz::TimeZone;
 
+use super::json_lines::JsonSamples;
 use crate::args::{Format, ImportArgs, Precision};
 use crate::error::CliError;
 
@@ -28,6 +29,7 @@ pub(super) fn name(format: Format) -> &'static str {
         Format::Openmetrics => "openmetrics",
         Format::Csv => "csv",
         Format::Influx => "influx",
+        Format::Jsonl => "jsonl",
     }
 }
 
@@ -66,6 +68,10 @@ impl LineReader {
                 let reader = InfluxLines::new(precision, None);
                 let meaning = format!("precision {unit} {at}");
                 LineReader::Samples { reader: Box::new(reader), default_time, meaning }
+            }
+            Format::Jsonl => {
+                let reader = Box::new(JsonSamples);
+                LineReader::Samples { reader, default_time: None, meaning: String::new() }
             }
             Format::Csv => {
                 let header = first_line(start).to_ascii_lowercase();
@@ -148,7 +154,9 @@ pub(super) fn guess(start: &[u8]) -> Option<Format> {
     lines.retain(|line| !line.trim_ascii().is_empty());
     lines.truncate(GUESS_LINES);
     let mut best: Option<(usize, Format)> = None;
-    for format in [Format::Apache, Format::Sshd, Format::Csv, Format::Openmetrics, Format::Influx] {
+    for format in
+        [Format::Apache, Format::Sshd, Format::Jsonl, Format::Csv, Format::Openmetrics, Format::Influx]
+    {
         let understood = understood(format, &lines);
         if understood * 2 > lines.len() && best.is_none_or(|(most, _)| understood > most) {
             best = Some((understood, format));
@@ -179,6 +187,7 @@ fn understood(format: Format, lines: &[&[u8]]) -> usize {
             let readable = lines.iter().filter(|line| reader.line(line) != Line::Unreadable).count();
             if is_of_sshd { readable } else { 0 }
         }
+        Format::Jsonl => metrics(&mut JsonSamples),
         Format::Csv => metrics(&mut CsvMetrics::new("value", gauges)),
         Format::Openmetrics => metrics(&mut MetricsText::new(Dialect::Prometheus, Some(Timestamp(0)))),
         Format::Influx => metrics(&mut InfluxLines::new(InfluxPrecision::Nanoseconds, Some(Timestamp(0)))),
@@ -214,6 +223,10 @@ mod tests {
         assert_eq!(guessed(b"timestamp,value\n2014-02-14 14:30:00,0.132"), Some(Format::Csv));
         assert_eq!(guessed(b"# TYPE up gauge\nup{job=\"a\"} 1"), Some(Format::Openmetrics));
         assert_eq!(guessed(b"cpu,host=a usage=0.5,idle=3i 1700000000000000000"), Some(Format::Influx));
+        assert_eq!(
+            guessed(b"{\"metric\":{\"__name__\":\"m\"},\"values\":[1],\"timestamps\":[1]}"),
+            Some(Format::Jsonl)
+        );
         assert_eq!(guessed(b"Dear reader,\nthis is a letter."), None);
         assert_eq!(guess(b""), None);
     }

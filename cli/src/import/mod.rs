@@ -12,6 +12,7 @@
 mod chunk;
 mod deliver;
 mod format;
+mod json_lines;
 mod source;
 mod summary;
 

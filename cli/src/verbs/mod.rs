@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod delete;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod plan;
 pub(crate) mod promql;
 pub(crate) mod query;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use annals_block::{LostRows, SignalBlock, SignalCounts, SignalScan};
+use annals_model::schema::KindSchema;
 use annals_model::{Matcher, Missing, SignalRow, SiteName, TimeRange, Timestamp};
 use annals_vfs::planted::{Bug, planted};
 
@@ -56,33 +57,47 @@ impl TenantReader {
         matchers: &[Matcher],
         each: &mut dyn FnMut(&SignalRow),
     ) -> Vec<Missing> {
+        self.scan_with_schemas(range, matchers, &mut |_, row| each(row))
+    }
+
+    /// The same, each with schemas among which its kind's is.
+    pub(crate) fn scan_with_schemas(
+        &self,
+        range: TimeRange,
+        matchers: &[Matcher],
+        each: &mut dyn FnMut(&[Arc<KindSchema>], &SignalRow),
+    ) -> Vec<Missing> {
         let Seen { view: _pinned, visible, rows, mut missing, blocks } = self.see_signals(range, matchers);
-        let mut rows = rows.into_iter().peekable();
+        let (mut rows, known) = (rows.into_iter().peekable(), self.schema_kinds());
         // Day by day: a day's rows come from several blocks and the head.
         for of_day in blocks.chunk_by(|a, b| a.meta().id.day == b.meta().id.day) {
             let end = of_day.first().map_or(Timestamp::MIN, |block| block.meta().id.day.end());
             let mut scans = Vec::with_capacity(of_day.len());
+            let mut kinds = Vec::with_capacity(of_day.len());
             for block in of_day {
-                match block.scan(visible, matchers) {
-                    Ok(scan) => scans.push(scan),
+                match block.scan(visible, matchers).and_then(|scan| Ok((scan, block.kinds()?))) {
+                    Ok((scan, of_block)) => {
+                        scans.push(scan);
+                        kinds.push(of_block);
+                    }
                     Err(error) => missing.push(Missing {
                         range: block.meta().time.intersect(visible),
                         why: error.to_string(),
                     }),
                 }
             }
-            merge(scans, &mut missing, &mut |row| {
+            merge(scans, &mut missing, &mut |at, row| {
                 // At one instant, what is in no block came later.
                 while let Some(of_head) = rows.next_if(|of_head| of_head.time < row.time) {
-                    each(&of_head);
+                    each(known, &of_head);
                 }
-                each(row);
+                each(kinds.get(at).copied().unwrap_or_default(), row);
             });
             while let Some(of_head) = rows.next_if(|of_head| of_head.time <= end) {
-                each(&of_head);
+                each(known, &of_head);
             }
         }
-        rows.for_each(|row| each(&row));
+        rows.for_each(|row| each(known, &row));
         told(missing)
     }
 
@@ -141,8 +156,12 @@ impl TenantReader {
     }
 }
 
-/// Hands out the rows of some blocks by time, of one instant those of the block first that stands first.
-fn merge(mut scans: Vec<SignalScan<'_>>, missing: &mut Vec<Missing>, each: &mut dyn FnMut(&SignalRow)) {
+/// Hands out the rows of some blocks by time, each with its block's position, of one instant those of the block first that stands first.
+fn merge(
+    mut scans: Vec<SignalScan<'_>>,
+    missing: &mut Vec<Missing>,
+    each: &mut dyn FnMut(usize, &SignalRow),
+) {
     let mut next_of = |scan: &mut SignalScan<'_>| {
         loop {
             match scan.next() {
@@ -162,7 +181,7 @@ fn merge(mut scans: Vec<SignalScan<'_>>, missing: &mut Vec<Missing>, each: &mut 
     while let Some(Reverse((_, at))) = heap.pop() {
         let (Some(scan), Some(first)) = (scans.get_mut(at), firsts.get_mut(at)) else { continue };
         if let Some(row) = std::mem::replace(first, next_of(scan)) {
-            each(&row);
+            each(at, &row);
         }
         heap.extend(first.as_ref().map(|row| Reverse((row.time, at))));
     }

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use annals_model::{
-    Budget, Coverage, LabelSet, Piece, Pieces, ReadPlan, Samples, SelectedSeries, SeriesGroups, SeriesKind,
-    SourceError, TimeRange, Timestamp, Whole,
+    Budget, Coverage, LabelSet, Missing, Piece, Pieces, ReadPlan, Rollup, Samples, SelectedSeries,
+    SeriesGroups, SeriesKind, SourceError, TimeRange, Timestamp, Whole,
 };
 use annals_vfs::planted::{Bug, planted};
 
@@ -145,6 +145,26 @@ impl SelectedSeries for Selected {
 }
 
 impl Selected {
+    /// Whether any of it is shown in windows.
+    pub(crate) fn is_rolled(&self) -> bool {
+        !self.rolled.is_empty()
+    }
+
+    /// Reads only this part of what was selected from now on, where it is shown in samples.
+    pub(crate) fn narrow(&mut self, range: TimeRange) {
+        (self.range, self.rolled) = self.tiers.split(range);
+    }
+
+    /// A series' windows, where it is shown in windows.
+    pub(crate) fn windows(
+        &self,
+        index: usize,
+        budget: &Budget,
+        missing: &mut Vec<Missing>,
+    ) -> Result<Vec<Rollup>, SourceError> {
+        self.read_windows(self.kind(index), self.places_of(index), budget, missing)
+    }
+
     pub(super) fn places_of(&self, index: usize) -> &[Place] {
         let Some(&[start, end]) = self.starts.get(index..).and_then(|starts| starts.first_chunk::<2>())
         else {
