@@ -22,7 +22,7 @@ fn machine() -> Machine {
 }
 
 #[test]
-fn an_operator_is_a_name_and_a_reason() {
+fn p8_an_operator_is_a_name_and_a_reason() {
     for (name, reason) in [("", "why"), ("ann", " "), ("ann\nbob", "why"), ("ann", "a\tb")] {
         assert!(Operator::new(name, reason).is_err(), "{name:?} {reason:?}");
     }
@@ -31,7 +31,7 @@ fn an_operator_is_a_name_and_a_reason() {
 }
 
 #[test]
-fn what_an_operator_reads_survives_a_power_cut_right_after_the_answer() {
+fn p8_what_an_operator_reads_survives_a_power_cut_right_after_the_answer() {
     let machine = machine();
     let store = machine.open();
     let reader = store.tenant(&id("acme")).expect("there").operator_reader(ann());
@@ -50,7 +50,7 @@ fn what_an_operator_reads_survives_a_power_cut_right_after_the_answer() {
 }
 
 #[test]
-fn nothing_is_read_that_cannot_be_written_down_and_the_chain_goes_on_afterwards() {
+fn p8_nothing_is_read_that_cannot_be_written_down_and_the_chain_goes_on_afterwards() {
     let (mut refused, mut call) = (0, 0);
     loop {
         let machine = machine();
@@ -75,7 +75,7 @@ fn nothing_is_read_that_cannot_be_written_down_and_the_chain_goes_on_afterwards(
 }
 
 #[test]
-fn a_crash_at_any_call_leaves_a_chain_that_others_go_on_with() {
+fn p8_a_crash_at_any_call_leaves_a_chain_that_others_go_on_with() {
     let mut call = 0;
     loop {
         let machine = machine();
@@ -103,7 +103,7 @@ fn a_crash_at_any_call_leaves_a_chain_that_others_go_on_with() {
 }
 
 #[test]
-fn processes_that_take_turns_write_one_chain() {
+fn p8_processes_that_take_turns_write_one_chain() {
     let machine = machine();
     let store = machine.open();
     let live = store.tenant(&id("acme")).expect("there").operator_reader(ann());
@@ -124,7 +124,7 @@ fn processes_that_take_turns_write_one_chain() {
 }
 
 #[test]
-fn every_changed_byte_and_every_lost_file_shows() {
+fn p8_every_changed_byte_and_every_lost_file_shows() {
     let machine = machine();
     for _ in 0..3 {
         let reader = machine.read_only().operator_reader(&id("acme"), ann()).expect("there");

@@ -79,7 +79,7 @@ fn holding(vfs: &SimVfs, marker: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_deleted_is_hidden_at_once_and_no_byte_of_it_is_left() {
+fn p7_what_is_deleted_is_hidden_at_once_and_no_byte_of_it_is_left() {
     let machine = machine(Encryption::None);
     let store = machine.open();
     let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
@@ -113,7 +113,7 @@ fn what_is_deleted_is_hidden_at_once_and_no_byte_of_it_is_left() {
 }
 
 #[test]
-fn only_the_range_goes_and_what_comes_later_for_it_stays() {
+fn p7_only_the_range_goes_and_what_comes_later_for_it_stays() {
     let machine = machine(Encryption::Files);
     let store = machine.open();
     let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
@@ -143,7 +143,7 @@ fn only_the_range_goes_and_what_comes_later_for_it_stays() {
 }
 
 #[test]
-fn signals_are_deleted_by_kind_site_and_fields() {
+fn p7_signals_are_deleted_by_kind_site_and_fields() {
     let machine = machine(Encryption::None);
     let store = machine.open();
     let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
@@ -175,7 +175,7 @@ fn signals_are_deleted_by_kind_site_and_fields() {
 }
 
 #[test]
-fn rollups_are_made_again_of_what_raw_is_left_and_lose_whole_windows_where_none_is() {
+fn p7_rollups_are_made_again_of_what_raw_is_left_and_lose_whole_windows_where_none_is() {
     let machine = machine(Encryption::Files);
     let store = machine.open();
     let tenant = store.create_tenant(&id("acme"), plan("enterprise")).expect("created");
@@ -222,7 +222,7 @@ fn rollups_are_made_again_of_what_raw_is_left_and_lose_whole_windows_where_none_
 }
 
 #[test]
-fn histograms_are_deleted_like_numbers_in_raw_and_in_rollups() {
+fn p7_histograms_are_deleted_like_numbers_in_raw_and_in_rollups() {
     let machine = machine(Encryption::Files);
     let store = machine.open();
     let tenant = store.create_tenant(&id("acme"), plan("enterprise")).expect("created");
@@ -256,7 +256,7 @@ fn histograms_are_deleted_like_numbers_in_raw_and_in_rollups() {
 }
 
 #[test]
-fn nothing_is_deleted_of_a_tenant_of_which_a_part_cannot_be_read() {
+fn p7_nothing_is_deleted_of_a_tenant_of_which_a_part_cannot_be_read() {
     let machine = machine(Encryption::Files);
     let store = machine.open();
     let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
@@ -287,7 +287,7 @@ proptest! {
 
     /// Random writes, late ones among them, flushes, merges, seals, deletions and power cuts, against a map.
     #[test]
-    fn what_is_left_is_what_was_written_and_not_deleted_before(
+    fn p7_what_is_left_is_what_was_written_and_not_deleted_before(
         steps in prop::collection::vec((0_u8..10, 0_usize..3, 0_i64..80, 1_i64..40), 1..40),
         sealed in any::<bool>(),
     ) {
@@ -332,7 +332,7 @@ proptest! {
 }
 
 #[test]
-fn what_a_manifest_names_stays_where_it_is_not_known_which_one_is_durable() {
+fn p7_what_a_manifest_names_stays_where_it_is_not_known_which_one_is_durable() {
     let (mut in_doubt, mut call) = (0, 0);
     for done in [false, true] {
         for at in 0.. {

@@ -109,7 +109,7 @@ fn key_of(store: &Annals) -> PublicKey {
 }
 
 #[test]
-fn an_erased_tenant_is_hidden_at_once_and_nothing_of_it_is_left() {
+fn p7_an_erased_tenant_is_hidden_at_once_and_nothing_of_it_is_left() {
     for encryption in [Encryption::Files, Encryption::None] {
         let sealed = matches!(encryption, Encryption::Files);
         let machine = machine(encryption);
@@ -171,7 +171,7 @@ fn an_erased_tenant_is_hidden_at_once_and_nothing_of_it_is_left() {
 }
 
 #[test]
-fn an_erasure_that_was_cut_short_goes_on_at_the_next_open() {
+fn p7_an_erasure_that_was_cut_short_goes_on_at_the_next_open() {
     let machine = machine(Encryption::Files);
     let (store, left) = two_tenants(&machine);
     let erasure = store.erase_tenant(&id("acme")).expect("erased");
@@ -187,7 +187,7 @@ fn an_erasure_that_was_cut_short_goes_on_at_the_next_open() {
 }
 
 #[test]
-fn a_receipt_waits_for_records_that_somebody_else_keeps_in_the_log() {
+fn p7_a_receipt_waits_for_records_that_somebody_else_keeps_in_the_log() {
     let machine = machine(Encryption::Files);
     let (store, left) = two_tenants(&machine);
     drop(store);
@@ -213,7 +213,7 @@ fn a_receipt_waits_for_records_that_somebody_else_keeps_in_the_log() {
 }
 
 #[test]
-fn quarantined_files_and_drafts_of_an_erased_tenant_go_too() {
+fn p7_quarantined_files_and_drafts_of_an_erased_tenant_go_too() {
     let machine = machine(Encryption::Files);
     let (store, left) = two_tenants(&machine);
     drop(store);
@@ -250,7 +250,7 @@ fn quarantined_files_and_drafts_of_an_erased_tenant_go_too() {
 }
 
 #[test]
-fn no_receipt_is_written_while_a_file_aside_cannot_be_looked_at() {
+fn p7_no_receipt_is_written_while_a_file_aside_cannot_be_looked_at() {
     let (mut held_up, mut written) = (0, 0);
     for at in 0..120 {
         let machine = machine(Encryption::Files);
@@ -280,7 +280,7 @@ fn no_receipt_is_written_while_a_file_aside_cannot_be_looked_at() {
 }
 
 #[test]
-fn an_older_copy_of_the_folder_does_not_bring_it_back() {
+fn p7_an_older_copy_of_the_folder_does_not_bring_it_back() {
     let machine = machine(Encryption::Files);
     let (store, _) = two_tenants(&machine);
     let copy: Vec<_> = files(&machine.vfs);
@@ -322,7 +322,7 @@ fn an_older_copy_of_the_folder_does_not_bring_it_back() {
 }
 
 #[test]
-fn a_receipt_is_believed_only_whole_and_by_the_right_key() {
+fn p7_a_receipt_is_believed_only_whole_and_by_the_right_key() {
     let machine = machine(Encryption::Files);
     let (store, _) = two_tenants(&machine);
     let key = key_of(&store);
@@ -355,7 +355,7 @@ fn a_receipt_is_believed_only_whole_and_by_the_right_key() {
 }
 
 #[test]
-fn what_blocks_were_is_in_the_receipt() {
+fn p7_what_blocks_were_is_in_the_receipt() {
     use std::fmt::Write as _;
     let machine = machine(Encryption::Files);
     let (store, _) = two_tenants(&machine);
@@ -383,7 +383,7 @@ fn what_blocks_were_is_in_the_receipt() {
 }
 
 #[test]
-fn batches_on_their_way_go_with_the_tenant() {
+fn p7_batches_on_their_way_go_with_the_tenant() {
     let machine = machine(Encryption::None);
     let (store, left) = two_tenants(&machine);
     let tenant = store.tenant(&id("acme")).expect("available");
@@ -401,7 +401,7 @@ fn batches_on_their_way_go_with_the_tenant() {
 }
 
 #[test]
-fn erasures_of_one_name_do_not_wait_for_each_other() {
+fn p7_erasures_of_one_name_do_not_wait_for_each_other() {
     for kill_after in 0..40 {
         let machine = machine(Encryption::Files);
         let store = machine.open();
@@ -430,7 +430,7 @@ fn erasures_of_one_name_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn a_cancelled_tenant_is_read_takes_nothing_and_ends_at_its_date() {
+fn p7_a_cancelled_tenant_is_read_takes_nothing_and_ends_at_its_date() {
     for (name, days) in [("starter", 8), ("professional", 30), ("archive", 30)] {
         let machine = machine(Encryption::Files);
         let store = machine.open();
@@ -468,7 +468,7 @@ fn a_cancelled_tenant_is_read_takes_nothing_and_ends_at_its_date() {
 }
 
 #[test]
-fn a_clock_that_jumps_ends_no_cancelled_tenant() {
+fn p7_a_clock_that_jumps_ends_no_cancelled_tenant() {
     let machine = machine(Encryption::Files);
     let store = machine.open();
     let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");

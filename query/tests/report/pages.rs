@@ -47,7 +47,7 @@ fn a_single_event_makes_a_sensible_page() {
 }
 
 #[test]
-fn the_same_data_gives_the_same_bytes() {
+fn p8_the_same_data_gives_the_same_bytes() {
     let (a, b) = (report(&rich()), report(&rich()));
     assert_eq!(a.to_markdown(), b.to_markdown());
     assert_eq!(a.to_html(), b.to_html());
@@ -129,7 +129,7 @@ fn hostile_names_stay_text() {
 }
 
 #[test]
-fn small_counts_of_free_names_are_told_nowhere() {
+fn p8_small_counts_of_free_names_are_told_nowhere() {
     let mut memory = rich();
     for (at, metric, label) in
         [(1, "http_requests", "route"), (2, "config_changes", "option"), (3, "file_edits", "area")]
