@@ -5,6 +5,7 @@ mod damaged;
 mod files;
 mod ops;
 mod oracle;
+mod proofs;
 mod round_trips;
 mod texts;
 
@@ -48,7 +49,7 @@ const fn plain(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) 
 }
 
 /// All targets.
-pub const TARGETS: [Target; 29] = [
+pub const TARGETS: [Target; 31] = [
     Target {
         name: "wal_segment",
         run: files::wal_segment,
@@ -112,6 +113,8 @@ pub const TARGETS: [Target; 29] = [
     plain("metrics_text", texts::metrics_text, texts::metrics_seeds),
     plain("csv", texts::csv, texts::csv_seeds),
     plain("influx", texts::influx, texts::influx_seeds),
+    plain("receipt", proofs::receipt, proofs::receipt_seeds),
+    plain("audit", proofs::audit, proofs::audit_seeds),
     plain("codec_roundtrip", round_trips::codec, round_trips::choices),
     plain("rows_roundtrip", round_trips::rows, round_trips::choices),
     plain("block_roundtrip", round_trips::block, round_trips::choices),
