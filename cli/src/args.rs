@@ -147,6 +147,15 @@ Examples:
 A repair deletes nothing: what cannot be used goes to quarantine/, each file with a record of what it
 is. What can be read of a damaged block becomes a new block. It needs the store to itself.")]
     Verify(VerifyArgs),
+    /// Show a store in numbers: what is in memory, in blocks, owed, overdue
+    #[command(after_help = "\
+Examples:
+  annals stats
+  annals stats --openmetrics
+
+Works beside a writer. What that has done since it was opened (batches, refusals, background work,
+queries) only its own process knows: Annals::metrics() in the library.")]
+    Stats(StatsArgs),
     /// Show what one file of a store holds
     #[command(after_help = "\
 Examples:
@@ -299,6 +308,18 @@ pub(crate) enum AuditVerb {
         #[arg(long, value_name = "HASH")]
         head: Option<String>,
     },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// The form of the list of tenants
+    #[arg(long, short, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<ListForm>,
+    /// Everything as OpenMetrics text
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) openmetrics: bool,
 }
 
 /// Which tenant of which store.

@@ -110,6 +110,7 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         }
         Verb::Compact(args) => verbs::upkeep::compact(&args, screen),
         Verb::Verify(args) => verbs::verify::verify(&args, screen),
+        Verb::Stats(args) => verbs::stats::stats(&args, screen),
         Verb::Inspect(args) => verbs::upkeep::inspect(&args, screen),
     }
 }

@@ -18,6 +18,7 @@ use annals_vfs::sync::atomic::{AtomicU64, Ordering};
 use annals_vfs::sync::{Condvar, Mutex};
 use annals_wal::{CommitError, EnqueueError, Wal};
 
+use crate::counters::Counters;
 use crate::error::WriteError;
 use crate::ingest::NumberedSamples;
 use crate::record::BATCH;
@@ -35,6 +36,8 @@ pub(crate) struct PendingBatch {
     pub(crate) epoch: u64,
     pub(crate) metrics: NumberedSamples,
     pub(crate) rows: Vec<SignalRow>,
+    /// Of its record.
+    pub(crate) bytes: usize,
     /// Without its log number, which it gets when it is queued.
     pub(crate) acknowledgement: Acknowledgement,
     pub(crate) ticket: Arc<TicketState>,
@@ -44,6 +47,7 @@ pub(crate) struct PendingBatch {
 pub(crate) struct CommitQueue {
     pub(crate) wal: Wal,
     durability: Durability,
+    counters: Arc<Counters>,
     pending: Mutex<Pending>,
     applied: Mutex<Lsn>,
     /// The last record that was written, synced where that was promised.
@@ -66,11 +70,12 @@ pub(crate) enum NotQueued {
 }
 
 impl CommitQueue {
-    pub(crate) fn new(wal: Wal, durability: Durability) -> CommitQueue {
+    pub(crate) fn new(wal: Wal, durability: Durability, counters: Arc<Counters>) -> CommitQueue {
         let applied = Lsn(wal.last_enqueued().0);
         CommitQueue {
             wal,
             durability,
+            counters,
             pending: Mutex::new(Pending { batches: VecDeque::new(), generation: 0 }),
             applied: Mutex::new(applied),
             committed: AtomicU64::new(applied.0),
@@ -123,12 +128,18 @@ impl CommitQueue {
                 (through, pending.batches.drain(..count).collect::<Vec<_>>())
             }
             Err(error) => {
+                self.counters.log_failures.add(1);
                 self.fail_waiting(&failed(&error));
                 return false;
             }
         };
+        self.counters.log_commits.add(1);
         for (lsn, pending) in done {
-            let PendingBatch { tenant, batch, epoch, metrics, rows, mut acknowledgement, ticket } = pending;
+            let PendingBatch { tenant, batch, epoch, metrics, rows, bytes, mut acknowledgement, ticket } =
+                pending;
+            self.counters.log_bytes.add(bytes as u64);
+            let samples = metrics.samples.len() + metrics.histograms.len();
+            self.counters.written(&acknowledgement, samples, rows.len());
             {
                 let mut data = tenant.data.write();
                 // Taken before its tenant was erased, and gone with it.
@@ -203,6 +214,7 @@ impl CommitQueue {
             (std::mem::take(&mut pending.batches), Lsn(self.wal.last_enqueued().0))
         };
         for (_, pending) in failed {
+            self.counters.failed(error);
             pending.tenant.batches.lock().forget(&pending.batch.site, pending.batch.id);
             pending.ticket.resolve(Err(error.clone()));
         }
@@ -256,7 +268,7 @@ mod tests {
         let (options, floor) = (annals_wal::Options::default(), annals_wal::Lsn(0));
         let (wal, _) = Wal::open(Arc::new(vfs), &SimEntropy::new(1), place, &options, floor, &mut |_| {})
             .expect("an empty log opens");
-        CommitQueue::new(wal, Durability::Synced)
+        CommitQueue::new(wal, Durability::Synced, Arc::default())
     }
 
     #[test]

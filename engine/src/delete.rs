@@ -31,6 +31,7 @@ use annals_model::{
     SeriesSamples, TimeRange, Timestamp, window_end,
 };
 
+use crate::counters::Work;
 use crate::erase::{ERASURE_DUE_MS, leave_log};
 use crate::error::{MaintenanceError, TenantError};
 use crate::flush::{self, publish_new};
@@ -42,6 +43,7 @@ use crate::open_block::OpenBlock;
 use crate::quarantine;
 use crate::shared::Shared;
 use crate::tenant::{ManifestChange, TenantShared};
+use crate::work::Working;
 
 /// What is to be deleted.
 #[derive(Debug, Clone)]
@@ -92,7 +94,11 @@ pub(crate) fn delete(
         forgotten: BTreeSet::new(),
         deleted: Deleted::default(),
     };
+    let working = Working::begin(shared, Work::Delete, &tenant.id);
     let deleted = rewriting.all().and_then(|()| rewriting.commit());
+    if deleted.is_ok() {
+        working.done(&rewriting.published);
+    }
     if let Err(MaintenanceError::Indeterminate { .. }) = &deleted {
         // The new blocks may be what a durable manifest names.
     } else if deleted.is_err() {

@@ -30,6 +30,7 @@ use annals_vfs::{DirEntryKind, PublishError, Sealed, Vfs};
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::catalog::Catalogue;
+use crate::counters::Work;
 use crate::error::{MaintenanceError, TenantError};
 use crate::flush::{log_floor, truncate_log};
 use crate::key_store::{KeyName, KeyStoreError};
@@ -45,6 +46,7 @@ use crate::recover::catalogue_files;
 use crate::remembered::SealedRemembered;
 use crate::shared::{CatalogueState, Shared, TenantSlot};
 use crate::tenant::manifest_files;
+use crate::work::Working;
 
 /// By then the bytes of an erased tenant are removed.
 pub const ERASURE_DUE_MS: i64 = DAY_MS;
@@ -235,9 +237,13 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let mut failed = None;
     for number in numbers {
         let Some(erasing) = all.get_mut(&number) else { continue };
+        let working = Working::begin(shared, Work::Erase, &erasing.id);
+        let blocks = erasing.manifest.as_ref().map(|manifest| manifest.blocks.clone()).unwrap_or_default();
         match advance(shared, erasing) {
-            Ok(false) => {}
+            // Something holds it up for now.
+            Ok(false) => working.put_off(),
             Ok(true) => {
+                working.done(&blocks);
                 let tenant = erasing.id.clone();
                 all.remove(&number);
                 return Ok(Some(Done::Erased { tenant, receipt: receipt::path(&shared.layout, number) }));

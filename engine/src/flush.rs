@@ -16,6 +16,7 @@ use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 use annals_vfs::{Draft, Entropy, PublishError, Vfs, publish};
 
+use crate::counters::Work;
 use crate::error::{MaintenanceError, WriteError};
 use crate::head::{Head, InOrder};
 use crate::keys::{BlockSeal, TenantKeys};
@@ -27,6 +28,7 @@ use crate::remembered::Remembered;
 use crate::shared::{Shared, TenantSlot};
 use crate::tenant::{Ingest, ManifestChange, TenantShared};
 use crate::ticket::Durability;
+use crate::work::Working;
 
 /// What heads are made into.
 pub(crate) struct BuildRequest<'a> {
@@ -87,6 +89,7 @@ pub(crate) fn flush(
         shared.shrink(bytes);
         return Ok(None);
     }
+    let working = Working::begin(shared, Work::Flush, &tenant.id);
     heads.iter().for_each(|head| head.end_admission());
     let encoded = build_blocks(
         &heads,
@@ -144,6 +147,7 @@ pub(crate) fn flush(
     discard_unnamed(shared, tenant, &encoded, committed)?;
     drop(change);
     shared.shrink(released);
+    working.done(&metas);
     truncate_log(shared)?;
     Ok(Some(metas))
 }

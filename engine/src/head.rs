@@ -155,6 +155,11 @@ impl Head {
         self.charged
     }
 
+    /// Series that it may have samples of.
+    pub(crate) fn series(&self) -> usize {
+        self.runs.len()
+    }
+
     pub(crate) fn samples(&self) -> u64 {
         self.runs.samples() + self.histograms.samples()
     }

@@ -102,6 +102,7 @@ pub(crate) fn write_samples(
         let series = BatchSeries::ByLabels(&batch.series);
         Ok(admit_samples(shared, tenant, ingest, admission, &series, &batch.samples, &batch.histograms))
     })
+    .inspect_err(|error| shared.counters.failed(error))
 }
 
 /// Admits and queues a batch of samples of series that the host has references to.
@@ -116,6 +117,7 @@ pub(crate) fn write_refs(
         let series = BatchSeries::ByReference(batch.series);
         Ok(admit_samples(shared, tenant, ingest, admission, &series, batch.samples, &[]))
     })
+    .inspect_err(|error| shared.counters.failed(error))
 }
 
 /// Admits and queues a batch of signals.
@@ -129,6 +131,7 @@ pub(crate) fn write_signals(
     write(shared, tenant, site, batch.id, digest, batch.signals.len(), |ingest, admission| {
         admit_signals(shared, tenant, ingest, admission, batch)
     })
+    .inspect_err(|error| shared.counters.failed(error))
 }
 
 fn write(
@@ -166,8 +169,12 @@ fn write(
         match tenant.batches.lock().check(site, id, &digest) {
             Seen::New => {}
             Seen::Conflict => return Err(WriteError::Conflict { id }),
-            Seen::InFlight(first) => return Ok(Ticket::retry_of(first, records, shared.drive())),
+            Seen::InFlight(first) => {
+                shared.counters.batches_duplicate.add(1);
+                return Ok(Ticket::retry_of(first, records, shared.drive()));
+            }
             Seen::Duplicate => {
+                shared.counters.batches_duplicate.add(1);
                 return Ok(Ticket::resolved(Acknowledgement { duplicate: true, ..acknowledgement }));
             }
         }
@@ -181,6 +188,7 @@ fn write(
         if samples.is_empty() && histograms.is_empty() && rows.is_empty() {
             // Nothing to count, so nothing to remember: a retry is refused for the same reasons.
             ingest.table.write().truncate(before);
+            shared.counters.refused(&refused);
             return Ok(Ticket::resolved(Acknowledgement { refused, ..acknowledgement }));
         }
         let batch = RememberedBatch { site: site.clone(), id, digest, written: admission.now };
@@ -211,6 +219,7 @@ fn write(
             epoch: ingest.epoch,
             metrics,
             rows,
+            bytes: payload.len(),
             acknowledgement: Acknowledgement { refused, ..acknowledgement.clone() },
             ticket: ticket.clone(),
         };

@@ -25,7 +25,7 @@
 //!        │                 └─ TenantReader, ReportReader (reader.rs) ◄── view.rs ◄────┴────────────┘
 //!        ├─ delete.rs        samples and signals go, by matchers and times
 //!        ├─ erase.rs         a tenant goes, with proof; cancel.rs, life.rs, receipt.rs
-//!        ├─ maintenance.rs   drop, flush, merge, as steps; reserve.rs on a full disk; health.rs for operators
+//!        ├─ maintenance.rs   drop, flush, merge, as steps; reserve.rs on a full disk; health.rs and metrics.rs for operators
 //!        ├─ recover.rs       catalogue, manifests, replay.rs; orphans.rs
 //!        └─ ReadOnly (read_only.rs), export.rs, verify.rs, inspect.rs: beside a writer or without one
 //! ```
@@ -37,6 +37,7 @@ mod cancel;
 mod catalog;
 mod check_block;
 mod commit;
+mod counters;
 mod delete;
 mod erase;
 mod error;
@@ -56,6 +57,8 @@ mod layout;
 mod life;
 mod maintenance;
 mod manifest;
+mod metrics;
+mod metrics_text;
 mod open_block;
 mod operator;
 mod options;
@@ -95,6 +98,7 @@ mod verify;
 mod verify_log;
 mod view;
 mod windows;
+mod work;
 
 pub use annals_compaction::{Rule as RetentionRule, State as BlockState};
 pub use annals_model::*;
@@ -103,6 +107,7 @@ pub use annals_signals as signals;
 pub use annals_vfs as vfs;
 
 pub use audit::{AuditEntry, AuditError, AuditTrail, InvalidOperator, Operator, audit_trail};
+pub use counters::{Activity, IndexMetrics, Work, WorkDone};
 pub use delete::{Deleted, Deletion};
 pub use erase::{ERASURE_DUE_MS, Erasure};
 pub use error::{MaintenanceError, OpenError, TenantError, WriteError};
@@ -113,6 +118,8 @@ pub use inspect::{InspectError, Inspection, Table, inspect};
 pub use key_store::{KeyName, KeyStanding, KeyStore, KeyStoreError};
 pub use keys::KeyError;
 pub use maintenance::Done;
+pub use metrics::{BlockTotals, Metrics, TenantMetrics};
+pub use metrics_text::TENANT_LABELS_MAX;
 pub use operator::{OperatorError, OperatorReader};
 pub use options::{Background, Encryption, Options, Reads};
 pub use quarantine::Quarantined;

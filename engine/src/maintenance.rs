@@ -16,6 +16,7 @@ use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 
 use crate::cancel;
+use crate::counters::Work;
 use crate::delete;
 use crate::erase;
 use crate::error::MaintenanceError;
@@ -29,6 +30,7 @@ use crate::retention::standing;
 use crate::seal_days as seal;
 use crate::shared::Shared;
 use crate::tenant::TenantShared;
+use crate::work::Working;
 
 /// The most blocks that one merge takes when a store is settled.
 const SETTLE_INPUTS_MAX: usize = 16;
@@ -244,12 +246,14 @@ fn drop_expired(
     if dropped.is_empty() {
         return Ok(None);
     }
+    let working = Working::begin(shared, Work::Sweep, &tenant.id);
     let manifest = Manifest { blocks: kept, ..manifest.expire(now) }.forget_seals();
     let mut removed = Vec::new();
     tenant.commit_manifest(shared, &mut change, manifest, "drop expired blocks", |data| {
         removed = data.remove_blocks(&ids);
     })?;
     retire(shared, tenant, removed);
+    working.done(&dropped);
     Ok(Some(Done::Dropped { tenant: tenant.id.clone(), blocks: dropped }))
 }
 
@@ -365,6 +369,7 @@ fn merge(
         // The inputs have gone since they were chosen.
         return Ok(Done::Merged { tenant: tenant.id.clone(), inputs: metas, output: None });
     };
+    let working = Working::begin(shared, Work::Merge, &tenant.id);
     let age = chunk_age(first.id.day, now);
     let id = BlockId { sequence: change.next_sequence, ..first.id };
     let identity = BlockIdentity { tenant: tenant.number, id };
@@ -422,6 +427,7 @@ fn merge(
     discard_unnamed(shared, tenant, &output, committed)?;
     drop(inputs);
     retire(shared, tenant, removed);
+    working.done(output_meta.as_slice());
     Ok(Done::Merged { tenant: tenant.id.clone(), inputs: metas, output: output_meta })
 }
 

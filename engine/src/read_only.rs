@@ -19,9 +19,11 @@ use crate::error::{OpenError, TenantError};
 use crate::export::{ExportReader, Moment};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
+use crate::metrics::{Metrics, TenantMetrics, quarantined};
 use crate::open_block::OpenBlock;
 use crate::operator::OperatorReader;
 use crate::options::{Encryption, Options};
+use crate::quarantine;
 use crate::reader::{ReportReader, TenantReader};
 use crate::recover::{self, Loaded, LoadedManifest};
 use crate::replay::{Replay, ReplayTenant};
@@ -38,6 +40,8 @@ const ATTEMPTS_MAX: usize = 5;
 
 /// A store as it was when it was opened for reading.
 pub struct ReadOnly {
+    vfs: Arc<dyn Vfs>,
+    layout: Layout,
     clock: Arc<dyn Clock>,
     /// When that was.
     opened: Timestamp,
@@ -170,6 +174,33 @@ impl ReadOnly {
         }
     }
 
+    /// What the store holds, in numbers; what its writer does is known to the writer alone.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let opened =
+            || self.tenants.iter().filter_map(|(id, opened)| Some((id, opened, opened.view.as_ref().ok()?)));
+        let tenants = opened().filter_map(|(id, opened, view)| {
+            let heads = view.heads.iter().map(|head| &**head);
+            Some(TenantMetrics::of(id.clone(), opened.retention.as_ref()?, heads, 0))
+        });
+        let tenants: Vec<TenantMetrics> = tenants.collect();
+        let (vfs, layout) = (&*self.vfs, &self.layout);
+        let segments = vfs.list(&layout.wal).unwrap_or_default();
+        let length = |name: &str| vfs.open(&layout.wal.join(name)).and_then(|file| file.len()).unwrap_or(0);
+        let (quarantine_files, quarantine_bytes) = quarantined(&quarantine::list(vfs, layout));
+        Metrics {
+            at: self.opened,
+            activity: None,
+            tenants_unavailable: (self.tenants.len() - tenants.len()) as u64,
+            tenants,
+            log_segments: segments.len() as u64,
+            log_file_bytes: segments.iter().map(|entry| length(&entry.name)).sum(),
+            quarantine_files,
+            quarantine_bytes,
+            troubles: self.findings.len() as u64,
+        }
+    }
+
     /// Takes all of a tenant out, where its plan has the right `export`.
     pub fn export(&self, id: &TenantId) -> Result<ExportReader, TenantError> {
         let reader = self.tenant(id)?;
@@ -290,6 +321,8 @@ fn snapshot(
     }
     let audit = Arc::new(AuditLog::new(vfs.clone(), clock.clone(), layout.audit.clone()));
     Ok(Some(ReadOnly {
+        vfs: vfs.clone(),
+        layout: layout.clone(),
         clock: clock.clone(),
         opened: now,
         schema: Arc::new(schema.clone()),

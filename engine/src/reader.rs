@@ -4,6 +4,7 @@
 //! no way to name a raw signal.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_model::schema::{KindSchema, SignalSchema};
 use annals_model::{
@@ -17,10 +18,14 @@ mod signals;
 
 pub use signals::CountedSignals;
 
+use crate::counters::{Counters, nanos};
 use crate::head::{Candidates, Head};
 use crate::read_only::Erasable;
 use crate::tenant::TenantShared;
 use crate::view::{Copied, View, copy_matching};
+
+/// A query that takes longer is counted and traced by itself.
+const SLOW_QUERY: Duration = Duration::from_secs(1);
 
 /// Reads one tenant's metrics and raw signals. Cheap to clone; never waits for a writer.
 #[derive(Clone)]
@@ -30,6 +35,7 @@ pub struct TenantReader {
     limits: QueryLimits,
     schema: Arc<SignalSchema>,
     options: QueryOptions,
+    counters: Arc<Counters>,
     source: Source,
 }
 
@@ -46,6 +52,7 @@ impl TenantReader {
         clock: Arc<dyn Clock>,
         schema: Arc<SignalSchema>,
         tenant: Arc<TenantShared>,
+        counters: Arc<Counters>,
     ) -> TenantReader {
         let id = tenant.id.clone();
         TenantReader {
@@ -54,6 +61,7 @@ impl TenantReader {
             limits: QueryLimits::default(),
             options: QueryOptions::default(),
             schema,
+            counters,
             source: Source::Live(tenant),
         }
     }
@@ -72,6 +80,7 @@ impl TenantReader {
             limits: QueryLimits::default(),
             options: QueryOptions::default(),
             schema,
+            counters: Arc::default(),
             source,
         }
     }
@@ -110,8 +119,10 @@ impl TenantReader {
 
     /// Evaluates a PromQL expression at one instant.
     pub fn query(&self, expression: &str, time: Timestamp) -> Result<Answer, QueryError> {
-        let expr = promql::parse(expression)?;
-        promql::instant(self, &expr, time, &self.options, &self.budget())
+        self.counted(&|budget| {
+            let expr = promql::parse(expression)?;
+            promql::instant(self, &expr, time, &self.options, budget)
+        })
     }
 
     /// Evaluates a PromQL expression at `start`, then every `step_ms` up to `end`.
@@ -122,8 +133,27 @@ impl TenantReader {
         end: Timestamp,
         step_ms: i64,
     ) -> Result<Answer, QueryError> {
-        let expr = promql::parse(expression)?;
-        promql::range(self, &expr, start, end, step_ms, &self.options, &self.budget())
+        self.counted(&|budget| {
+            let expr = promql::parse(expression)?;
+            promql::range(self, &expr, start, end, step_ms, &self.options, budget)
+        })
+    }
+
+    /// Answers a query, and counts it.
+    fn counted(&self, answer: &dyn Fn(&Budget) -> Result<Answer, QueryError>) -> Result<Answer, QueryError> {
+        let _span = tracing::debug_span!("query", tenant = self.id.as_str()).entered();
+        let (since, budget, counters) = (self.clock.monotonic(), self.budget(), &self.counters);
+        let answer = answer(&budget);
+        let took = self.clock.monotonic().saturating_sub(since);
+        if answer.is_ok() { &counters.queries } else { &counters.queries_failed }.add(1);
+        counters.query_samples.add(budget.samples());
+        counters.query_nanos.add(nanos(took));
+        if took >= SLOW_QUERY {
+            counters.queries_slow.add(1);
+            let (samples, took_ms) = (budget.samples(), took.as_secs_f64() * 1e3);
+            tracing::warn!(samples, took_ms, answered = answer.is_ok(), "slow query");
+        }
+        answer
     }
 
     /// Explains how a PromQL expression is answered; with `analyze`, which evaluates it too, what each part takes.

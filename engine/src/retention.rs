@@ -1,6 +1,6 @@
 //! What becomes of each block of a tenant, and what would under another plan.
 
-use annals_compaction::{BlockFate, Rule, Standing, State, explain};
+use annals_compaction::{BlockFate, Rule, Standing, State, Step, explain, plan};
 use annals_model::{BlockContent, BlockMeta, DAY_MS, Plan, Timestamp};
 
 use crate::head::Head;
@@ -96,6 +96,11 @@ impl Retention {
     #[must_use]
     pub fn blocks(&self) -> Vec<KeptBlock> {
         self.under(&self.plan, self.now)
+    }
+
+    /// The background work that is owed.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        plan(&self.blocks, &self.plan, self.now, &self.standing)
     }
 
     /// How long the block that should have gone first has been due, in milliseconds; 0 where none is.

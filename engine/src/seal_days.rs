@@ -13,6 +13,7 @@ use annals_compaction::{RollupOutput, Step, seal_day};
 use annals_model::{BlockContent, BlockId, BlockMeta, Day, DaySeal, Lsn, Timestamp};
 use annals_vfs::sync::atomic::Ordering;
 
+use crate::counters::Work;
 use crate::error::MaintenanceError;
 use crate::flush::{self, discard_unnamed, publish_new};
 use crate::maintenance::{Done, retire, steps};
@@ -22,6 +23,7 @@ use crate::options::Background;
 use crate::shared::Shared;
 use crate::tenant::TenantShared;
 use crate::tiers::unflushed;
+use crate::work::Working;
 
 /// Makes the first seal that is owed.
 pub(crate) fn seal_next(
@@ -87,6 +89,7 @@ fn seal(
         }
         (inputs, data.manifest.clone())
     };
+    let working = Working::begin(shared, Work::Seal, &tenant.id);
     let draw =
         |source| MaintenanceError::Io { doing: "draw a key for a block", tenant: tenant.id.clone(), source };
     let seals = tiers
@@ -153,5 +156,6 @@ fn seal(
     });
     discard_unnamed(shared, tenant, &sealed.blocks, committed)?;
     retire(shared, tenant, removed);
+    working.done(&metas);
     Ok(Done::Sealed { tenant: tenant.id.clone(), day, blocks: metas })
 }

@@ -13,6 +13,7 @@ use annals_vfs::{Clock, Entropy, PublishError, Vfs, is_no_space};
 use crate::audit::AuditLog;
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
+use crate::counters::Counters;
 use crate::erase::Erasing;
 use crate::error::WriteError;
 use crate::key_store::KeyStore;
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) log_salt: [u8; LOG_SALT_BYTES],
     pub(crate) log_counter: AtomicU64,
     pub(crate) commits: CommitQueue,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) tenants: RwLock<BTreeMap<TenantId, TenantSlot>>,
     pub(crate) catalogue: Mutex<CatalogueState>,
     /// Erased tenants of which something is left. Before `catalogue`, where both are locked.

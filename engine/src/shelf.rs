@@ -6,6 +6,7 @@ use annals_vfs::sync::Mutex;
 use annals_vfs::sync::atomic::{AtomicU64, Ordering};
 use annals_vfs::{Sealed, Vfs};
 
+use crate::counters::IndexMetrics;
 use crate::layout::Layout;
 use crate::open_block::OpenBlock;
 use crate::options::{Options, Reads};
@@ -19,6 +20,8 @@ pub(crate) struct Shelf {
     index_bytes_max: usize,
     /// Counts uses: the greater, the later.
     uses: AtomicU64,
+    /// Counts how often a block was opened.
+    opens: AtomicU64,
     open: Mutex<Vec<Weak<OpenBlock>>>,
 }
 
@@ -31,8 +34,18 @@ impl Shelf {
             reads,
             index_bytes_max,
             uses: AtomicU64::new(0),
+            opens: AtomicU64::new(0),
             open: Mutex::default(),
         })
+    }
+
+    /// What it holds now.
+    pub(crate) fn totals(&self) -> IndexMetrics {
+        let open: Vec<Arc<OpenBlock>> = self.open.lock().iter().filter_map(Weak::upgrade).collect();
+        let bytes = open.iter().filter_map(|block| block.index_bytes());
+        let (blocks, bytes) = bytes.fold((0, 0), |(blocks, all), bytes| (blocks + 1, all + bytes as u64));
+        let (uses, opens) = (self.uses.load(Ordering::Relaxed), self.opens.load(Ordering::Relaxed));
+        IndexMetrics { blocks, bytes, uses, opens }
     }
 
     /// A number that is greater than all before.
@@ -51,6 +64,7 @@ impl Shelf {
     /// Takes up a block that was just opened, and closes others where there are too many. What a block's index takes is
     /// known once it was read, so the last one may come on top of the limit.
     pub(crate) fn add(&self, block: &Weak<OpenBlock>) {
+        self.opens.fetch_add(1, Ordering::Relaxed);
         let mut open = self.open.lock();
         let mut held: Vec<(u64, usize, Arc<OpenBlock>)> = Vec::new();
         open.retain(|other| {

@@ -17,6 +17,7 @@ use crate::audit::{AuditLog, Operator};
 use crate::cancel;
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
+use crate::counters::{Counters, Work as Counted};
 use crate::delete::{self, Deleted, Deletion};
 use crate::erase::{self, Erasure};
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
@@ -28,6 +29,7 @@ use crate::keys::{self, KeyHolder};
 use crate::layout::Layout;
 use crate::maintenance::{self, Done};
 use crate::manifest::Manifest;
+use crate::metrics::{self, Metrics};
 use crate::operator::OperatorReader;
 use crate::options::{Background, Encryption, Options};
 use crate::plan_change;
@@ -86,6 +88,8 @@ impl Annals {
             held @ LockError::Held { .. } => OpenError::AlreadyOpen(held),
             LockError::Io { path, source } => OpenError::Io { doing: "lock", path, source },
         })?;
+        let (since, recovering) =
+            (clock.monotonic(), tracing::info_span!("work", kind = Counted::Recover.word()).entered());
         let reserve = Reserve::find(&*vfs, &layout);
         let now = Timestamp(clock.now_ms());
         let key_store = options.encryption.key_store(&vfs, &layout);
@@ -103,7 +107,12 @@ impl Annals {
         let Recovered { report: recovery, root, log_salt, catalogue, erasing, wal, .. } = recovered;
         let Recovered { shelf, slots, head_bytes, known, .. } = recovered;
         let trusted = TrustedClock::new(&*clock, known);
-        let commits = CommitQueue::new(wal, options.durability);
+        let counters = Arc::new(Counters::default());
+        let (took, records) = (clock.monotonic().saturating_sub(since), recovery.replay.records);
+        counters.work(Counted::Recover, true, records, 0, took);
+        tracing::info!(records, took_ms = took.as_secs_f64() * 1e3, "done");
+        drop(recovering);
+        let commits = CommitQueue::new(wal, options.durability, counters.clone());
         let signer = options.encryption.signer(&vfs, &layout);
         let audit = Arc::new(AuditLog::new(vfs.clone(), clock.clone(), layout.audit.clone()));
         let shared = Arc::new(Shared {
@@ -121,6 +130,7 @@ impl Annals {
             log_salt,
             log_counter: AtomicU64::new(0),
             commits,
+            counters,
             tenants: RwLock::new(slots),
             catalogue: Mutex::new(catalogue),
             erasing: Mutex::new(erasing.into_iter().map(|erasing| (erasing.number, erasing)).collect()),
@@ -163,6 +173,12 @@ impl Annals {
     #[must_use]
     pub fn troubles(&self) -> Vec<Trouble> {
         health::troubles(&self.shared)
+    }
+
+    /// What it does and holds, in numbers; [`Metrics::to_openmetrics`] makes text of them.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        metrics::of_store(&self.shared)
     }
 
     /// Says that the clock is right although it has jumped ahead by years: until then nothing is removed by it, and
@@ -385,7 +401,8 @@ impl Tenant {
     #[must_use]
     pub fn reader(&self) -> TenantReader {
         let schema = Arc::new(self.shared.options.schema.clone());
-        TenantReader::live(self.shared.clock.clone(), schema, self.tenant.clone())
+        let (clock, counters) = (self.shared.clock.clone(), self.shared.counters.clone());
+        TenantReader::live(clock, schema, self.tenant.clone(), counters)
     }
 
     /// Reads reports only: it cannot name a raw signal.

@@ -92,6 +92,26 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
+    /// All reasons.
+    pub const ALL: [RefusalReason; 16] = [
+        RefusalReason::UnknownKind,
+        RefusalReason::UnknownField,
+        RefusalReason::MissingField,
+        RefusalReason::RepeatedField,
+        RefusalReason::WrongType,
+        RefusalReason::OutOfBounds,
+        RefusalReason::NotAllowed,
+        RefusalReason::Late,
+        RefusalReason::Expired,
+        RefusalReason::Future,
+        RefusalReason::InvalidLabels,
+        RefusalReason::NotEntitled,
+        RefusalReason::ReservedMetric,
+        RefusalReason::KindConflict,
+        RefusalReason::SeriesLimit,
+        RefusalReason::UnknownSeries,
+    ];
+
     /// A stable word for it, as in counters and JSON.
     #[must_use]
     pub fn word(self) -> &'static str {

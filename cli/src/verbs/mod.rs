@@ -11,6 +11,7 @@ pub(crate) mod receipt;
 pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod series;
+pub(crate) mod stats;
 pub(crate) mod tenant;
 pub(crate) mod upkeep;
 pub(crate) mod verify;
