@@ -48,6 +48,12 @@ impl Vfs for RealVfs {
         }
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // Never a second name of a link, which would be another file's.
+        drop(open_regular(from)?);
+        fs::hard_link(from, to)
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -293,6 +299,20 @@ mod tests {
         let renamed = rename_to_free_name(&dir.path().join("new"), &dir.path().join("file"));
         assert_eq!(renamed.map_err(|error| error.kind()), Err(ErrorKind::AlreadyExists));
         assert_eq!(fs::read(dir.path().join("file")).expect("still there"), b"bytes");
+    }
+
+    #[test]
+    fn a_second_name_is_the_same_file_and_outlives_the_first() {
+        let dir = zoo();
+        let path = |name: &str| dir.path().join(name);
+        RealVfs.link(&path("file"), &path("second")).expect("linked");
+        for name in ["dir", "link", "pipe"] {
+            assert!(RealVfs.link(&path(name), &path("third")).is_err(), "{name}");
+            let taken = RealVfs.link(&path("second"), &path(name)).map_err(|error| error.kind());
+            assert_eq!(taken, Err(ErrorKind::AlreadyExists), "{name}");
+        }
+        RealVfs.unlink(&path("file")).expect("removed");
+        assert_eq!(fs::read(path("second")).expect("still there"), b"bytes");
     }
 
     #[test]

@@ -27,6 +27,11 @@ pub trait Vfs: Send + Sync + 'static {
     #[track_caller]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a regular file another name beside the one that it has: both are the same file. An error where the name is
+    /// taken, and where the two lie on different file systems or theirs has no such names.
+    #[track_caller]
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a file's name. Mappings and open files stay readable.
     #[track_caller]
     fn unlink(&self, path: &Path) -> io::Result<()>;

@@ -14,6 +14,7 @@ enum Step {
     Create(usize),
     Open(usize),
     Rename(usize, usize),
+    Link(usize, usize),
     Unlink(usize),
     CreateDir(usize),
     RemoveDir(usize),
@@ -37,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => name.clone().prop_map(Step::Create),
         2 => name.clone().prop_map(Step::Open),
         2 => (name.clone(), name.clone()).prop_map(|(from, to)| Step::Rename(from, to)),
+        2 => (name.clone(), name.clone()).prop_map(|(from, to)| Step::Link(from, to)),
         1 => name.clone().prop_map(Step::Unlink),
         2 => name.clone().prop_map(Step::CreateDir),
         1 => name.clone().prop_map(Step::RemoveDir),
@@ -78,6 +80,7 @@ impl Side {
                 self.keep(opened)
             }
             Step::Rename(from, to) => answer(self.vfs.rename(&path(from), &path(to))),
+            Step::Link(from, to) => answer(self.vfs.link(&path(from), &path(to))),
             Step::Unlink(name) => answer(self.vfs.unlink(&path(name))),
             Step::CreateDir(name) => answer(self.vfs.create_dir(&path(name))),
             Step::RemoveDir(name) => answer(self.vfs.remove_dir(&path(name))),

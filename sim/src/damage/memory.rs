@@ -85,6 +85,10 @@ impl Vfs for Memory {
         refused()
     }
 
+    fn link(&self, _: &Path, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
     fn unlink(&self, _: &Path) -> io::Result<()> {
         refused()
     }

@@ -69,6 +69,22 @@ impl Vfs for SimVfs {
     }
 
     #[track_caller]
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.gate.enter(SimOp::Link, to, 0).of_whole(|| {
+            let inode = disk.find_file(from)?;
+            let at = disk.find_parent(to)?;
+            if disk.entry(&at).is_some() {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            disk.check_name_fits()?;
+            disk.judge_name(inode, to, false);
+            disk.change_names(NameChange::Add { at, inode });
+            Ok(())
+        })
+    }
+
+    #[track_caller]
     fn unlink(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk.lock();
         disk.gate.enter(SimOp::Unlink, path, 0).of_whole(|| {

@@ -29,6 +29,8 @@ pub enum SimOp {
     MapSealed,
     /// [`crate::Vfs::rename`]
     Rename,
+    /// [`crate::Vfs::link`]
+    Link,
     /// [`crate::Vfs::unlink`]
     Unlink,
     /// [`crate::Vfs::create_dir`]
@@ -62,6 +64,7 @@ impl SimOp {
         match self {
             SimOp::Create
             | SimOp::Rename
+            | SimOp::Link
             | SimOp::Unlink
             | SimOp::CreateDir
             | SimOp::RemoveDir

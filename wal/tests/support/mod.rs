@@ -285,6 +285,10 @@ impl Vfs for MemVfs {
         fault.map_or(Ok(()), |fault| Err(failure(fault)))
     }
 
+    fn link(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.lock();
         if let Some(fault) = disk.step("unlink", path) {

@@ -135,3 +135,17 @@ fn garbage_lands_on_dirty_bytes_only() {
     }
     assert!(garbled > 10, "{garbled}");
 }
+
+#[test]
+fn a_second_name_lasts_from_the_sync_of_its_directory_on_and_the_file_as_long_as_either() {
+    let vfs = disk();
+    vfs.make_dirs(["/e"]);
+    vfs.write_file("/d/x", b"bytes").expect("put");
+    vfs.link(p("/d/x"), p("/e/x")).expect("linked");
+    assert!(!after(&vfs, SimCut::Nothing).exists("/e/x"));
+    vfs.sync_dir(p("/e")).expect("synced");
+    vfs.unlink(p("/d/x")).expect("removed");
+    vfs.sync_dir(p("/d")).expect("synced");
+    let left = after(&vfs, SimCut::Nothing);
+    assert_eq!((left.exists("/d/x"), bytes(&left, "/e/x")), (false, b"bytes".to_vec()));
+}
