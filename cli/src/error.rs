@@ -5,7 +5,7 @@
 //! |    0 | done; also where the reader of a pipe went away              |
 //! |    1 | it could not be done, or not all of it; the message says why |
 //! |    2 | the command line is wrong                                    |
-//! |    3 | `verify`, `inspect` or `tenant export` found damage, or a script's evaluation failed |
+//! |    3 | damage was found, by `verify`, `inspect`, `backup`, `restore` or `tenant export`; or a script's evaluation failed |
 
 use std::fmt;
 use std::io;

@@ -23,7 +23,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, AuditVerb, ExportVerb, PlanVerb, PromqlVerb, ReceiptVerb, RetentionVerb, TenantVerb, Verb};
+use args::{
+    Args, AuditVerb, BackupVerb, ExportVerb, PlanVerb, PromqlVerb, ReceiptVerb, RetentionVerb, TenantVerb,
+    Verb,
+};
 use error::Outcome;
 use output::Screen;
 
@@ -84,6 +87,17 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Tenant(TenantVerb::Erase { name, yes, store }) => {
             verbs::receipt::erase(&name, yes, &store, screen)
         }
+        Verb::Backup(BackupVerb::Take { directory, store }) => {
+            verbs::backup::take(&directory, &store, screen)
+        }
+        Verb::Backup(BackupVerb::List { directory, output }) => {
+            verbs::backup::list(&directory, output, screen)
+        }
+        Verb::Backup(BackupVerb::Verify { directory }) => verbs::backup::verify(&directory, screen),
+        Verb::Backup(BackupVerb::Prune { directory, keep, keys, store }) => {
+            verbs::backup::prune(&directory, keep, keys, &store, screen)
+        }
+        Verb::Restore(args) => verbs::backup::restore(&args, screen),
         Verb::Receipt(ReceiptVerb::Verify { file, key }) => verbs::receipt::verify(&file, &key, screen),
         Verb::Receipt(ReceiptVerb::Key(store)) => verbs::receipt::key(&store, screen),
         Verb::Tenant(TenantVerb::Export(args)) => verbs::export::export(&args, screen),

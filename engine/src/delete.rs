@@ -313,57 +313,64 @@ fn without_windows(
     seal: Option<SealWith<'_>>,
     deletion: &Deletion,
 ) -> Result<Option<Without>, String> {
+    let window_ms = identity.id.content.window_ms().unwrap_or_default();
+    let found = block.find(&deletion.matchers).map_err(|error| error.to_string())?;
+    let mut gone = BTreeSet::new();
+    let written = rewrite_windows(block, identity, seal, &mut |ordinal, end| {
+        let window = TimeRange::new(Timestamp(end).saturating_add(-window_ms), Timestamp(end));
+        let kept = !(found.contains(ordinal) && window.overlaps(deletion.range));
+        if !kept {
+            // A series' histograms of one window are one window.
+            gone.insert((ordinal, end));
+        }
+        kept
+    })?;
+    Ok((!gone.is_empty()).then_some((written, gone.len() as u64)))
+}
+
+/// A block of the windows that `keep` keeps, by the series' ordinal and their ends; `None` where there is none.
+pub(crate) fn rewrite_windows(
+    block: &RollupBlock,
+    identity: BlockIdentity,
+    seal: Option<SealWith<'_>>,
+    keep: &mut dyn FnMut(u32, i64) -> bool,
+) -> Result<Option<EncodedBlock>, String> {
     let text = |error: annals_block::BlockError| error.to_string();
     let window_ms = identity.id.content.window_ms().unwrap_or_default();
-    let touches = |end: i64| {
-        let end = Timestamp(end);
-        TimeRange::new(end.saturating_add(-window_ms), end).overlaps(deletion.range)
-    };
-    let found = block.find(&deletion.matchers).map_err(text)?;
     let mut writer = RollupBlockWriter::new(identity, block.meta().lsns);
     if let Some(seal) = seal {
         writer = writer.seal_with(seal);
     }
     let (mut windows, mut histograms) = (Vec::new(), HistogramSamples::default());
-    let (mut count, mut lost) = (0, None);
+    let mut lost = None;
+    let mut fault = |error: annals_block::BlockError| lost = Some(error.to_string());
     for ordinal in 0..block.series_count() {
         let (labels, kind) = (block.labels(ordinal).map_err(text)?, block.kind(ordinal).map_err(text)?);
         if kind.is_histogram() {
             histograms.clear();
-            let mut fault = |_, error: annals_block::BlockError| lost = Some(error.to_string());
+            let mut fault = |_, error| fault(error);
             block.read_histograms_lossy(ordinal, TimeRange::ALL, &mut histograms, &mut fault);
-            let (mut kept, mut gone) = (HistogramSamples::default(), BTreeSet::new());
+            let mut kept = HistogramSamples::default();
             for (time, histogram) in histograms.iter() {
-                let end = window_end(time, window_ms);
-                if found.contains(ordinal) && touches(end) {
-                    gone.insert(end);
-                } else {
+                if keep(ordinal, window_end(time, window_ms)) {
                     kept.push(time, histogram.clone());
                 }
             }
-            count += gone.len() as u64;
             if !kept.timestamps.is_empty() {
                 writer.add_histograms(&labels, kind, &kept).map_err(|error| error.to_string())?;
             }
             continue;
         }
         windows.clear();
-        block.read_lossy(ordinal, TimeRange::ALL, &mut windows, &mut |_, error| {
-            lost = Some(error.to_string());
-        });
-        if found.contains(ordinal) {
-            let before = windows.len();
-            windows.retain(|window: &Rollup| !touches(window.end));
-            count += (before - windows.len()) as u64;
-        }
+        block.read_lossy(ordinal, TimeRange::ALL, &mut windows, &mut |_, error| fault(error));
+        windows.retain(|window: &Rollup| keep(ordinal, window.end));
         if !windows.is_empty() {
             writer.add_series(&labels, kind, &windows).map_err(|error| error.to_string())?;
         }
     }
     match lost {
         Some(lost) => Err(lost),
-        None if count == 0 => Ok(None),
-        None => Ok(Some((writer.finish().map_err(|error| error.to_string())?, count))),
+        None => writer.finish().map_err(|error| error.to_string()),
     }
 }
 

@@ -26,12 +26,12 @@ use std::sync::Arc;
 use annals_model::{BlockContent, DAY_MS, Lsn, Missing, TenantId, TenantNumber, TimeRange, Timestamp};
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
-use annals_vfs::{DirEntryKind, PublishError, Sealed, Vfs};
-use aws_lc_rs::digest::{Context, SHA256};
+use annals_vfs::{DirEntryKind, PublishError, Vfs};
 
 use crate::catalog::Catalogue;
 use crate::counters::Work;
 use crate::error::{MaintenanceError, TenantError};
+use crate::files::digest_file;
 use crate::flush::{log_floor, truncate_log};
 use crate::key_store::{KeyName, KeyStoreError};
 use crate::keys::{self, KeyHolder};
@@ -50,8 +50,6 @@ use crate::work::Working;
 
 /// By then the bytes of an erased tenant are removed.
 pub const ERASURE_DUE_MS: i64 = DAY_MS;
-/// How much of a block is read at a time to be measured.
-const READ_BYTES: usize = 1 << 20;
 
 /// A tenant that was erased, and of which something is left to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -395,23 +393,11 @@ fn measure(shared: &Shared, erasing: &mut Erasing) -> Result<(), MaintenanceErro
     let Some(manifest) = erasing.manifest.clone() else { return Ok(()) };
     let Life::Erased(mut erased) = manifest.life else { return Ok(()) };
     let path = |block: &annals_model::BlockMeta| shared.layout.block(erasing.number, block.id);
-    let digests = manifest.blocks.iter().map(|block| digest(&*shared.vfs, &path(block)).ok()).collect();
+    let digests = manifest.blocks.iter().map(|block| digest_file(&*shared.vfs, &path(block)).ok()).collect();
     let destroyed = erasing.destroyed.unwrap_or(erased.since);
     erased.measured = Some(Measured { destroyed, digests });
     let manifest = Manifest { life: Life::Erased(erased), ..manifest };
     commit(shared, erasing, manifest, "take down the files")
-}
-
-fn digest(vfs: &dyn Vfs, path: &Path) -> io::Result<[u8; 32]> {
-    let file = Sealed::positioned(vfs.open(path)?)?;
-    let (mut context, mut part) = (Context::new(&SHA256), Vec::new());
-    for start in (0..file.len()).step_by(READ_BYTES) {
-        file.copy(start..file.len().min(start + READ_BYTES), &mut part)?;
-        context.update(&part);
-    }
-    let mut digest = [0; 32];
-    digest.copy_from_slice(context.finish().as_ref());
-    Ok(digest)
 }
 
 fn commit(
@@ -455,7 +441,7 @@ fn remove_files(vfs: &dyn Vfs, layout: &Layout, number: TenantNumber) -> io::Res
 }
 
 /// Step 8: the manifest, and the directories.
-fn remove_directories(vfs: &dyn Vfs, layout: &Layout, number: TenantNumber) -> io::Result<()> {
+pub(crate) fn remove_directories(vfs: &dyn Vfs, layout: &Layout, number: TenantNumber) -> io::Result<()> {
     let directory = layout.tenant(number);
     for content in [BlockContent::RawMetrics, BlockContent::RawSignals] {
         let blocks = layout.blocks(number, content);

@@ -36,6 +36,12 @@ pub enum OpenError {
     /// The catalogue cannot be used: without it no tenant can be told from garbage, so nothing is touched.
     #[error("cannot open the catalogue: {0}")]
     Catalogue(TwinError),
+    /// A backup was being restored there, and that did not end.
+    #[error("{}: a backup was being restored here and that did not end; restore it again", root.display())]
+    Restoring {
+        /// The root.
+        root: PathBuf,
+    },
     /// The log cannot be used.
     #[error("cannot recover the log: {0}")]
     Log(annals_wal::WalError),

@@ -12,6 +12,7 @@ use annals_model::{BlockContent, BlockId, BlockMeta, Day, KeyId, TenantNumber};
 use annals_vfs::{Sealed, Vfs};
 use annals_wal::FrameSummary;
 
+use crate::backup::{Snapshot, decode_numbers};
 use crate::catalog::Catalogue;
 use crate::check_block::AnyBlock;
 use crate::file_keys::decode_names;
@@ -21,6 +22,7 @@ use crate::keys::{self, KeyFile, KeyHolder, TenantKeys};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::options::Encryption;
+use crate::receipt::hex;
 use crate::recover::catalogue_files;
 use crate::twin::{self, Role, TwinContent, TwinError};
 
@@ -250,8 +252,7 @@ fn per(bytes: u64, count: u64) -> String {
 fn inspect_twin(bytes: &[u8], path: &Path) -> Result<Inspection, InspectError> {
     let (role, TwinContent { generation, root, content, half_damaged, .. }) =
         twin::decode_any(bytes, path.to_owned()).map_err(InspectError::Twin)?;
-    let root: String = root.iter().map(|byte| format!("{byte:02x}")).collect();
-    let common = [("generation", generation.to_string()), ("store", root)];
+    let common = [("generation", generation.to_string()), ("store", hex(&root))];
     let undecodable = || {
         let what = "whole, and it does not decode".to_owned();
         InspectError::Twin(TwinError::Corrupt { path: path.to_owned(), what })
@@ -261,6 +262,8 @@ fn inspect_twin(bytes: &[u8], path: &Path) -> Result<Inspection, InspectError> {
         Role::Manifest => of_manifest(&Manifest::decode(&content).ok_or_else(undecodable)?),
         Role::Keys => of_keys(&KeyFile::decode(&content).ok_or_else(undecodable)?),
         Role::DestroyedKeys => of_destroyed(&decode_names(&content).ok_or_else(undecodable)?),
+        Role::Snapshot => of_snapshot(&Snapshot::decode(&content, root).ok_or_else(undecodable)?),
+        Role::Erased => of_erased(&decode_numbers(&content).ok_or_else(undecodable)?),
     };
     inspection.facts.splice(0..0, facts(common));
     inspection.findings.extend(half_damaged);
@@ -281,6 +284,44 @@ fn of_catalogue(catalogue: &Catalogue) -> Inspection {
                 rows: catalogue.erased.iter().map(|number| vec![number.to_string()]).collect(),
             },
         ],
+        findings: Vec::new(),
+    }
+}
+
+fn of_snapshot(snapshot: &Snapshot) -> Inspection {
+    let tenants = snapshot.tenants.iter().map(|tenant| {
+        let generations = [tenant.manifest, tenant.keys].map(|generation| generation.to_string());
+        [tenant.number.to_string(), tenant.id.to_string()].into_iter().chain(generations).collect()
+    });
+    let files = snapshot.files.iter().map(|(name, entry)| vec![name.clone(), entry.bytes.to_string()]);
+    Inspection {
+        title: "snapshot of a backup".to_owned(),
+        facts: facts([
+            ("taken", snapshot.taken.to_string()),
+            ("continues snapshot", snapshot.continues.to_string()),
+            ("log through", snapshot.durable.to_string()),
+        ]),
+        tables: vec![
+            Table {
+                title: "tenants".to_owned(),
+                columns: columns(["number", "id", "manifest", "keys"]),
+                rows: tenants.collect(),
+            },
+            Table { title: "files".to_owned(), columns: columns(["name", "bytes"]), rows: files.collect() },
+        ],
+        findings: snapshot.faults.clone(),
+    }
+}
+
+fn of_erased(numbers: &BTreeSet<TenantNumber>) -> Inspection {
+    Inspection {
+        title: "erased tenants of a backup".to_owned(),
+        facts: Vec::new(),
+        tables: vec![Table {
+            title: "files gone".to_owned(),
+            columns: columns(["number"]),
+            rows: numbers.iter().map(|number| vec![number.to_string()]).collect(),
+        }],
         findings: Vec::new(),
     }
 }

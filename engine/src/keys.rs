@@ -15,7 +15,7 @@
 //! [`SignalKeys`]. From the identity secret follow the keys of pseudonyms and of batch digests, each by HKDF-SHA256 with
 //! a label of its own; every tenant has it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals_block::{SALT_BYTES, SealWith};
@@ -205,6 +205,29 @@ pub(crate) fn load_file(
     Ok((file, twin))
 }
 
+/// The same keys, wrapped for another holder: of a tenant of another store.
+pub(crate) fn rewrap(
+    file: &KeyFile,
+    path: &Path,
+    from: KeyHolder<'_>,
+    to: KeyHolder<'_>,
+    entropy: &dyn Entropy,
+) -> Result<KeyFile, KeyError> {
+    let refused = |source| KeyError::Store { path: path.to_owned(), source };
+    let mut keys = file.keys.clone();
+    if file.sealed {
+        let holders = from.store.zip(to.store);
+        let (old, new) = holders.ok_or_else(|| KeyError::NoKeyStore { path: path.to_owned() })?;
+        new.create(to.name, entropy).map_err(refused)?;
+        for key in keys.iter_mut().filter(|key| key.state != KeyState::Destroyed) {
+            let context = context(key.id, key.class);
+            let secret = old.unwrap(from.name, &context, &key.secret).map_err(refused)?;
+            key.secret = new.wrap(to.name, &context, &secret, entropy).map_err(refused)?;
+        }
+    }
+    Ok(KeyFile { sealed: file.sealed, keys })
+}
+
 fn context(id: KeyId, class: KeyClass) -> Vec<u8> {
     [CONTEXT, &id.0.to_le_bytes(), &[class as u8]].concat()
 }
@@ -241,7 +264,7 @@ impl KeyState {
 }
 
 impl KeyFile {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![u8::from(self.sealed)];
         out.put_varint(self.keys.len() as u64);
         for key in &self.keys {
@@ -282,7 +305,39 @@ impl KeyFile {
         cursor.is_empty().then_some(KeyFile { sealed, keys })
     }
 
-    fn open(&self, path: PathBuf, holder: KeyHolder<'_>) -> Result<TenantKeys, KeyError> {
+    /// The same with new active keys of metrics and signals. Those of before still open what they sealed.
+    pub(crate) fn renewed(
+        mut self,
+        path: &Path,
+        holder: KeyHolder<'_>,
+        entropy: &dyn Entropy,
+        now: Timestamp,
+    ) -> Result<KeyFile, KeyError> {
+        let Some(store) = holder.store.filter(|_| self.sealed) else { return Ok(self) };
+        let io = |source| KeyError::File(TwinError::io(path, source));
+        for class in [KeyClass::Metrics, KeyClass::Signals] {
+            let active = |key: &&mut KeyEntry| key.class == class && key.state == KeyState::Active;
+            self.keys.iter_mut().filter(active).for_each(|key| key.state = KeyState::DecryptOnly);
+            let id = KeyId(self.keys.last().map_or(0, |last| last.id.0).saturating_add(1));
+            let secret = Secret::draw(entropy).map_err(io)?;
+            let secret = store.wrap(holder.name, &context(id, class), secret.bytes(), entropy);
+            let secret = secret.map_err(|source| KeyError::Store { path: path.to_owned(), source })?;
+            self.keys.push(KeyEntry { id, class, state: KeyState::Active, created: now, secret });
+        }
+        Ok(self)
+    }
+
+    /// The same without the keys that are not active any more.
+    pub(crate) fn without_old(mut self) -> KeyFile {
+        for key in self.keys.iter_mut().filter(|key| key.state == KeyState::DecryptOnly) {
+            key.state = KeyState::Destroyed;
+            key.secret.clear();
+        }
+        self
+    }
+
+    /// Opens the keys.
+    pub(crate) fn open(&self, path: PathBuf, holder: KeyHolder<'_>) -> Result<TenantKeys, KeyError> {
         let KeyHolder { name, store } = holder;
         let store = match (self.sealed, store) {
             (false, None) => None,
@@ -331,7 +386,7 @@ impl KeyFile {
     fn open_class(
         &self,
         class: KeyClass,
-        path: &std::path::Path,
+        path: &Path,
         name: KeyName,
         store: Option<&dyn KeyStore>,
     ) -> Result<ClassKeys, KeyError> {

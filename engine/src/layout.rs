@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/LOCK                       one writer
 //! <root>/RESERVE                    zeros: space for deletions on a full disk
+//! <root>/RESTORING                  only while a backup is restored here: what is there is no store yet
 //! <root>/catalog-<gen>              tenants: id -> number
 //! <root>/wal/                       one log for all tenants
 //! <root>/t/<n>/manifest-<gen>       the one truth about a tenant
@@ -33,6 +34,7 @@ pub(crate) struct Layout {
     pub(crate) root: PathBuf,
     pub(crate) lock: PathBuf,
     pub(crate) reserve: PathBuf,
+    pub(crate) restoring: PathBuf,
     pub(crate) wal: PathBuf,
     pub(crate) tenants: PathBuf,
     pub(crate) keys: PathBuf,
@@ -48,6 +50,7 @@ impl Layout {
             root: root.to_owned(),
             lock: root.join("LOCK"),
             reserve: root.join("RESERVE"),
+            restoring: root.join("RESTORING"),
             wal: root.join("wal"),
             tenants: root.join("t"),
             keys: root.join("keys"),
@@ -133,7 +136,7 @@ pub(crate) fn block_file_name(id: BlockId) -> String {
 }
 
 /// Creates a directory and its missing parents; says whether it was missing itself.
-fn create_missing_dir(vfs: &dyn Vfs, path: &Path) -> io::Result<bool> {
+pub(crate) fn create_missing_dir(vfs: &dyn Vfs, path: &Path) -> io::Result<bool> {
     match vfs.create_dir(path) {
         Ok(()) => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());

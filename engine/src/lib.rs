@@ -24,6 +24,7 @@
 //!   Annals (store.rs) ── Tenant ──► ingest.rs ──► commit.rs ──► wal ──► head.rs ──► flush.rs ──► block
 //!        │                 └─ TenantReader, ReportReader (reader.rs) ◄── view.rs ◄────┴────────────┘
 //!        ├─ delete.rs        samples and signals go, by matchers and times
+//!        ├─ backup.rs        snapshots of all of it, elsewhere; restore.rs
 //!        ├─ erase.rs         a tenant goes, with proof; cancel.rs, life.rs, receipt.rs
 //!        ├─ maintenance.rs   drop, flush, merge, as steps; reserve.rs on a full disk; health.rs and metrics.rs for operators
 //!        ├─ recover.rs       catalogue, manifests, replay.rs; orphans.rs
@@ -32,6 +33,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]
 
 mod audit;
+mod backup;
 mod batches;
 mod cancel;
 mod catalog;
@@ -76,6 +78,7 @@ mod remembered;
 mod repair;
 mod replay;
 mod reserve;
+mod restore;
 mod retention;
 mod runs;
 mod seal;
@@ -107,6 +110,10 @@ pub use annals_signals as signals;
 pub use annals_vfs as vfs;
 
 pub use audit::{AuditEntry, AuditError, AuditTrail, InvalidOperator, Operator, audit_trail};
+pub use backup::{
+    At, Backup, BackupCheck, BackupError, BackupFinding, Pruned, SnapshotSummary, backup, prune_backup,
+    snapshots, verify_backup,
+};
 pub use counters::{Activity, IndexMetrics, Work, WorkDone};
 pub use delete::{Deleted, Deletion};
 pub use erase::{ERASURE_DUE_MS, Erasure};
@@ -130,6 +137,7 @@ pub use recover::RecoveryReport;
 pub use refs::{RefBatch, SeriesRef};
 pub use repair::{Repair, RepairStep, repair};
 pub use replay::ReplayReport;
+pub use restore::{RestoreError, RestoreInto, RestoreTenant, Restored, restore};
 pub use retention::{KeptBlock, PLAN_GRACE_MS, PlanPreview, Retention};
 #[cfg(feature = "planted")]
 #[doc(hidden)]

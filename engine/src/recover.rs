@@ -236,6 +236,14 @@ pub(crate) fn make_durable(vfs: &dyn Vfs, layout: &Layout, loaded: &mut Loaded) 
 
 /// Starts an empty store: its catalogue is what makes the directory one.
 pub(crate) fn initialise(vfs: &dyn Vfs, entropy: &dyn Entropy, layout: &Layout) -> Result<Loaded, OpenError> {
+    if vfs
+        .list(&layout.root)
+        .map_err(OpenError::io("list", &layout.root))?
+        .iter()
+        .any(|entry| layout.restoring.ends_with(&entry.name))
+    {
+        return Err(OpenError::Restoring { root: layout.root.clone() });
+    }
     for directory in [&layout.tenants, &layout.keys, &layout.wal] {
         // The catalogue comes before all of these: without it they are not a crash's but of a store that lost it.
         if !vfs.list(directory).map_err(OpenError::io("list", directory))?.is_empty() {
@@ -494,15 +502,21 @@ pub(crate) fn check_generation(
 }
 
 /// Makes blocks of what was replayed so far. The series' definitions stay needed: `replay_from` does not move.
-fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Result<(), MaintenanceError> {
+pub(crate) fn flush_all(
+    opening: &Opening<'_>,
+    replay: &mut Replay<'_>,
+    through: Lsn,
+) -> Result<(), MaintenanceError> {
     let Opening { entropy, layout, root, options, now, .. } = *opening;
     let vfs = &**opening.vfs;
     for (&number, tenant) in &mut replay.tenants {
         if tenant.heads.iter().all(Head::is_empty) || tenant.rolled_back.is_some() {
             continue;
         }
+        let number = tenant.number.unwrap_or(number);
         let id = tenant.manifest.id.clone();
         let heads: Vec<Arc<Head>> = std::mem::take(&mut tenant.heads).into_iter().map(Arc::new).collect();
+        let remembered = tenant.remembered(now, through);
         let request = BuildRequest {
             tenant: number,
             keys: &tenant.keys,
@@ -521,13 +535,6 @@ fn flush_all(opening: &Opening<'_>, replay: &mut Replay<'_>, through: Lsn) -> Re
             source: error.into_source(),
         };
         publish_blocks(vfs, layout, number, &encoded).map_err(|e| io("write the blocks", e))?;
-        let batches = tenant.batches.remembered(&tenant.manifest.plan, now, through);
-        let kinds = tenant.kinds.iter().map(|(name, kind)| (name.to_string(), *kind));
-        let remembered = Remembered {
-            batches,
-            kinds: kinds.collect::<BTreeMap<_, _>>().into_iter().collect(),
-            names: tenant.names.iter().map(|(k, f, n)| (k.to_owned(), f.to_owned(), n.to_owned())).collect(),
-        };
         let remembered = remembered.seal(&tenant.keys, entropy).map_err(|source| MaintenanceError::Io {
             doing: "seal the manifest",
             tenant: id.clone(),

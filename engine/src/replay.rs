@@ -38,6 +38,8 @@ pub(crate) struct Replay<'a> {
 
 /// One tenant while its records are read.
 pub(crate) struct ReplayTenant {
+    /// Whose its blocks and manifests are: where it is restored under another number, not what its records say.
+    pub(crate) number: Option<TenantNumber>,
     pub(crate) keys: Arc<TenantKeys>,
     opener: RecordOpener,
     pub(crate) manifest: Manifest,
@@ -100,6 +102,7 @@ impl ReplayTenant {
             names.insert(kind, field, name);
         }
         ReplayTenant {
+            number: None,
             keys,
             opener: RecordOpener::default(),
             generation,
@@ -110,6 +113,16 @@ impl ReplayTenant {
             rolled_back: None,
             epoch: manifest.epoch,
             manifest,
+        }
+    }
+
+    /// What a manifest that names blocks of all records up to one is to remember.
+    pub(crate) fn remembered(&mut self, now: Timestamp, through: Lsn) -> Remembered {
+        let kinds = self.kinds.iter().map(|(name, kind)| (name.to_string(), *kind));
+        Remembered {
+            batches: self.batches.remembered(&self.manifest.plan, now, through),
+            kinds: kinds.collect::<BTreeMap<_, _>>().into_iter().collect(),
+            names: self.names.iter().map(|(k, f, n)| (k.to_owned(), f.to_owned(), n.to_owned())).collect(),
         }
     }
 }

@@ -14,6 +14,7 @@ use annals_vfs::sync::{Mutex, RwLock};
 use annals_vfs::{Clock, Entropy, LockError, LockGuard, PublishError, Vfs};
 
 use crate::audit::{AuditLog, Operator};
+use crate::backup::{self, Backup, BackupError};
 use crate::cancel;
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
@@ -40,6 +41,7 @@ use crate::refs::{RefBatch, SeriesRef};
 use crate::remembered::Remembered;
 use crate::replay::ReplayTenant;
 use crate::reserve::Reserve;
+use crate::restore::{self, RestoreError, RestoreTenant, Restored};
 use crate::retention::Retention;
 use crate::shared::{CatalogueState, Shared, Signal, TenantSlot};
 use crate::summary::TenantSummary;
@@ -335,6 +337,23 @@ impl Annals {
     /// Does the most urgent piece of background work; `None` where there is none. For hosts that run without threads.
     pub fn maintenance_step(&self) -> Result<Option<Done>, MaintenanceError> {
         maintenance::step(&self.shared)
+    }
+
+    /// Takes a snapshot of the store into the backup at `directory`, which is made where it is not there. What was
+    /// acknowledged before this was called is in it. Writes go on meanwhile.
+    pub fn backup(&self, directory: &Path) -> Result<Backup, BackupError> {
+        let Shared { vfs, clock, layout, commits, .. } = &*self.shared;
+        self.shared.commit_step();
+        // Until the log notes that it is durable, what was acknowledged last is not seen by who reads it.
+        let failed = commits.wal.watermark().err();
+        let fault = failed.map(|error| format!("what was acknowledged last may not be in it: {error}"));
+        backup::take(&**vfs, &**clock, layout, directory, fault)
+    }
+
+    /// Restores one tenant of a backup under a name that nobody has. It is durable when this returns, and nothing of it is
+    /// there where that fails. Others are written to and read meanwhile.
+    pub fn restore_tenant(&self, wanted: &RestoreTenant<'_>) -> Result<Restored, RestoreError> {
+        restore::restore_tenant(&self.shared, wanted)
     }
 
     /// Flushes every tenant and merges each day's blocks into one, now.

@@ -1,6 +1,6 @@
 //! Twin files: a small record that holds its content twice, in numbered generations.
 //!
-//! The catalogue, the manifests, and the files of keys are twin files named `<stem>-<generation>`. A file is two equal halves, each
+//! The catalogue, the manifests, the files of keys and what a backup consists of are twin files named `<stem>-<generation>`. A file is two equal halves, each
 //! padded with zeros to a multiple of 4 KiB, so that one damaged sector leaves one half whole:
 //!
 //! | offset | bytes | field        | notes                                                    |
@@ -8,7 +8,7 @@
 //! |      0 |     8 | `magic`      | `ANNTWIN1`                                               |
 //! |      8 |     4 | `check`      | CRC-32 of all below up to the content's end              |
 //! |     12 |     2 | `version`    | [`TWIN_VERSION`]                                         |
-//! |     14 |     1 | `role`       | 1 catalogue, 2 manifest, 3 keys, 4 destroyed keys        |
+//! |     14 |     1 | `role`       | 1 catalogue, 2 manifest, 3 keys, 4 destroyed keys, 5 snapshot, 6 erased |
 //! |     15 |     1 | `half`       | 0 or 1                                                   |
 //! |     16 |     4 | `owner`      | the tenant's number; 0 where it is no tenant's           |
 //! |     20 |    16 | `root`       | the root's id, so that files of another store are known  |
@@ -43,6 +43,10 @@ pub(crate) enum Role {
     Keys,
     /// What a key store has destroyed.
     DestroyedKeys,
+    /// What a snapshot in a backup consists of.
+    Snapshot,
+    /// Whose files are gone from a backup.
+    Erased,
 }
 
 /// Names one series of generations.
@@ -118,7 +122,8 @@ impl TwinError {
 }
 
 impl Role {
-    const ALL: [Role; 4] = [Role::Catalogue, Role::Manifest, Role::Keys, Role::DestroyedKeys];
+    const ALL: [Role; 6] =
+        [Role::Catalogue, Role::Manifest, Role::Keys, Role::DestroyedKeys, Role::Snapshot, Role::Erased];
 
     fn tag(self) -> u8 {
         match self {
@@ -126,6 +131,8 @@ impl Role {
             Role::Manifest => 2,
             Role::Keys => 3,
             Role::DestroyedKeys => 4,
+            Role::Snapshot => 5,
+            Role::Erased => 6,
         }
     }
 
@@ -135,6 +142,8 @@ impl Role {
             Role::Manifest => "manifest",
             Role::Keys => "keys",
             Role::DestroyedKeys => "destroyed",
+            Role::Snapshot => "snapshot",
+            Role::Erased => "erased",
         }
     }
 }
@@ -144,7 +153,8 @@ impl TwinFiles {
         self.directory.join(self.name(generation))
     }
 
-    fn name(&self, generation: u64) -> String {
+    /// The file name of a generation.
+    pub(crate) fn name(&self, generation: u64) -> String {
         format!("{}-{generation:08}", self.role.stem())
     }
 
@@ -169,18 +179,20 @@ impl TwinFiles {
     pub(crate) fn load(&self, vfs: &dyn Vfs) -> Result<Option<TwinContent>, TwinError> {
         let mut generations = self.generations(vfs)?;
         let Some(generation) = generations.pop() else { return Ok(None) };
-        let path = self.path(generation);
-        let bytes = read_whole(vfs, &path).map_err(|e| TwinError::io(&path, e))?;
-        let content = match decode(self.role, self.owner, Some(generation), &bytes, path) {
+        let content = match self.load_generation(vfs, generation) {
             Err(TwinError::Corrupt { .. }) if planted(Bug::OlderManifestTaken) && !generations.is_empty() => {
-                let older = generations.last().copied().unwrap_or_default();
-                let path = self.path(older);
-                let bytes = read_whole(vfs, &path).map_err(|e| TwinError::io(&path, e))?;
-                decode(self.role, self.owner, Some(older), &bytes, path)?
+                self.load_generation(vfs, generations.last().copied().unwrap_or_default())?
             }
-            decoded => decoded?,
+            loaded => loaded?,
         };
         Ok(Some(TwinContent { has_older: !generations.is_empty(), ..content }))
+    }
+
+    /// Reads one generation.
+    pub(crate) fn load_generation(&self, vfs: &dyn Vfs, generation: u64) -> Result<TwinContent, TwinError> {
+        let path = self.path(generation);
+        let bytes = read_whole(vfs, &path).map_err(|e| TwinError::io(&path, e))?;
+        decode(self.role, self.owner, Some(generation), &bytes, path)
     }
 
     /// Makes `content` the newest generation, durable before this returns, and removes old ones.
@@ -215,7 +227,8 @@ impl TwinFiles {
     }
 }
 
-fn encode(role: Role, owner: u32, root: [u8; 16], generation: u64, content: &[u8]) -> Vec<u8> {
+/// The bytes of a file.
+pub(crate) fn encode(role: Role, owner: u32, root: [u8; 16], generation: u64, content: &[u8]) -> Vec<u8> {
     let half_bytes = (HEADER_BYTES + content.len()).next_multiple_of(HALF_ALIGN);
     let mut bytes = Vec::with_capacity(2 * half_bytes);
     for half in 0..2u8 {

@@ -611,7 +611,7 @@ fn verify_others(
             None => found.report(foreign(path)),
         }
     }
-    let ours = ["LOCK", "RESERVE", "wal", "t", "keys", "receipts", "audit", "quarantine", "tmp"];
+    let ours = ["LOCK", "RESERVE", "RESTORING", "wal", "t", "keys", "receipts", "audit", "quarantine", "tmp"];
     for entry in list(&layout.root) {
         if !ours.contains(&entry.name.as_str()) && !entry.name.starts_with("catalog-") {
             // The root may be the top of a file system, with a directory of its own, or hold an operator's notes.

@@ -48,8 +48,13 @@ impl Machine {
 
     /// Opens the store for writing.
     pub fn open(&self) -> Result<Annals, OpenError> {
+        self.open_at("/data")
+    }
+
+    /// Opens the store that lies somewhere.
+    pub fn open_at(&self, root: &str) -> Result<Annals, OpenError> {
         let vfs = Arc::new(self.vfs.clone());
-        Annals::open(vfs, self.clock.clone(), self.entropy.clone(), "/data".as_ref(), self.options.clone())
+        Annals::open(vfs, self.clock.clone(), self.entropy.clone(), root.as_ref(), self.options.clone())
     }
 
     /// Opens the store for reading, beside a writer or alone.

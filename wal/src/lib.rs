@@ -71,6 +71,6 @@ pub use commit::Durability;
 pub use error::{CommitError, Damage, DamageKind, EnqueueError, HeaderFault, WalError};
 pub use frame::FrameType;
 pub use lsn::{Lsn, LsnSpan};
-pub use read::{FrameSummary, ReadReport, SegmentSummary, Tail, inspect, read, verify};
+pub use read::{FrameSummary, ReadReport, SegmentSummary, Tail, first, inspect, read, verify};
 pub use recover::RecoveryReport;
 pub use wal::{Options, Place, Record, Wal, WalStatus};

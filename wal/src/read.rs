@@ -46,6 +46,15 @@ pub struct ReadReport {
     pub interrupted: bool,
 }
 
+/// The lowest LSN that a log still reaches back to; `None` of an empty log.
+pub fn first(vfs: &dyn Vfs, directory: &Path, root_id: &[u8; 16]) -> Result<Option<Lsn>, WalError> {
+    Ok(reach(&Chain::read(vfs, directory, root_id)?))
+}
+
+fn reach(chain: &Chain) -> Option<Lsn> {
+    chain.links.first().map(|oldest| oldest.activation.previous.last.next())
+}
+
 /// Hands out the records above `after`, oldest first.
 pub fn read(
     vfs: &dyn Vfs,
@@ -59,7 +68,7 @@ pub fn read(
     let mut report = ReadReport {
         through: after,
         damage: std::mem::take(&mut chain.damage),
-        first: chain.links.first().map(|oldest| oldest.activation.previous.last.next()),
+        first: reach(&chain),
         ..ReadReport::default()
     };
     let count = chain.links.len();

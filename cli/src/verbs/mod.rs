@@ -1,6 +1,7 @@
 //! One file per verb, or per few that share their work.
 
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod delete;
 pub(crate) mod explain;
 pub(crate) mod export;

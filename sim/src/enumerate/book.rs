@@ -100,6 +100,12 @@ pub(super) enum Look {
 pub(super) struct Book {
     accounts: Vec<Account>,
     order: u64,
+    /// Snapshots that were taken whole, and what was known then.
+    backups: BTreeMap<u64, Arc<Book>>,
+    /// Whether there may be a later one.
+    doubtful_backup: bool,
+    /// Whether the restored store lacks what it said that it lacks.
+    restored_in_part: bool,
 }
 
 /// What a tenant holds, as a reader sees it or a book expects it.
@@ -122,6 +128,8 @@ impl Hash for Book {
             (account.deleted, account.deleting).hash(hasher);
             account.batches.iter().for_each(|batch| (batch.state, batch.settled).hash(hasher));
         }
+        self.backups.keys().for_each(|number| number.hash(hasher));
+        (self.doubtful_backup, self.restored_in_part).hash(hasher);
     }
 }
 
@@ -154,7 +162,13 @@ impl Book {
             plans: vec![plan],
             batches: Vec::new(),
         };
-        Book { accounts: TENANTS.map(account).to_vec(), order: 0 }
+        Book {
+            accounts: TENANTS.map(account).to_vec(),
+            order: 0,
+            backups: BTreeMap::new(),
+            doubtful_backup: false,
+            restored_in_part: false,
+        }
     }
 
     /// What is known of a tenant.
@@ -236,6 +250,58 @@ impl Book {
     /// A tenant's files were damaged beyond use.
     pub(super) fn wreck(&mut self, tenant: usize) {
         self.accounts[tenant].wrecked = true;
+    }
+
+    /// A snapshot was taken, of all that is known.
+    pub(super) fn backed_up(&mut self, number: u64) {
+        let now = Book { backups: BTreeMap::new(), ..self.clone() };
+        self.backups.insert(number, Arc::new(now));
+        self.doubtful_backup = false;
+    }
+
+    /// A snapshot was not taken, or was and that was not told.
+    pub(super) fn backup_failed(&mut self) {
+        self.doubtful_backup = true;
+    }
+
+    /// What was restored said that it lacks something.
+    pub(super) fn restored_in_part(&mut self) {
+        self.restored_in_part = true;
+    }
+
+    /// Whether it did.
+    pub(super) fn lacks(&self) -> bool {
+        self.restored_in_part
+    }
+
+    /// Snapshots before the newest may go.
+    pub(super) fn pruning(&mut self) {
+        let kept = usize::from(!self.doubtful_backup);
+        while self.backups.len() > kept {
+            self.backups.pop_first();
+        }
+    }
+
+    /// What a store shows that is restored now from a snapshot of then: who was erased since is not there.
+    pub(super) fn restored(&self, then: &Book) -> Book {
+        let mut book = then.clone();
+        for (tenant, account) in self.accounts.iter().enumerate() {
+            if account.erased > then.accounts[tenant].erased {
+                book.erase(tenant);
+            }
+            book.accounts[tenant].wrecked = false;
+        }
+        book
+    }
+
+    /// Whether no tenant is there for sure.
+    pub(super) fn is_empty(&self) -> bool {
+        self.accounts.iter().all(|account| account.state != State::Present)
+    }
+
+    /// The snapshots that must be there.
+    pub(super) fn backups(&self) -> &BTreeMap<u64, Arc<Book>> {
+        &self.backups
     }
 
     /// How many batches were tried with a tenant.

@@ -5,12 +5,19 @@ use std::sync::Arc;
 
 use annals::vfs::{Clock, SimFault, Vfs};
 use annals::{
-    Annals, Deletion, HOUR_MS, MaintenanceError, Matcher, OpenError, Tenant, TenantError, Ticket, TimeRange,
+    Annals, At, BackupError, Deletion, FileKeyStore, HOUR_MS, MaintenanceError, Matcher, OpenError,
+    RestoreError, RestoreInto, Restored, Tenant, TenantError, Ticket, TimeRange, prune_backup, snapshots,
+    verify_backup,
 };
 
 use super::book::{Advice, Book, Look, MISSING, State, TENANTS, id, plan};
 use super::rules::{judge, verdict};
 use crate::world::Machine;
+
+/// Where the backup is.
+const BACKUP: &str = "/safe/backup";
+/// Where it is restored to.
+const SECOND: &str = "/second";
 
 /// Something that a host does, or that happens to its machine.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,6 +58,12 @@ pub(super) enum Step {
     Settle,
     /// So many hours pass.
     Hours(u64),
+    /// Takes a snapshot into the backup.
+    Backup,
+    /// Restores the newest snapshot to a directory of its own.
+    Restore,
+    /// Leaves the newest snapshot alone there, and nothing of tenants whose keys are destroyed.
+    Prune,
     /// Opens the store read-only, and looks at everything.
     ReadOnly,
     /// Writes again all that was tried: what counted must not count again, what did not must count now.
@@ -183,6 +196,17 @@ impl Host {
                 self.book.passes(self.machine.now());
                 Ok(())
             }
+            Step::Backup => self.backup(),
+            Step::Restore => {
+                let restored = self.restore(At::Newest, SECOND);
+                self.note("restore", &restored);
+                let lacks = |restored: Restored| !restored.faults.is_empty() || !restored.left_out.is_empty();
+                if self.faulty && restored.is_ok_and(lacks) {
+                    self.book.restored_in_part();
+                }
+                Ok(())
+            }
+            Step::Prune => self.prune(),
             Step::ReadOnly => self.read_only(),
             Step::Retry => {
                 let all = self.all();
@@ -345,6 +369,118 @@ impl Host {
             self.book.deleted(tenant);
         }
         Ok(())
+    }
+
+    /// By the store where it is open, else of its files.
+    fn backup(&mut self) -> Result<(), String> {
+        let Machine { vfs, clock, .. } = &self.machine;
+        let taken = match &self.store {
+            Some(store) => store.backup(BACKUP.as_ref()),
+            None => annals::backup(vfs, &**clock, "/data".as_ref(), BACKUP.as_ref()),
+        };
+        self.note("backup", &taken);
+        if taken.is_err() {
+            self.book.backup_failed();
+        }
+        if let Ok(taken) = taken {
+            // What the disk did not give is not in it.
+            match taken.faults.first() {
+                None => self.book.backed_up(taken.number),
+                Some(_) if self.faulty => {}
+                Some(fault) => {
+                    return Err(format!("a fault of the store without a fault of the disk: {fault}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn prune(&mut self) -> Result<(), String> {
+        if self.book.backups().is_empty() {
+            // None was taken, and there may be no directory either.
+            return Ok(());
+        }
+        let Machine { vfs, clock, .. } = &self.machine;
+        self.book.pruning();
+        let shared: Arc<dyn Vfs> = Arc::new(vfs.clone());
+        let keys = FileKeyStore::new(shared, "/data/keys".as_ref(), "/data/tmp".as_ref());
+        let pruned = prune_backup(vfs, &**clock, BACKUP.as_ref(), 1, Some(&keys));
+        self.note("prune", &pruned);
+        Ok(())
+    }
+
+    fn restore(&self, at: At, root: &str) -> Result<Restored, RestoreError> {
+        let Machine { vfs, clock, entropy, options } = &self.machine;
+        let vfs: Arc<dyn Vfs> = Arc::new(vfs.clone());
+        let keys = FileKeyStore::new(vfs.clone(), "/data/keys".as_ref(), "/data/tmp".as_ref());
+        let into = RestoreInto { root: root.as_ref(), options };
+        annals::restore(&vfs, &**clock, &**entropy, BACKUP.as_ref(), at, Some(&keys), into)
+    }
+
+    /// Every snapshot that was taken can be restored, and shows what was known then; so does a store that was being
+    /// restored, if it is one, and else it can be restored anew.
+    pub(super) fn check_restored(&self) -> Result<(), String> {
+        for (number, then) in self.book.backups() {
+            let alone = Host::new(self.machine.fork(), self.book.restored(then));
+            let root = format!("/restored/{number}");
+            alone
+                .must_restore(At::Snapshot(*number), &root)
+                .map_err(|what| format!("snapshot {number}: {what}"))?;
+        }
+        // Of the first snapshot: no other was there then.
+        match self.book.backups().first_key_value() {
+            Some((number, then)) if self.machine.vfs.exists(SECOND) && !self.book.lacks() => {
+                let alone = Host::new(self.machine.fork(), self.book.restored(then));
+                let at = At::Snapshot(*number);
+                alone.must_restore(at, SECOND).map_err(|what| format!("what was being restored: {what}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn must_restore(mut self, at: At, root: &str) -> Result<(), String> {
+        match self.restore(at, root) {
+            Err(RestoreError::Nobody { .. }) if self.book.is_empty() => return Ok(()),
+            // It had come to its end, untold.
+            Err(RestoreError::Occupied { .. }) if root == SECOND => {}
+            Ok(restored) if !restored.faults.is_empty() || !restored.left_out.is_empty() => {
+                return Err(format!("{restored:?}"));
+            }
+            restored => drop(restored.map_err(|error| error.to_string())?),
+        }
+        let store = self.machine.open_at(root).map_err(|error| error.to_string())?;
+        if let Some(finding) = store.recovery().findings.first() {
+            return Err(finding.clone());
+        }
+        let now = self.machine.now();
+        self.book.check(&store, now, Look::First)
+    }
+
+    /// The snapshots that were taken are there, and every file that any snapshot needs is what it was.
+    pub(super) fn check_backup(&self) -> Result<(), String> {
+        let (vfs, directory) = (&self.machine.vfs, BACKUP.as_ref());
+        if !vfs.exists(BACKUP) {
+            return match self.book.backups().is_empty() {
+                true => Ok(()),
+                false => Err("the backup is gone".to_owned()),
+            };
+        }
+        let listed = match snapshots(vfs, directory) {
+            Err(BackupError::Empty { .. }) => Vec::new(),
+            // Of a backup that was never begun.
+            Err(BackupError::Io { .. }) if self.book.backups().is_empty() => Vec::new(),
+            listed => listed.map_err(|error| format!("the backup: {error}"))?,
+        };
+        for number in self.book.backups().keys() {
+            if !listed.iter().any(|snapshot| snapshot.number == *number && snapshot.damaged.is_none()) {
+                return Err(format!("snapshot {number} was taken and is not there: {listed:?}"));
+            }
+        }
+        if listed.is_empty() {
+            return Ok(());
+        }
+        let check = verify_backup(vfs, directory).map_err(|error| format!("the backup: {error}"))?;
+        check.findings.first().map_or(Ok(()), |found| Err(format!("the backup: {found:?}")))
     }
 
     fn erase(&mut self, tenant: usize) -> Result<(), String> {

@@ -25,6 +25,7 @@ pub(super) fn recovers(machine: &Machine, book: &Book, depth: Depth) -> Result<(
     let mut host = Host::new(copy(machine, 3), book.clone());
     host.machine.vfs.set_space(u64::MAX);
     host.machine.vfs.set_inodes(u64::MAX);
+    host.check_backup()?;
     open(&mut host, depth.damaged)?;
     live_on(&mut host, depth)
 }
@@ -84,6 +85,13 @@ pub(super) fn live_on(host: &mut Host, depth: Depth) -> Result<(), String> {
         all_there(host, "another end")?;
     }
     erased_are_gone(host)?;
+    if !host.book.backups().is_empty() {
+        expect(host, Step::Backup)?;
+        host.check_backup()?;
+        if depth.more {
+            host.check_restored()?;
+        }
+    }
     host.run(&[Step::Close])?;
     host.told.first().map_or(Ok(()), |told| Err(told.clone()))
 }

@@ -17,6 +17,9 @@ impl SimRules for Names {
             SimRole::Scratch
         } else if path.contains("/wal/") {
             SimRole::Published
+        } else if path.starts_with("/safe/") && !path.ends_with("/LOCK") {
+            // All that a backup holds.
+            SimRole::Sealed
         } else if ["/manifest-", "/catalog-", "/keys-", ".blk", ".key", ".sign", ".receipt"]
             .iter()
             .any(|part| path.contains(part))

@@ -242,6 +242,64 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..USUAL
     },
     Scenario {
+        name: "snapshots that are taken, and pruned",
+        before: FOUR_BLOCKS,
+        steps: &[
+            Open,
+            Samples(0, 2),
+            Backup,
+            Signals(0, 2),
+            Flush(0),
+            Samples(0, 2),
+            Backup,
+            Close,
+            Backup,
+            Open,
+            Create(1),
+            Samples(1, 2),
+            Settle,
+            Erase(0),
+            Backup,
+            Prune,
+            Samples(1, 1),
+            Backup,
+        ],
+        ..USUAL
+    },
+    Scenario {
+        name: "a backup that is restored beside its store",
+        before: &[
+            Open,
+            Create(0),
+            Create(1),
+            Samples(0, 3),
+            Signals(0, 2),
+            Flush(0),
+            Samples(0, 2),
+            Samples(1, 2),
+            Backup,
+            Close,
+        ],
+        steps: &[Restore, Open, Samples(0, 1)],
+        ..USUAL
+    },
+    Scenario {
+        name: "snapshots on another file system",
+        before: FOUR_BLOCKS,
+        steps: &[
+            Open,
+            Samples(0, 2),
+            Fault(SimFault { forever: true, error: SimError::Permission, ..once(SimOp::Link) }),
+            Backup,
+            Flush(0),
+            Kill,
+            Backup,
+            Open,
+            Prune,
+        ],
+        ..USUAL
+    },
+    Scenario {
         name: "tenants that are cancelled: one is taken back, one ends",
         before: ALL_TENANTS,
         steps: &[

@@ -25,6 +25,7 @@ const ALPHABET: &[(&str, &[Step])] = &[
     ("retry", &[Step::Retry]),
     ("delete", &[Step::Delete(0), Step::Maintain]),
     ("erase", &[Step::Erase(0), Step::Maintain]),
+    ("backup", &[Step::Backup]),
     ("full", &[Step::Full]),
     ("space", &[Step::Space]),
 ];
