@@ -19,6 +19,7 @@
 //! A tenant whose key is gone from the key store stays unavailable until it is erased here too: nothing is removed because
 //! of what a key store says.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,7 +43,7 @@ use crate::manifest::Manifest;
 use crate::options::Background;
 use crate::quarantine;
 use crate::receipt;
-use crate::recover::catalogue_files;
+use crate::recover::{catalogue_files, load_erased};
 use crate::remembered::SealedRemembered;
 use crate::shared::{CatalogueState, Shared, TenantSlot};
 use crate::tenant::manifest_files;
@@ -143,7 +144,8 @@ pub(crate) fn erase_tenant(
                 if !wanted(&manifest) {
                     return Err(TenantError::Unknown(id.clone()));
                 }
-                let manifest = erased(shared, tenant.number, manifest);
+                let sealed = Some(tenant.keys.metrics().is_some());
+                let manifest = erased(shared, tenant.number, manifest, sealed);
                 let mut released = 0;
                 tenant
                     .commit_manifest(shared, &mut change, manifest, "erase", |data| {
@@ -166,7 +168,7 @@ pub(crate) fn erase_tenant(
             let Some(manifest) = erasing.manifest.clone() else {
                 return Err(TenantError::Unknown(id.clone()));
             };
-            let manifest = erased(shared, *number, manifest);
+            let manifest = erased(shared, *number, manifest, None);
             commit(shared, &mut erasing, manifest, "erase").map_err(TenantError::Change)?;
             _change = None;
         }
@@ -186,8 +188,9 @@ fn under_way(shared: &Shared, id: &TenantId) -> Result<Erasure, TenantError> {
     told.ok_or_else(|| TenantError::Unknown(id.clone()))
 }
 
-/// The manifest of an erased tenant: what is to go, and nothing that anybody wrote.
-fn erased(shared: &Shared, number: TenantNumber, manifest: Manifest) -> Manifest {
+/// The manifest of an erased tenant: what is to go, and nothing that anybody wrote. Whether it was `sealed` its key file says
+/// where that is not known.
+fn erased(shared: &Shared, number: TenantNumber, manifest: Manifest, sealed: Option<bool>) -> Manifest {
     let name = KeyName { store: shared.root, tenant: number };
     let keys = keys::load_file(&*shared.vfs, &shared.layout, name).map(|(file, _)| file).ok();
     let since = shared.now();
@@ -196,7 +199,7 @@ fn erased(shared: &Shared, number: TenantNumber, manifest: Manifest) -> Manifest
         since,
         due: since.saturating_add(ERASURE_DUE_MS),
         through: last.max(manifest.data_floor),
-        sealed: keys.as_ref().is_none_or(|file| file.sealed),
+        sealed: sealed.unwrap_or_else(|| keys.as_ref().is_none_or(|file| file.sealed)),
         keys: keys.iter().flat_map(|file| &file.keys).map(|key| (key.id, key.class)).collect(),
         measured: None,
     }));
@@ -231,6 +234,7 @@ fn unavailable(shared: &Shared, number: TenantNumber, id: &TenantId) -> Result<E
 /// Goes on with every erasure as far as it goes. An erasure that fails does not keep others from their turn.
 pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let mut all = shared.erasing.lock();
+    find_unread(shared, &mut all);
     let numbers: Vec<TenantNumber> = all.keys().copied().collect();
     let mut failed = None;
     for number in numbers {
@@ -250,6 +254,23 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
         }
     }
     failed.map_or(Ok(None), Err)
+}
+
+/// Looks again for those whose manifests could not be read when the store was opened.
+fn find_unread(shared: &Shared, all: &mut BTreeMap<TenantNumber, Erasing>) {
+    let (vfs, layout) = (&*shared.vfs, &shared.layout);
+    let named = shared.catalogue.lock().catalogue.erased.clone();
+    for number in named {
+        if all.contains_key(&number) {
+            continue;
+        }
+        // What cannot be read still is what the open has told of.
+        if let Ok(mut erasing) = load_erased(vfs, layout, shared.root, number) {
+            // As an open does: what is seen by name may not be durable.
+            erasing.suspended = erasing.manifest.is_some() && vfs.sync_dir(&layout.tenant(number)).is_err();
+            all.insert(number, erasing);
+        }
+    }
 }
 
 /// Records up to this one share segments with what was erased or deleted, and are to leave the log.
@@ -281,7 +302,7 @@ fn advance(shared: &Shared, erasing: &mut Erasing) -> Result<bool, MaintenanceEr
     }
     // Somebody has put an older manifest back.
     if let Some(manifest) = erasing.manifest.clone().filter(|manifest| manifest.life.erased().is_none()) {
-        let manifest = erased(shared, erasing.number, manifest);
+        let manifest = erased(shared, erasing.number, manifest, None);
         commit(shared, erasing, manifest, "erase")?;
     }
     catalogue(shared, erasing.number).map_err(|source| io("free the id", source))?;

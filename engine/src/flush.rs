@@ -74,9 +74,9 @@ pub(crate) fn flush(
         shared.commits.fail_all(&WriteError::Indeterminate(error.to_string()));
         return Err(MaintenanceError::Log(error.to_string()));
     }
-    // What was refused after the last record was never in the log. What is in doubt may be, and is given up with this
-    // flush: the records that define its series go.
-    let cut = if shared.commits.wal.has_failed() { cut } else { cut.min(shared.commits.committed()) };
+    // What was refused after the last record was never in the log.
+    let cut = cut.min(shared.commits.committed());
+    let in_doubt = shared.commits.wal.has_failed();
     let (heads, manifest) = {
         let mut data = tenant.data.write();
         data.freeze_before(epoch);
@@ -88,6 +88,11 @@ pub(crate) fn flush(
         drop(data);
         shared.shrink(bytes);
         return Ok(None);
+    }
+    if in_doubt {
+        // What is in doubt may be in the log, and needs the records before it: the next open knows.
+        let what = "it failed; what it holds becomes blocks once the store was opened again".to_owned();
+        return Err(MaintenanceError::Log(what));
     }
     let working = Working::begin(shared, Work::Flush, &tenant.id);
     heads.iter().for_each(|head| head.end_admission());

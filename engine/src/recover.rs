@@ -132,8 +132,8 @@ enum Found {
     Erased(Box<Erasing>),
 }
 
-/// A tenant of which the catalogue says that it was erased.
-fn load_erased(
+/// What is left of a tenant of which the catalogue says that it was erased.
+pub(crate) fn load_erased(
     vfs: &dyn Vfs,
     layout: &Layout,
     root: [u8; 16],

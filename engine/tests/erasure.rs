@@ -481,3 +481,54 @@ fn p7_a_clock_that_jumps_ends_no_cancelled_tenant() {
     work_off(&store);
     assert!(store.tenant(&id("acme")).is_err());
 }
+
+#[test]
+fn p7_an_erasure_ends_in_its_receipt_whichever_call_of_it_or_of_the_next_open_fails_once() {
+    for encryption in [Encryption::None, Encryption::Files] {
+        for at_open in [false, true] {
+            let mut hit = 0;
+            for call in 0..120 {
+                let machine = machine(encryption.clone());
+                let (store, _) = two_tenants(&machine);
+                let fault = SimFault::once(SimCalls::Any, call, SimError::Io);
+                if !at_open {
+                    machine.vfs.fail(fault.clone());
+                }
+                let mut erased = store.erase_tenant(&id("acme"));
+                hit += usize::from(erased.is_err());
+                while store.tenants().iter().any(|tenant| tenant.id == id("acme")) {
+                    erased = store.erase_tenant(&id("acme"));
+                    if matches!(erased, Err(TenantError::Change(_))) {
+                        break;
+                    }
+                }
+                drop(store);
+                if at_open {
+                    machine.vfs.fail(fault);
+                }
+                let store = match machine.try_open() {
+                    Ok(store) => store,
+                    Err(_) => {
+                        hit += 1;
+                        machine.open()
+                    }
+                };
+                machine.vfs.clear_faults();
+                let there = store.tenants().iter().any(|tenant| tenant.id == id("acme"));
+                if there {
+                    store.erase_tenant(&id("acme")).expect("nothing fails any more");
+                }
+                // What a failed sync has left in doubt, and a tenant that could not be opened, wait for the next open.
+                while let Ok(Some(_)) = store.maintenance_step() {}
+                drop(store);
+                let store = machine.open();
+                work_off(&store);
+                assert_eq!(store.erasures(), [], "call {call}, {encryption:?}");
+                let receipts = machine.vfs.paths();
+                let receipts = receipts.iter().filter(|path| path.starts_with("/data/receipts")).count();
+                assert_eq!(receipts, 1, "call {call}, {encryption:?}, {erased:?}");
+            }
+            assert!(hit > 5, "only {hit} calls can fail");
+        }
+    }
+}

@@ -174,6 +174,8 @@ impl Wal {
         }
         let recovered = recover(&*vfs, entropy, &place, options, floor, on_record)?;
         let last = recovered.report.last;
+        // Less than the last number that was given out, where the rest of those were refused, or went with their segments.
+        let durable = recovered.closed.last;
         let segments = Segments::new(recovered.ranges, recovered.active.is_some());
         let queue = Queue::new(options, last);
         queue.set_closed_bytes(segments.closed_bytes());
@@ -186,7 +188,7 @@ impl Wal {
             provision: Mutex::new(recovered.provision),
             segments: Mutex::new(segments),
             queue,
-            durable: AtomicU64::new(last.0),
+            durable: AtomicU64::new(durable.0),
             truncation: Mutex::new(()),
         };
         Ok((wal, recovered.report))
