@@ -492,7 +492,7 @@ fn p7_an_erasure_ends_in_its_receipt_whichever_call_of_it_or_of_the_next_open_fa
                 let (store, _) = two_tenants(&machine);
                 let fault = SimFault::once(SimCalls::Any, call, SimError::Io);
                 if !at_open {
-                    machine.vfs.fail(fault.clone());
+                    machine.vfs.fail(fault);
                 }
                 let mut erased = store.erase_tenant(&id("acme"));
                 hit += usize::from(erased.is_err());
