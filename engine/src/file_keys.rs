@@ -159,6 +159,14 @@ impl FileKeyStore {
         Ok(secret)
     }
 
+    /// A file that is there may have been found under a name that no disk holds: whoever made it was not told that it is
+    /// durable, or did not come to ask.
+    fn found(&self) -> Result<(), KeyStoreError> {
+        self.vfs.sync_dir(&self.directory).map_err(|error| KeyStoreError::Unavailable {
+            why: format!("cannot sync {}: {error}", self.directory.display()),
+        })
+    }
+
     fn signing_seed(&self, store: [u8; 16]) -> Result<Secret, KeyStoreError> {
         self.read(SIGNER_MAGIC, signer_name(store), &self.directory.join(SIGNER_FILE))
     }
@@ -167,7 +175,7 @@ impl FileKeyStore {
 impl KeyStore for FileKeyStore {
     fn create(&self, name: KeyName, entropy: &dyn Entropy) -> Result<(), KeyStoreError> {
         match self.load(name) {
-            Ok(_) => return Ok(()),
+            Ok(_) => return self.found(),
             Err(KeyStoreError::Missing { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -257,7 +265,12 @@ impl KeyStore for FileKeyStore {
             Err(KeyStoreError::Missing { .. }) => {
                 self.draw(SIGNER_MAGIC, signer_name(store), SIGNER_FILE.to_owned(), entropy)?
             }
-            found => found?,
+            found => {
+                let seed = found?;
+                // What it signs must not outlive it.
+                self.found()?;
+                seed
+            }
         };
         let mut public = PublicKey([0; 32]);
         public.0.copy_from_slice(key_pair(&seed)?.public_key().as_ref());

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use annals::vfs::{SimCalls, SimCut, SimError, SimFault, SimVfs, Vfs as _};
+use annals::vfs::{SimCalls, SimCut, SimError, SimFault, SimOp, SimVfs, Vfs as _};
 use annals::{
     Annals, DAY_MS, Done, ERASURE_DUE_MS, Encryption, MaintenanceError, Options, PublicKey, Receipt,
     ReceiptError, SampleBatch, SeriesKind, Signal, SignalBatch, TenantError, TimeRange, Timestamp, Trouble,
@@ -531,4 +531,29 @@ fn p7_an_erasure_ends_in_its_receipt_whichever_call_of_it_or_of_the_next_open_fa
             assert!(hit > 5, "only {hit} calls can fail");
         }
     }
+}
+
+#[test]
+fn p7_a_receipt_is_never_signed_with_a_key_that_a_power_cut_takes() {
+    let mut hit = 0;
+    for call in 0..60 {
+        let machine = machine(Encryption::Files);
+        let (store, _) = two_tenants(&machine);
+        let erasure = store.erase_tenant(&id("acme")).expect("erased");
+        // The first syncs of directories from here on are those of the removal, of the key and of the receipt.
+        machine.vfs.fail(SimFault::once(SimCalls::Of(SimOp::SyncDir), call, SimError::Io));
+        let mut failed = 0;
+        for _ in 0..40 {
+            failed += usize::from(store.maintenance_step().is_err());
+        }
+        drop(store);
+        machine.vfs.clear_faults();
+        machine.vfs.power_cut(SimCut::Nothing);
+        let store = machine.open();
+        work_off(&store);
+        let receipt = machine.vfs.read_file(&erasure.receipt).expect("written");
+        Receipt::verify(&receipt, &key_of(&store)).unwrap_or_else(|error| panic!("call {call}: {error}"));
+        hit += failed;
+    }
+    assert!(hit > 3, "only {hit} syncs can fail");
 }
