@@ -23,10 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{
-    Args, AuditVerb, BackupVerb, ExportVerb, PlanVerb, PromqlVerb, ReceiptVerb, RetentionVerb, TenantVerb,
-    Verb,
-};
+use args::{Args, Verb};
 use error::Outcome;
 use output::Screen;
 
@@ -65,63 +62,19 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Query(args) => verbs::query::instant(&args, screen),
         Verb::Range(args) => verbs::query::range(&args, screen),
         Verb::Explain(args) => verbs::explain::explain(&args, screen),
-        Verb::Promql(PromqlVerb::Test { files }) => verbs::promql::test(&files, screen),
-        Verb::Promql(PromqlVerb::Parse { expression }) => verbs::promql::parse(&expression, screen),
-        Verb::Promql(PromqlVerb::Format { expression }) => verbs::promql::format(&expression, screen),
+        Verb::Promql(verb) => verbs::promql::run(&verb, screen),
         Verb::Series(args) => verbs::series::series(&args, screen),
         Verb::Labels(args) => verbs::series::labels(&args, screen),
-        Verb::Audit(AuditVerb::Show { store, tenant, output }) => {
-            verbs::audit::show(tenant.as_deref(), &store, output, screen)
-        }
-        Verb::Audit(AuditVerb::Verify { store, head }) => {
-            verbs::audit::verify(head.as_deref(), &store, screen)
-        }
+        Verb::Audit(verb) => verbs::audit::run(&verb, screen),
         Verb::Delete(args) => verbs::delete::delete(&args, screen),
         Verb::Report(args) => verbs::report::run(&args, screen),
-        Verb::Tenant(TenantVerb::Create { name, plan, store }) => {
-            verbs::tenant::create(&name, &plan, &store, screen)
-        }
-        Verb::Tenant(TenantVerb::Cancel { name, undo, store }) => {
-            verbs::retention::cancel(&name, undo, &store, screen)
-        }
-        Verb::Tenant(TenantVerb::Erase { name, yes, store }) => {
-            verbs::receipt::erase(&name, yes, &store, screen)
-        }
-        Verb::Backup(BackupVerb::Take { directory, store }) => {
-            verbs::backup::take(&directory, &store, screen)
-        }
-        Verb::Backup(BackupVerb::List { directory, output }) => {
-            verbs::backup::list(&directory, output, screen)
-        }
-        Verb::Backup(BackupVerb::Verify { directory }) => verbs::backup::verify(&directory, screen),
-        Verb::Backup(BackupVerb::Prune { directory, keep, keys, store }) => {
-            verbs::backup::prune(&directory, keep, keys, &store, screen)
-        }
+        Verb::Tenant(verb) => verbs::tenant::run(&verb, screen),
+        Verb::Backup(verb) => verbs::backup::run(&verb, screen),
         Verb::Restore(args) => verbs::backup::restore(&args, screen),
-        Verb::Receipt(ReceiptVerb::Verify { file, key }) => verbs::receipt::verify(&file, &key, screen),
-        Verb::Receipt(ReceiptVerb::Key(store)) => verbs::receipt::key(&store, screen),
-        Verb::Tenant(TenantVerb::Export(args)) => verbs::export::export(&args, screen),
-        Verb::Export(ExportVerb::Verify { directory }) => verbs::export::verify(&directory, screen),
-        Verb::Tenant(TenantVerb::List { store, output }) => verbs::tenant::list(&store, output, screen),
-        Verb::Tenant(TenantVerb::Show { name, store, output }) => {
-            verbs::tenant::show(name.as_deref(), &store, output, screen)
-        }
-        Verb::Plan(PlanVerb::List { output }) => verbs::plan::list(output, screen),
-        Verb::Plan(PlanVerb::Show { name, output }) => verbs::plan::show(&name, output, screen),
-        Verb::Plan(PlanVerb::Change { tenant, plan, preview, undo, store, output }) => match plan {
-            Some(plan) if preview => verbs::retention::preview(&tenant, &plan, &store, output, screen),
-            Some(plan) => verbs::retention::change(&tenant, &plan, &store, screen),
-            None => {
-                debug_assert!(undo, "required by the command line");
-                verbs::retention::undo(&tenant, &store, screen)
-            }
-        },
-        Verb::Retention(RetentionVerb::Explain { store, tenant, output }) => {
-            verbs::retention::explain(tenant.as_deref(), &store, output, screen)
-        }
-        Verb::Retention(RetentionVerb::ConfirmClock(store)) => {
-            verbs::retention::confirm_clock(&store, screen)
-        }
+        Verb::Receipt(verb) => verbs::receipt::run(&verb, screen),
+        Verb::Export(verb) => verbs::export::run(&verb, screen),
+        Verb::Plan(verb) => verbs::plan::run(&verb, screen),
+        Verb::Retention(verb) => verbs::retention::run(&verb, screen),
         Verb::Compact(args) => verbs::upkeep::compact(&args, screen),
         Verb::Verify(args) => verbs::verify::verify(&args, screen),
         Verb::Stats(args) => verbs::stats::stats(&args, screen),

@@ -5,17 +5,20 @@ use std::io::Write;
 use annals::{AuditTrail, audit_trail};
 
 use crate::access;
-use crate::args::StoreArgs;
+use crate::args::{AuditVerb, StoreArgs};
 use crate::error::{CliError, Outcome};
 use crate::output::{Cell, Grid, ListForm, Screen, words};
 
+/// Does what was asked.
+pub(crate) fn run(verb: &AuditVerb, screen: &mut Screen) -> Outcome {
+    match verb {
+        AuditVerb::Show { store, tenant, output } => show(tenant.as_deref(), store, *output, screen),
+        AuditVerb::Verify { store, head } => verify(head.as_deref(), store, screen),
+    }
+}
+
 /// Lists the entries.
-pub(crate) fn show(
-    tenant: Option<&str>,
-    store: &StoreArgs,
-    output: Option<ListForm>,
-    screen: &mut Screen,
-) -> Outcome {
+fn show(tenant: Option<&str>, store: &StoreArgs, output: Option<ListForm>, screen: &mut Screen) -> Outcome {
     let trail = read(store)?;
     let mut grid = Grid::new(["number", "time", "tenant", "operator", "reason", "action", "what"]);
     for entry in trail.entries.iter().filter(|entry| tenant.is_none_or(|tenant| entry.tenant == tenant)) {
@@ -37,7 +40,7 @@ pub(crate) fn show(
 }
 
 /// Checks the chain.
-pub(crate) fn verify(head: Option<&str>, store: &StoreArgs, screen: &mut Screen) -> Outcome {
+fn verify(head: Option<&str>, store: &StoreArgs, screen: &mut Screen) -> Outcome {
     let trail = read(store)?;
     for finding in &trail.findings {
         writeln!(screen, "changed  {finding}")?;

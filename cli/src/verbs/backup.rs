@@ -1,7 +1,7 @@
 //! `backup take`, `list`, `verify` and `prune`; `restore`.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use annals::vfs::{SystemClock, SystemEntropy};
 use annals::{
@@ -9,15 +9,27 @@ use annals::{
 };
 
 use crate::access;
-use crate::args::{RestoreArgs, StoreArgs};
+use crate::args::{BackupVerb, RestoreArgs, StoreArgs};
 use crate::error::{CliError, Outcome};
 use crate::output::{Cell, Grid, ListForm, Screen, words};
 
 /// The exit code of damage.
 const DAMAGE_FOUND: u8 = 3;
 
+/// Does what was asked.
+pub(crate) fn run(verb: &BackupVerb, screen: &mut Screen) -> Outcome {
+    match verb {
+        BackupVerb::Take { directory, store } => take(directory, store, screen),
+        BackupVerb::List { directory, output } => list(directory, *output, screen),
+        BackupVerb::Verify { directory } => verify(directory, screen),
+        BackupVerb::Prune { directory, keep, keys, store } => {
+            prune(directory, *keep, keys.as_deref(), store, screen)
+        }
+    }
+}
+
 /// Takes a snapshot.
-pub(crate) fn take(directory: &Path, store: &StoreArgs, screen: &mut Screen) -> Outcome {
+fn take(directory: &Path, store: &StoreArgs, screen: &mut Screen) -> Outcome {
     let root = access::directory(store);
     let clock = SystemClock::default();
     let taken = annals::backup(&*access::vfs(), &clock, &root, directory).map_err(failed)?;
@@ -51,7 +63,7 @@ pub(crate) fn take(directory: &Path, store: &StoreArgs, screen: &mut Screen) -> 
 }
 
 /// Lists the snapshots of a backup.
-pub(crate) fn list(directory: &Path, output: Option<ListForm>, screen: &mut Screen) -> Outcome {
+fn list(directory: &Path, output: Option<ListForm>, screen: &mut Screen) -> Outcome {
     let snapshots = annals::snapshots(&*access::vfs(), directory).map_err(failed)?;
     let mut grid = Grid::new([
         "snapshot",
@@ -87,7 +99,7 @@ pub(crate) fn list(directory: &Path, output: Option<ListForm>, screen: &mut Scre
 }
 
 /// Reads all of a backup and names what is damaged.
-pub(crate) fn verify(directory: &Path, screen: &mut Screen) -> Outcome {
+fn verify(directory: &Path, screen: &mut Screen) -> Outcome {
     let check = annals::verify_backup(&*access::vfs(), directory).map_err(failed)?;
     for finding in &check.findings {
         let snapshots: Vec<String> = finding.snapshots.iter().map(u64::to_string).collect();
@@ -111,15 +123,15 @@ pub(crate) fn verify(directory: &Path, screen: &mut Screen) -> Outcome {
 }
 
 /// Removes old snapshots and files of erased tenants.
-pub(crate) fn prune(
+fn prune(
     directory: &Path,
     keep: usize,
-    keys: Option<PathBuf>,
+    keys: Option<&Path>,
     store: &StoreArgs,
     screen: &mut Screen,
 ) -> Outcome {
     let vfs = access::vfs();
-    let keys = keys.unwrap_or_else(|| access::directory(store).join("keys"));
+    let keys = keys.map_or_else(|| access::directory(store).join("keys"), Path::to_path_buf);
     if let Err(error) = vfs.list(&keys) {
         let unknown = CliError::usage(format_args!("cannot read the keys {}: {error}", keys.display()));
         return Err(

@@ -8,7 +8,7 @@ use annals_export::{Content, Exported, FileEntry, Format, MANIFEST_NAME, Manifes
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::access;
-use crate::args::{ExportArgs, ExportFormat};
+use crate::args::{ExportArgs, ExportFormat, ExportVerb};
 use crate::error::{CliError, Outcome};
 use crate::output::{Screen, words};
 
@@ -16,6 +16,13 @@ use crate::output::{Screen, words};
 const DAMAGE_FOUND: u8 = 3;
 /// So many parts that are missing are told one by one.
 const MISSING_TOLD: usize = 20;
+
+/// Does what was asked.
+pub(crate) fn run(verb: &ExportVerb, screen: &mut Screen) -> Outcome {
+    match verb {
+        ExportVerb::Verify { directory } => verify(directory, screen),
+    }
+}
 
 /// Takes all of a tenant out.
 pub(crate) fn export(args: &ExportArgs, screen: &mut Screen) -> Outcome {
@@ -55,7 +62,7 @@ pub(crate) fn export(args: &ExportArgs, screen: &mut Screen) -> Outcome {
 }
 
 /// Checks an export.
-pub(crate) fn verify(directory: &Path, screen: &mut Screen) -> Outcome {
+fn verify(directory: &Path, screen: &mut Screen) -> Outcome {
     let verified = annals_export::verify(&*access::vfs(), directory).map_err(CliError::failed)?;
     let manifest = &verified.manifest;
     for problem in &verified.problems {

@@ -3,12 +3,32 @@
 use annals::{Keep, Plan, Resolution};
 
 use crate::access;
+use crate::args::PlanVerb;
 use crate::error::Outcome;
 use crate::output::{Cell, Grid, ListForm, Screen};
 use crate::times::print_span;
+use crate::verbs::retention;
+
+/// Does what was asked.
+pub(crate) fn run(verb: &PlanVerb, screen: &mut Screen) -> Outcome {
+    match verb {
+        PlanVerb::List { output } => list(*output, screen),
+        PlanVerb::Show { name, output } => show(name, *output, screen),
+        PlanVerb::Change { tenant, plan: Some(plan), preview: true, store, output, .. } => {
+            retention::preview(tenant, plan, store, *output, screen)
+        }
+        PlanVerb::Change { tenant, plan: Some(plan), store, .. } => {
+            retention::change(tenant, plan, store, screen)
+        }
+        PlanVerb::Change { tenant, plan: None, undo, store, .. } => {
+            debug_assert!(*undo, "required by the command line");
+            retention::undo(tenant, store, screen)
+        }
+    }
+}
 
 /// Lists the built-in plans.
-pub(crate) fn list(output: Option<ListForm>, screen: &mut Screen) -> Outcome {
+fn list(output: Option<ListForm>, screen: &mut Screen) -> Outcome {
     let mut grid = Grid::new(["plan", "raw signals", "raw metrics", "5m", "1h", "late window", "rights"]);
     for plan in Plan::BUILT_IN.into_iter().filter_map(Plan::built_in) {
         let tier = |resolution| {
@@ -30,7 +50,7 @@ pub(crate) fn list(output: Option<ListForm>, screen: &mut Screen) -> Outcome {
 }
 
 /// Shows one plan, a line per rule.
-pub(crate) fn show(name: &str, output: Option<ListForm>, screen: &mut Screen) -> Outcome {
+fn show(name: &str, output: Option<ListForm>, screen: &mut Screen) -> Outcome {
     let plan = access::plan(name)?;
     let mut grid = Grid::new(["rule", "value"]);
     let mut rule = |name: &str, value: Cell| grid.row(vec![Cell::text(name), value]);

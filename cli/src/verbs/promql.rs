@@ -5,11 +5,21 @@ use std::path::PathBuf;
 
 use annals::query::promql::{self, script};
 
+use crate::args::PromqlVerb;
 use crate::error::{CliError, Outcome};
 use crate::output::Screen;
 
+/// Does what was asked.
+pub(crate) fn run(verb: &PromqlVerb, screen: &mut Screen) -> Outcome {
+    match verb {
+        PromqlVerb::Test { files } => test(files, screen),
+        PromqlVerb::Parse { expression } => parse(expression, screen),
+        PromqlVerb::Format { expression } => format(expression, screen),
+    }
+}
+
 /// Runs scripts: a line per file, the first difference of each, and the sums on the last line.
-pub(crate) fn test(files: &[PathBuf], screen: &mut Screen) -> Outcome {
+fn test(files: &[PathBuf], screen: &mut Screen) -> Outcome {
     let (mut passed, mut failed) = (0, 0);
     for file in files {
         let name = file.display();
@@ -28,14 +38,14 @@ pub(crate) fn test(files: &[PathBuf], screen: &mut Screen) -> Outcome {
 }
 
 /// Shows the tree of a query.
-pub(crate) fn parse(expression: &str, screen: &mut Screen) -> Outcome {
+fn parse(expression: &str, screen: &mut Screen) -> Outcome {
     let expr = parsed(expression)?;
     write!(screen, "{}", promql::tree(&expr, expression))?;
     Ok(0)
 }
 
 /// Writes a query as one writes it.
-pub(crate) fn format(expression: &str, screen: &mut Screen) -> Outcome {
+fn format(expression: &str, screen: &mut Screen) -> Outcome {
     let expr = parsed(expression)?;
     writeln!(screen, "{}", promql::format(&expr))?;
     Ok(0)

@@ -7,9 +7,17 @@ use std::time::Instant;
 use annals::{Annals, Done, Erasure, PublicKey, Receipt, TenantSummary};
 
 use crate::access;
-use crate::args::StoreArgs;
+use crate::args::{ReceiptVerb, StoreArgs};
 use crate::error::{CliError, Outcome};
 use crate::output::{Screen, words};
+
+/// Does what was asked.
+pub(crate) fn run(verb: &ReceiptVerb, screen: &mut Screen) -> Outcome {
+    match verb {
+        ReceiptVerb::Verify { file, key } => verify(file, key, screen),
+        ReceiptVerb::Key(store) => key(store, screen),
+    }
+}
 
 /// Erases a tenant, and removes its bytes as far as that goes now.
 pub(crate) fn erase(name: &str, yes: bool, store: &StoreArgs, screen: &mut Screen) -> Outcome {
@@ -75,7 +83,7 @@ fn told(tenant: &TenantSummary) -> String {
 }
 
 /// Checks a receipt.
-pub(crate) fn verify(file: &Path, key: &str, screen: &mut Screen) -> Outcome {
+fn verify(file: &Path, key: &str, screen: &mut Screen) -> Outcome {
     let text = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
     let key: PublicKey = text.parse().map_err(|what| CliError::usage(format_args!("--key {key}: {what}")))?;
     let bytes = std::fs::read(file)
@@ -95,7 +103,7 @@ pub(crate) fn verify(file: &Path, key: &str, screen: &mut Screen) -> Outcome {
 }
 
 /// Prints the key by which receipts are checked.
-pub(crate) fn key(store: &StoreArgs, screen: &mut Screen) -> Outcome {
+fn key(store: &StoreArgs, screen: &mut Screen) -> Outcome {
     let annals = access::open_to_write(&access::directory(store))?;
     let key = annals.receipt_key();
     annals.close().map_err(CliError::failed)?;

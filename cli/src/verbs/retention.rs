@@ -5,13 +5,23 @@ use std::io::Write;
 use annals::{BlockState, KeptBlock, Timestamp};
 
 use crate::access;
-use crate::args::StoreArgs;
+use crate::args::{RetentionVerb, StoreArgs};
 use crate::error::{CliError, Outcome};
 use crate::output::{Cell, Grid, ListForm, Screen, words};
 use crate::times::print_span;
 
+/// Does what was asked.
+pub(crate) fn run(verb: &RetentionVerb, screen: &mut Screen) -> Outcome {
+    match verb {
+        RetentionVerb::Explain { store, tenant, output } => {
+            explain(tenant.as_deref(), store, *output, screen)
+        }
+        RetentionVerb::ConfirmClock(store) => confirm_clock(store, screen),
+    }
+}
+
 /// For each block the rule, when it goes, where it stands.
-pub(crate) fn explain(
+fn explain(
     tenant: Option<&str>,
     store: &StoreArgs,
     output: Option<ListForm>,
@@ -55,7 +65,7 @@ pub(crate) fn explain(
 }
 
 /// Says that the clock is right.
-pub(crate) fn confirm_clock(store: &StoreArgs, screen: &mut Screen) -> Outcome {
+fn confirm_clock(store: &StoreArgs, screen: &mut Screen) -> Outcome {
     let root = access::directory(store);
     let annals = access::open_to_write(&root)?;
     let confirmed = annals.confirm_clock();

@@ -3,13 +3,25 @@
 use annals::{TenantError, TenantSummary};
 
 use crate::access;
-use crate::args::StoreArgs;
+use crate::args::{StoreArgs, TenantVerb};
 use crate::error::{CliError, Outcome};
 use crate::output::{Cell, Grid, ListForm, Screen};
 use std::io::Write;
 
+/// Does what was asked.
+pub(crate) fn run(verb: &TenantVerb, screen: &mut Screen) -> Outcome {
+    match verb {
+        TenantVerb::Create { name, plan, store } => create(name, plan, store, screen),
+        TenantVerb::Cancel { name, undo, store } => super::retention::cancel(name, *undo, store, screen),
+        TenantVerb::Erase { name, yes, store } => super::receipt::erase(name, *yes, store, screen),
+        TenantVerb::Export(args) => super::export::export(args, screen),
+        TenantVerb::List { store, output } => list(store, *output, screen),
+        TenantVerb::Show { name, store, output } => show(name.as_deref(), store, *output, screen),
+    }
+}
+
 /// Creates a tenant, and the store where there is none.
-pub(crate) fn create(name: &str, plan: &str, store: &StoreArgs, screen: &mut Screen) -> Outcome {
+fn create(name: &str, plan: &str, store: &StoreArgs, screen: &mut Screen) -> Outcome {
     // Both before anything is created.
     let (id, plan) = (access::tenant_id(name)?, access::plan(plan)?);
     let root = access::directory(store);
@@ -27,7 +39,7 @@ pub(crate) fn create(name: &str, plan: &str, store: &StoreArgs, screen: &mut Scr
 }
 
 /// Lists all tenants.
-pub(crate) fn list(store: &StoreArgs, output: Option<ListForm>, screen: &mut Screen) -> Outcome {
+fn list(store: &StoreArgs, output: Option<ListForm>, screen: &mut Screen) -> Outcome {
     let root = access::directory(store);
     let opened = access::open_to_read(&root)?;
     for finding in opened.findings() {
@@ -60,12 +72,7 @@ pub(crate) fn list(store: &StoreArgs, output: Option<ListForm>, screen: &mut Scr
 }
 
 /// Shows one tenant, a line per fact.
-pub(crate) fn show(
-    name: Option<&str>,
-    store: &StoreArgs,
-    output: Option<ListForm>,
-    screen: &mut Screen,
-) -> Outcome {
+fn show(name: Option<&str>, store: &StoreArgs, output: Option<ListForm>, screen: &mut Screen) -> Outcome {
     let root = access::directory(store);
     let tenant = access::choose(access::open_to_read(&root)?.tenants(), name, &root)?;
     let per = |bytes: u64, rows: u64| match rows {

@@ -1,0 +1,136 @@
+//! The command line: verbs, their options, and an example in the help of each.
+//!
+//! The list of verbs is here; what a verb takes and its help stand together in the file of its subject.
+
+mod ask;
+mod bring;
+mod life;
+mod report;
+mod upkeep;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use ask::{
+    ExplainArgs, LabelsArgs, OperatorArgs, PromqlVerb, QueryArgs, RangeArgs, RangeOfTime, SeriesArgs,
+};
+pub(crate) use bring::{DemoArgs, Format, ImportArgs, Precision};
+pub(crate) use life::{
+    AuditVerb, DeleteArgs, ExportArgs, ExportFormat, ExportVerb, PlanVerb, ReceiptVerb, RetentionVerb,
+    TenantVerb,
+};
+pub(crate) use report::{ReportArgs, ReportForm};
+pub(crate) use upkeep::{BackupVerb, InspectArgs, RestoreArgs, StatsArgs, VerifyArgs};
+
+/// Activity signals and metrics of many tenants: import, query, report.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "\
+Start here:
+  annals demo                                  two weeks of three tenants, and what to try with them
+  annals tenant create acme --plan archive --data ./annals-data
+  annals import --tenant acme --site www --format apache access.log
+  annals query 'sum by (status) (increase(http_requests[1d]))' --at 2015-05-18
+  annals report --tenant acme --site www
+
+The store is --data DIR, else the variable ANNALS_DATA, else ./annals-data.
+Exit codes: 0 done, 1 error, 2 wrong command line, 3 verify, inspect or tenant export found damage,
+or an evaluation of promql test failed.")]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a store with two weeks of made-up activity and show what it holds
+    Demo(DemoArgs),
+    /// Read log or metric files into a store; importing a file again counts nothing twice
+    Import(ImportArgs),
+    /// Ask a PromQL question about one instant
+    Query(QueryArgs),
+    /// Ask a PromQL question for every step of a range of time
+    Range(RangeArgs),
+    /// Show how a PromQL question is answered: what each selector finds, and what of that is read
+    Explain(ExplainArgs),
+    /// List the series that matchers find, with their kind
+    Series(SeriesArgs),
+    /// List label names, or the values of one label
+    Labels(LabelsArgs),
+    /// Work on PromQL itself: run test scripts, show the tree of a query, format one
+    #[command(subcommand)]
+    Promql(PromqlVerb),
+    /// Write a site's week as a report
+    Report(ReportArgs),
+    /// Create, list, show, export, cancel and erase tenants
+    #[command(subcommand)]
+    Tenant(TenantVerb),
+    /// Check an export
+    #[command(subcommand)]
+    Export(ExportVerb),
+    /// Check the receipt of an erasure, print the key by which that is done
+    #[command(subcommand)]
+    Receipt(ReceiptVerb),
+    /// Show what operators read of tenants and why, check that nothing of that was changed
+    #[command(subcommand)]
+    Audit(AuditVerb),
+    /// Delete samples and signals of a tenant, by a selector and a range of time
+    Delete(DeleteArgs),
+    /// List the built-in plans, show one of them or of a file
+    #[command(subcommand)]
+    Plan(PlanVerb),
+    /// Show how long data is kept
+    #[command(subcommand)]
+    Retention(RetentionVerb),
+    /// Make blocks of everything in the log and merge each day's blocks into one
+    #[command(after_help = "Example:\n  annals compact --data /var/lib/annals")]
+    Compact(StoreArgs),
+    /// Read every file of a store and name each that is damaged, with what is lost (exit code 3)
+    Verify(VerifyArgs),
+    /// Show a store in numbers: what is in memory, in blocks, owed, overdue
+    Stats(StatsArgs),
+    /// Take snapshots of a store into a directory elsewhere; list, check and prune them
+    #[command(subcommand)]
+    Backup(BackupVerb),
+    /// Make a store of a snapshot of a backup, in a new directory; or put one of its tenants into a store
+    Restore(RestoreArgs),
+    /// Show what one file of a store holds
+    Inspect(InspectArgs),
+}
+
+/// Which store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// The store [default: $ANNALS_DATA, else ./annals-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Which tenant of which store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TenantArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// The tenant [default: the only one]
+    #[arg(long, short, value_name = "TENANT")]
+    pub(crate) tenant: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_verb_has_an_example() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("annals "), "{} has no example", command.get_name());
+            command.get_subcommands().filter(|sub| sub.get_name() != "help").for_each(check);
+        }
+        Args::command().debug_assert();
+        check(&Args::command());
+    }
+}
