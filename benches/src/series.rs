@@ -155,7 +155,7 @@ fn hicard() -> Vec<Series> {
     let one = |series: usize| Series {
         labels: many::labels(series),
         kind: SeriesKind::Gauge,
-        timestamps: (0..10).map(|sweep| many::time(sweep).0 + 1).collect(),
+        timestamps: (0..10).map(|sweep| many::time(sweep).0).collect(),
         values: (0..10).map(|sweep| many::value(series, sweep)).collect(),
     };
     (0..100_000).map(one).collect()

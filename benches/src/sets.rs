@@ -174,6 +174,6 @@ pub mod hicard {
     /// The stamp of a sweep.
     #[must_use]
     pub fn time(sweep: usize) -> Timestamp {
-        START.saturating_add(sweep as i64 * STEP_MS)
+        START.saturating_add((sweep as i64 + 1) * STEP_MS)
     }
 }

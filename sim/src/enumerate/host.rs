@@ -82,11 +82,13 @@ pub(super) enum Step {
     SpoilLog,
     /// Files are there that writes of an earlier process left behind.
     Leftovers,
-    /// A block lies in quarantine under a name that does not say whose it is, and another beside the tenant's, which does not
-    /// name it.
+    /// A block lies in quarantine under a name that does not say whose it is, with a record that does not either, and another
+    /// beside the tenant's, which does not name it.
     Aside,
-    /// Looks into every file.
+    /// Looks into every file, and at the store's own metrics.
     Inspect,
+    /// Reads the backup against what its snapshots say.
+    VerifyBackup,
 }
 
 /// A host, its machine, its store where it is open, and its book.
@@ -242,22 +244,46 @@ impl Host {
                 let block = block.ok_or("there is no block")?;
                 let beside = block.with_file_name("20240101-00000099.blk");
                 let bytes = vfs.read_file(block).map_err(|error| error.to_string())?;
-                [Path::new("/data/quarantine/found.blk"), &beside]
-                    .iter()
-                    .try_for_each(|path| vfs.write_file(path, &bytes))
-                    .map_err(|error| error.to_string())
+                let quarantine = Path::new("/data/quarantine");
+                let record = b"file: found.blk\nowner: -\nclass: damaged\ndue: never\n";
+                [
+                    (quarantine.join("found.blk").as_path(), bytes.as_slice()),
+                    (&quarantine.join("found.blk.record"), record),
+                    (&beside, &bytes),
+                ]
+                .iter()
+                .try_for_each(|(path, bytes)| vfs.write_file(path, bytes))
+                .map_err(|error| error.to_string())
             }
             Step::Inspect => {
                 for path in vfs.paths() {
                     // What cannot be read or is no file of a store says so.
                     let _ = annals::inspect(Arc::new(vfs.clone()), &path);
                 }
+                if let Some(store) = &self.store {
+                    // It tells what it can see.
+                    let _ = store.metrics();
+                }
                 Ok(())
             }
-            Step::Leftovers => ["/data/tmp/0000000000000099.seg", "/data/tmp/a-block"]
-                .iter()
-                .try_for_each(|path| vfs.write_file(path, &[7; 300]))
-                .map_err(|error| error.to_string()),
+            Step::VerifyBackup => {
+                let checked = verify_backup(&vfs, BACKUP.as_ref());
+                self.note("verify the backup", &checked);
+                match checked.ok().and_then(|check| check.findings.into_iter().next()) {
+                    Some(found) if !self.faulty => Err(format!("the backup: {found:?}")),
+                    _ => Ok(()),
+                }
+            }
+            Step::Leftovers => {
+                let drafts = Path::new(BACKUP).join("tmp");
+                let backup = vfs.exists(&drafts).then(|| drafts.join("a-block"));
+                ["/data/tmp/0000000000000099.seg", "/data/tmp/a-block"]
+                    .iter()
+                    .map(Path::new)
+                    .chain(backup.as_deref())
+                    .try_for_each(|path| vfs.write_file(path, &[7; 300]))
+                    .map_err(|error| error.to_string())
+            }
         }
     }
 

@@ -253,7 +253,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             Samples(0, 2),
             Backup,
             Close,
+            Leftovers,
             Backup,
+            VerifyBackup,
             Open,
             Create(1),
             Samples(1, 2),
@@ -281,6 +283,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             Close,
         ],
         steps: &[Restore, Open, Samples(0, 1)],
+        ..USUAL
+    },
+    Scenario {
+        name: "a restoration that was cut short, and is begun again",
+        before: &[Open, Create(0), Samples(0, 3), Signals(0, 2), Flush(0), Samples(0, 2), Backup, Close],
+        steps: &[Fault(SimFault { after: 3, ..once(SimOp::Rename) }), Restore, Restore, Open, Samples(0, 1)],
         ..USUAL
     },
     Scenario {
