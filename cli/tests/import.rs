@@ -301,3 +301,33 @@ fn no_bytes_break_an_import() {
         assert!(ran.code == 1 && ran.err.starts_with("error: "), "{}", ran.err);
     }
 }
+
+#[test]
+fn signals_as_json_lines_count_and_what_the_schema_does_not_take_is_told_by_reason() {
+    let bench = Bench::with_tenant("archive");
+    let lines = "{\"kind\":\"mail.sent\",\"timestamp\":1431857103000,\"result\":\"sent\"}\n\
+                 {\"kind\":\"mail.sent\",\"timestamp\":\"2015-05-17T10:05:04Z\",\"result\":\"secret-word\"}\n\
+                 {\"kind\":\"http.request\",\"timestamp\":1431857103000,\"method\":\"GET\",\"status\":200,\"duration\":\"2.5s\"}\n\
+                 {\"kind\":\"secret-word\"\n";
+    let file = bench.file("signals.jsonl", lines);
+    let ran = bench.run(&["import", "--site", "www", &file]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("read as signals"), "{}", ran.err);
+    assert!(ran.out.contains("accepted    2 records"), "{}", ran.out);
+    assert!(ran.out.contains("refused     1 record: not_allowed"), "{}", ran.out);
+    assert!(ran.out.contains("unreadable  1 line not of this format (line 4)"), "{}", ran.out);
+    assert!(!ran.out.contains("secret-word") && !ran.err.contains("secret-word"));
+    assert_eq!(bench.number("sum(increase(http_response_seconds_sum[1d]))", "2015-05-18"), 2.5);
+    let again = bench.run(&["import", "--site", "www", &file]);
+    assert!(again.out.contains("duplicates  2 records"), "{}", again.out);
+}
+
+#[test]
+fn what_victoriametrics_exports_is_read_as_it_is() {
+    let bench = Bench::with_tenant("archive");
+    let lines = "{\"metric\":{\"__name__\":\"up\",\"job\":\"node\"},\"values\":[1,null,0.5],\"timestamps\":[1431857100000,1431857110000,1431857120000]}\n";
+    let file = bench.file("export.jsonl", lines);
+    let ran = bench.run(&["import", "--site", "www", "--format", "victoriametrics", &file]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(bench.number("sum_over_time(up{job=\"node\"}[1h])", "1431857180"), 1.5);
+}

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use annals::signals::read::{Dialect, MetricLine, MetricReader as _, MetricsText};
+use annals::signals::read::{Dialect, EachSample, MetricLine, MetricReader as _, MetricsText};
 use annals::vfs::{SimCalls, SimError, SimFault, SimOp};
 use annals::*;
 use common::*;
@@ -180,9 +180,10 @@ fn the_text_is_openmetrics_and_names_nothing_that_a_tenant_wrote() {
         if let Some(family) = line.strip_prefix("# TYPE ") {
             assert!(families.insert(family.to_owned()), "{family} twice");
         }
-        let mut sink = |labels: &[(&str, &str)], _: SeriesKind, _: Option<Timestamp>, _: f64| {
-            assert!(series.insert(format!("{labels:?}")), "{labels:?} twice");
-        };
+        let mut sink =
+            EachSample::new(|labels: &[(&str, &str)], _: SeriesKind, _: Option<Timestamp>, _: f64| {
+                assert!(series.insert(format!("{labels:?}")), "{labels:?} twice");
+            });
         assert_ne!(reader.line(line.as_bytes(), &mut sink), MetricLine::Unreadable, "{line}");
     }
     assert!(families.len() > 40 && series.len() > 80, "{} families, {} series", families.len(), series.len());

@@ -293,7 +293,8 @@ impl Place<'_> {
 }
 
 const KIND_NAME_RULE: &str = "words of [a-z0-9_], each beginning with a letter, joined by dots, at least two";
-const WORD_RULE: &str = "[a-z0-9_], beginning with a letter; `site` and `le` are reserved";
+const WORD_RULE: &str =
+    "[a-z0-9_], beginning with a letter; `site`, `le`, `kind` and `timestamp` are reserved";
 
 fn is_kind_name(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX && name.contains('.') && name.split('.').all(is_word)

@@ -18,12 +18,13 @@ Examples:
 Formats:
   apache       access log, common or combined, with or without a virtual host in front
   nginx        the same, and with $request_time at the end
-  sshd         auth.log of an SSH server; its lines carry no year, so give --year. Each line that says
+  sshd         auth.log of an SSH server, RFC 5424 or not; lines that carry no year need --year. Each that says
                Failed or Accepted is one event; \"message repeated N times: [ .. ]\" is N events
-  openmetrics  OpenMetrics or Prometheus text
+  openmetrics  OpenMetrics or Prometheus text, with or without times
   csv          timestamp,value (give --metric), timestamp,<name>,<name>.. or series,<ms>,<ms>..
   influx       Influx line protocol
-  jsonl        samples as `annals tenant export --format jsonl` and VictoriaMetrics write them
+  jsonl        samples as `annals tenant export --format jsonl` and VictoriaMetrics' /api/v1/export write them
+  signals      signals, one a line: {\"kind\":\"mail.sent\",\"timestamp\":1431857103000,\"result\":\"sent\"}
 
 Files that gzip made are unpacked. A file is read in chunks of 1,000 lines, each with an identity
 made of the file's first line, its place and its own first line: importing the same file again,
@@ -36,10 +37,13 @@ pub(crate) enum Format {
     Apache,
     Nginx,
     Sshd,
+    #[value(alias = "prometheus")]
     Openmetrics,
     Csv,
     Influx,
+    #[value(alias = "victoriametrics")]
     Jsonl,
+    Signals,
 }
 
 /// The unit of Influx timestamps.

@@ -17,8 +17,10 @@
 
 use std::collections::BTreeMap;
 
-use annals::signals::read::{Line, MetricLine};
-use annals::{BatchId, LabelSet, SampleBatch, SeriesKind, Signal, SignalBatch, SiteName, Timestamp};
+use annals::signals::read::{Line, MetricLine, Names, SampleSink};
+use annals::{
+    BatchId, LabelSet, RefusalReason, SampleBatch, SeriesKind, Signal, SignalBatch, SiteName, Timestamp,
+};
 use aws_lc_rs::digest::{Context, SHA256, digest};
 
 use super::format::LineReader;
@@ -29,6 +31,8 @@ use crate::error::CliError;
 const CHUNK_LINES: u64 = 1_000;
 /// And where it holds so many records: a row of a table may hold thousands.
 const CHUNK_RECORDS: usize = 50_000;
+/// What is remembered of the names of a file's series.
+const NAMES_BYTES_MAX: usize = 64 << 20;
 
 /// What of a batch's id all chunks of a file share.
 #[derive(Debug, Clone)]
@@ -173,7 +177,8 @@ impl Chunk {
             }
             for &(series, time, value) in self.records.samples.get(done..mark.records).unwrap_or_default() {
                 if let Some((labels, kind)) = self.records.series.get(series as usize) {
-                    rest.sample(labels.clone(), *kind, time, value);
+                    let series = rest.series(labels, *kind);
+                    rest.records.samples.push((series, time, value));
                 }
             }
             done = mark.records;
@@ -182,15 +187,16 @@ impl Chunk {
         rest
     }
 
-    fn sample(&mut self, labels: LabelSet, kind: SeriesKind, time: Timestamp, value: f64) {
+    /// The index of a series, which is added where it is not there.
+    fn series(&mut self, labels: &LabelSet, kind: SeriesKind) -> u32 {
         let mut key = labels.as_bytes().to_vec();
         key.push(kind.tag());
         let next = u32::try_from(self.records.series.len()).unwrap_or(u32::MAX);
         let index = *self.index.entry(key).or_insert(next);
         if index == next {
-            self.records.series.push((labels, kind));
+            self.records.series.push((labels.clone(), kind));
         }
-        self.records.samples.push((index, time, value));
+        index
     }
 
     fn end_line(&mut self, content: [u8; 32]) {
@@ -205,8 +211,86 @@ pub(super) struct Chunker {
     line: u64,
     /// What lines were.
     pub(super) counts: LineCounts,
-    /// The labels of the sample before, as text and checked: rows name the same series again and again.
-    last_labels: Option<(Vec<u8>, Option<LabelSet>)>,
+    series: FileSeries,
+}
+
+/// The series that a file's lines have named.
+struct FileSeries {
+    names: Names,
+    /// By number.
+    known: Vec<KnownSeries>,
+    /// How many chunks came before this one.
+    chunk: u64,
+}
+
+/// A series, or a part of names, which has no labels.
+struct KnownSeries {
+    /// `None` where no series may have them.
+    labels: Option<LabelSet>,
+    kind: SeriesKind,
+    /// The last chunk that has it, and its index there.
+    place: Option<(u64, u32)>,
+}
+
+/// Adds a line's samples to its chunk.
+struct LineSink<'a> {
+    file: &'a mut FileSeries,
+    chunk: &'a mut Chunk,
+    default_time: Option<Timestamp>,
+    /// There is a sample without a time.
+    timeless: bool,
+    /// Samples of series that there can be none of.
+    invalid: u64,
+}
+
+impl FileSeries {
+    fn new() -> FileSeries {
+        FileSeries { names: Names::new(0), known: Vec::new(), chunk: 0 }
+    }
+
+    /// Begins a chunk; a file may name any number of series, so what is known of them is forgotten now and then.
+    fn begin_chunk(&mut self) {
+        self.chunk += 1;
+        if self.names.memory_bytes() > NAMES_BYTES_MAX {
+            *self = FileSeries { chunk: self.chunk, ..FileSeries::new() };
+        }
+    }
+}
+
+impl SampleSink for LineSink<'_> {
+    fn find(&mut self, within: u32, name: &[u8]) -> Option<u32> {
+        self.file.names.find(within, name)
+    }
+
+    fn part(&mut self, within: u32, name: &[u8]) -> u32 {
+        self.file.known.push(KnownSeries { labels: None, kind: SeriesKind::Gauge, place: None });
+        self.file.names.insert(within, name)
+    }
+
+    fn series(&mut self, within: u32, name: &[u8], labels: &[(&str, &str)], kind: SeriesKind) -> u32 {
+        let labels = LabelSet::from_pairs(labels.iter().copied()).ok();
+        self.file.known.push(KnownSeries { labels, kind, place: None });
+        self.file.names.insert(within, name)
+    }
+
+    fn sample(&mut self, series: u32, time: Option<Timestamp>, value: f64) {
+        let Some(time) = time.or(self.default_time) else {
+            self.timeless = true;
+            return;
+        };
+        let Some(KnownSeries { labels: Some(labels), kind, place }) =
+            self.file.known.get_mut(Names::position(series))
+        else {
+            self.invalid += 1;
+            return;
+        };
+        let index = match *place {
+            Some((chunk, index)) if chunk == self.file.chunk => index,
+            _ => self.chunk.series(labels, *kind),
+        };
+        *place = Some((self.file.chunk, index));
+        self.chunk.records.samples.push((index, time, value));
+    }
 }
 
 impl Chunker {
@@ -217,7 +301,7 @@ impl Chunker {
             chunk: Chunk::new(identity, 1),
             line: 0,
             counts: LineCounts::default(),
-            last_labels: None,
+            series: FileSeries::new(),
         }
     }
 
@@ -264,13 +348,14 @@ impl Chunker {
     ) -> Result<(), CliError> {
         let next = Chunk::new(self.chunk.file.clone(), next_line);
         let chunk = std::mem::replace(&mut self.chunk, next);
+        self.series.begin_chunk();
         if chunk.records() == 0 { Ok(()) } else { each(chunk) }
     }
 
     /// Adds what a line holds to the chunk.
     fn read(&mut self, bytes: &[u8]) -> Result<(), CliError> {
         self.counts.lines += 1;
-        let (chunk, counts, last) = (&mut self.chunk, &mut self.counts, &mut self.last_labels);
+        let (chunk, counts) = (&mut self.chunk, &mut self.counts);
         match &mut self.reader {
             LineReader::Signals { reader, .. } => match reader.line(bytes) {
                 Line::Signal(signal) => chunk.records.signals.push(signal),
@@ -279,25 +364,16 @@ impl Chunker {
                     counts.repeated += u64::from(times);
                     chunk.records.signals.extend(std::iter::repeat_n(signal, times as usize));
                 }
+                Line::Refused(refusal) => counts.refuse(refusal.reason, 1),
                 Line::Skipped => counts.skipped += 1,
                 Line::Unreadable => counts.unreadable(self.line),
             },
             LineReader::Samples { reader, default_time, .. } => {
-                let (mut timeless, mut invalid) = (false, 0);
-                let mut sink =
-                    |labels: &[(&str, &str)], kind: SeriesKind, time: Option<Timestamp>, value: f64| {
-                        let Some(time) = time.or(*default_time) else {
-                            timeless = true;
-                            return;
-                        };
-                        match label_set(labels, last) {
-                            Some(labels) => chunk.sample(labels, kind, time, value),
-                            None => invalid += 1,
-                        }
-                    };
+                let (file, default_time) = (&mut self.series, *default_time);
+                let mut sink = LineSink { file, chunk, default_time, timeless: false, invalid: 0 };
                 let read = reader.line(bytes, &mut sink);
-                counts.invalid_labels += invalid;
-                if timeless {
+                counts.refuse(RefusalReason::InvalidLabels, sink.invalid);
+                if sink.timeless {
                     return Err(CliError::failed(format_args!("line {} carries no time", self.line))
                         .help("say with --at when it was measured; importing again with the same --at counts nothing twice"));
                 }
@@ -309,25 +385,6 @@ impl Chunker {
             }
         }
         Ok(())
-    }
-}
-
-/// Labels, checked once for a run of samples that name the same.
-fn label_set(labels: &[(&str, &str)], last: &mut Option<(Vec<u8>, Option<LabelSet>)>) -> Option<LabelSet> {
-    let mut key = Vec::with_capacity(128);
-    for (name, value) in labels {
-        key.extend_from_slice(&(name.len() as u32).to_le_bytes());
-        key.extend_from_slice(name.as_bytes());
-        key.extend_from_slice(&(value.len() as u32).to_le_bytes());
-        key.extend_from_slice(value.as_bytes());
-    }
-    match last {
-        Some((known, set)) if *known == key => set.clone(),
-        _ => {
-            let set = LabelSet::from_pairs(labels.iter().copied()).ok();
-            *last = Some((key, set.clone()));
-            set
-        }
     }
 }
 

@@ -85,7 +85,7 @@ impl<'a> Delivery<'a> {
 
     /// Adds what the file's lines were.
     pub(super) fn count_lines(&mut self, counts: &LineCounts) {
-        self.summary.refuse("invalid_labels", counts.invalid_labels);
+        counts.refused.iter().for_each(|(reason, records)| self.summary.refuse(reason, *records));
         self.summary.lines = counts.clone();
     }
 

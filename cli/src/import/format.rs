@@ -1,13 +1,13 @@
 //! The formats: their names, how one is guessed, and the reader of each.
 
 use annals::signals::read::{
-    AccessLog, CsvMetrics, Dialect, InfluxLines, LOG_LINE_BYTES_MAX, Line, METRIC_LINE_BYTES_MAX, MetricLine,
-    MetricReader, MetricsText, Precision as InfluxPrecision, SignalReader, SshdLog, gauges, kind_by_suffix,
+    AccessLog, CsvMetrics, Dialect, EachSample, InfluxLines, JsonSamples, JsonSignals, LOG_LINE_BYTES_MAX,
+    Line, METRIC_LINE_BYTES_MAX, MetricLine, MetricReader, MetricsText, Precision as InfluxPrecision,
+    SignalReader, SshdLog, gauges, kind_by_suffix,
 };
 use annals::{SeriesKind, SignalValue, Timestamp};
 use jiff::tz::TimeZone;
 
-use super::json_lines::JsonSamples;
 use crate::args::{Format, ImportArgs, Precision};
 use crate::error::CliError;
 
@@ -30,6 +30,7 @@ pub(super) fn name(format: Format) -> &'static str {
         Format::Csv => "csv",
         Format::Influx => "influx",
         Format::Jsonl => "jsonl",
+        Format::Signals => "signals",
     }
 }
 
@@ -72,6 +73,9 @@ impl LineReader {
             Format::Jsonl => {
                 let reader = Box::new(JsonSamples);
                 LineReader::Samples { reader, default_time: None, meaning: String::new() }
+            }
+            Format::Signals => {
+                LineReader::signals(JsonSignals::new(annals::signals::builtin()), String::new())
             }
             Format::Csv => {
                 let header = first_line(start).to_ascii_lowercase();
@@ -154,9 +158,15 @@ pub(super) fn guess(start: &[u8]) -> Option<Format> {
     lines.retain(|line| !line.trim_ascii().is_empty());
     lines.truncate(GUESS_LINES);
     let mut best: Option<(usize, Format)> = None;
-    for format in
-        [Format::Apache, Format::Sshd, Format::Jsonl, Format::Csv, Format::Openmetrics, Format::Influx]
-    {
+    for format in [
+        Format::Apache,
+        Format::Sshd,
+        Format::Signals,
+        Format::Jsonl,
+        Format::Csv,
+        Format::Openmetrics,
+        Format::Influx,
+    ] {
         let understood = understood(format, &lines);
         if understood * 2 > lines.len() && best.is_none_or(|(most, _)| understood > most) {
             best = Some((understood, format));
@@ -168,7 +178,11 @@ pub(super) fn guess(start: &[u8]) -> Option<Format> {
 
 /// How many lines a format's reader understands; none where it finds nothing to count in any.
 fn understood(format: Format, lines: &[&[u8]]) -> usize {
-    let mut nothing = |_: &[(&str, &str)], _: SeriesKind, _: Option<Timestamp>, _: f64| {};
+    let mut nothing = EachSample::new(|_: &[(&str, &str)], _: SeriesKind, _: Option<Timestamp>, _: f64| {});
+    let signals = |reader: &mut dyn SignalReader| {
+        let read = |line: &&&[u8]| matches!(reader.line(line), Line::Signal(_) | Line::Refused(_));
+        lines.iter().filter(read).count()
+    };
     let mut metrics = |reader: &mut dyn MetricReader| {
         let read: Vec<MetricLine> = lines.iter().map(|line| reader.line(line, &mut nothing)).collect();
         match read.iter().any(|line| matches!(line, MetricLine::Samples(_))) {
@@ -177,10 +191,8 @@ fn understood(format: Format, lines: &[&[u8]]) -> usize {
         }
     };
     match format {
-        Format::Apache | Format::Nginx => {
-            let mut reader = AccessLog::apache();
-            lines.iter().filter(|line| matches!(reader.line(line), Line::Signal(_))).count()
-        }
+        Format::Apache | Format::Nginx => signals(&mut AccessLog::apache()),
+        Format::Signals => signals(&mut JsonSignals::new(annals::signals::builtin())),
         Format::Sshd => {
             let mut reader = SshdLog::new(2000, TimeZone::UTC);
             let is_of_sshd = lines.iter().any(|line| String::from_utf8_lossy(line).contains(" sshd"));
@@ -227,6 +239,8 @@ mod tests {
             guessed(b"{\"metric\":{\"__name__\":\"m\"},\"values\":[1],\"timestamps\":[1]}"),
             Some(Format::Jsonl)
         );
+        assert_eq!(guessed(b"{\"kind\":\"mail.sent\",\"timestamp\":1}"), Some(Format::Signals));
+        assert_eq!(guessed(b"{\"a\":1}"), None);
         assert_eq!(guessed(b"Dear reader,\nthis is a letter."), None);
         assert_eq!(guess(b""), None);
     }

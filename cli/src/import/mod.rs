@@ -12,7 +12,6 @@
 mod chunk;
 mod deliver;
 mod format;
-mod json_lines;
 mod source;
 mod summary;
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use annals::RefusalReason;
+
 use crate::output::words::{count, plural};
 
 /// Numbers of lines that could not be read are listed up to here.
@@ -19,11 +21,18 @@ pub(super) struct LineCounts {
     pub(super) repeated: u64,
     pub(super) unreadable: u64,
     pub(super) first_unreadable: Vec<u64>,
-    /// Samples whose labels no series may have.
-    pub(super) invalid_labels: u64,
+    /// Records that are refused before the store sees them, by reason.
+    pub(super) refused: BTreeMap<&'static str, u64>,
 }
 
 impl LineCounts {
+    /// Counts records that need no store to be refused.
+    pub(super) fn refuse(&mut self, reason: RefusalReason, records: u64) {
+        if records > 0 {
+            *self.refused.entry(reason.word()).or_default() += records;
+        }
+    }
+
     /// Counts a line that could not be read.
     pub(super) fn unreadable(&mut self, line: u64) {
         self.unreadable += 1;
@@ -58,7 +67,6 @@ impl Summary {
         self.lines.repeating += other.lines.repeating;
         self.lines.repeated += other.lines.repeated;
         self.lines.unreadable += other.lines.unreadable;
-        self.lines.invalid_labels += other.lines.invalid_labels;
         if self.lines.first_unreadable.is_empty() {
             self.lines.first_unreadable.clone_from(&other.lines.first_unreadable);
         }

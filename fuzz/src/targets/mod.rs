@@ -49,7 +49,7 @@ const fn plain(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) 
 }
 
 /// All targets.
-pub const TARGETS: [Target; 31] = [
+pub const TARGETS: [Target; 33] = [
     Target {
         name: "wal_segment",
         run: files::wal_segment,
@@ -113,6 +113,8 @@ pub const TARGETS: [Target; 31] = [
     plain("metrics_text", texts::metrics_text, texts::metrics_seeds),
     plain("csv", texts::csv, texts::csv_seeds),
     plain("influx", texts::influx, texts::influx_seeds),
+    plain("json_samples", texts::json_samples, texts::json_samples_seeds),
+    plain("json_signals", texts::json_signals, texts::json_signals_seeds),
     plain("receipt", proofs::receipt, proofs::receipt_seeds),
     plain("audit", proofs::audit, proofs::audit_seeds),
     plain("codec_roundtrip", round_trips::codec, round_trips::choices),

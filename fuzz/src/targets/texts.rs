@@ -5,8 +5,8 @@ use std::sync::{Arc, LazyLock};
 use annals::query::promql;
 use annals::query::promql::testing::{MemorySample, MemorySource};
 use annals::signals::read::{
-    AccessLog, CsvMetrics, Dialect, InfluxLines, MetricReader, MetricsText, Precision, SignalReader, SshdLog,
-    Tally, kind_by_suffix, read_samples, read_signals,
+    AccessLog, CsvMetrics, Dialect, InfluxLines, JsonSamples, JsonSignals, MetricReader, MetricsText,
+    Precision, SignalReader, SshdLog, Tally, json_batch, kind_by_suffix, read_samples, read_signals,
 };
 use annals::signals::{builtin, register};
 use annals::{Budget, CUSTOM_BUCKETS_SCHEMA, Histogram, LabelSet, QueryLimits, SeriesKind, Timestamp};
@@ -189,4 +189,38 @@ pub(super) fn influx(bytes: &[u8]) {
 
 pub(super) fn influx_seeds() -> Vec<Vec<u8>> {
     seeds::texts(&["cpu,host=a\\ b,r=x usage=1.5,n=3i,u=4u,ok=t,s=\"q \\\" r\" 1700000000000000000\nm v=1\n"])
+}
+
+pub(super) fn json_samples(bytes: &[u8]) {
+    read_metrics(&mut JsonSamples, bytes);
+}
+
+pub(super) fn json_samples_seeds() -> Vec<Vec<u8>> {
+    seeds::texts(&[
+        "{\"metric\":{\"__name__\":\"a_total\",\"b\":\"c\\n\"},\"values\":[1,-0.5e3,null,\"NaN\"],\"timestamps\":[1,2,3,4]}\n",
+        "{\"metric\":{\"__name__\":\"hits\"},\"kind\":\"delta\",\"values\":[4],\"timestamps\":[1700000000000]}\n",
+    ])
+}
+
+/// The same text as lines and as a batch: every signal has a verdict.
+pub(super) fn json_signals(bytes: &[u8]) {
+    read_log(&mut JsonSignals::new(builtin()), bytes);
+    if let Ok(batch) = json_batch(&builtin(), bytes, 100) {
+        let refused = batch.all_refused(&[]);
+        assert_eq!(batch.records(), batch.signals.len() + refused.len());
+        assert!(refused.is_sorted_by(|(a, _), (b, _)| a < b));
+    }
+}
+
+pub(super) fn json_signals_seeds() -> Vec<Vec<u8>> {
+    let signals = [
+        "{\"kind\":\"http.request\",\"timestamp\":7,\"method\":\"GET\",\"status\":200,\"duration\":\"1.5s\",\"client\":\"\\u00e9\"}",
+        "{\"kind\":\"config.changed\",\"timestamp\":\"2015-05-17T10:05:03Z\",\"option\":\"a\",\"change\":{\"before\":\"a\",\"after\":\"b\"}}",
+        "{\"kind\":\"file.edited\",\"timestamp\":7,\"area\":\"plugin\",\"size\":-120,\"flags\":[\"new\",\"executable\"]}",
+    ];
+    let batch = format!(
+        "{{\"batch\":\"000102030405060708090a0b0c0d0e0f\",\"site\":\"www\",\"signals\":[{},5]}}",
+        signals.join(",")
+    );
+    seeds::texts(&[&batch, &signals.join("\n")])
 }

@@ -18,6 +18,7 @@ use std::borrow::Cow;
 
 use annals_model::{METRIC_NAME, SeriesKind, Timestamp};
 
+use super::names::number_of;
 use super::{METRIC_LINE_BYTES_MAX, MetricLine, MetricReader, SampleSink, number, parse_series, stamp};
 
 /// Every series is a gauge: the rule for tables, which tell nothing of kinds.
@@ -42,7 +43,12 @@ pub struct CsvMetrics {
     shape: Shape,
 }
 
-type Labels = Vec<(String, String)>;
+/// A column of samples: its title, and the series that it stands for.
+#[derive(Debug)]
+struct Column {
+    title: String,
+    labels: Vec<(String, String)>,
+}
 
 #[derive(Debug)]
 enum Shape {
@@ -50,7 +56,7 @@ enum Shape {
     Unknown,
     /// The first line was no header: nothing can be read.
     None,
-    Columns(Vec<Labels>),
+    Columns(Vec<Column>),
     Rows(Vec<Timestamp>),
 }
 
@@ -77,16 +83,20 @@ impl CsvMetrics {
             return None;
         }
         let own = || vec![(METRIC_NAME.to_owned(), self.metric.clone())];
+        let title = |cell: &str| cell.trim().to_owned();
         if let [value] = rest
             && value.trim().eq_ignore_ascii_case("value")
         {
-            return Some(Shape::Columns(vec![own()]));
+            return Some(Shape::Columns(vec![Column { title: title(value), labels: own() }]));
         }
-        let column = |cell: &Cow<'_, str>| match parse_series(cell.trim()) {
-            Some(pairs) => {
-                pairs.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
-            }
-            None => own().into_iter().chain([("column".to_owned(), cell.trim().to_owned())]).collect(),
+        let column = |cell: &Cow<'_, str>| {
+            let labels = match parse_series(cell.trim()) {
+                Some(pairs) => {
+                    pairs.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+                }
+                None => own().into_iter().chain([("column".to_owned(), title(cell))]).collect(),
+            };
+            Column { title: title(cell), labels }
         };
         Some(Shape::Columns(rest.iter().map(column).collect()))
     }
@@ -106,11 +116,12 @@ impl CsvMetrics {
                 if columns.len() != values.len() {
                     return None;
                 }
-                for (labels, value) in columns.iter().zip(&values) {
+                for (Column { title, labels }, value) in columns.iter().zip(&values) {
                     if let Some(value) = value {
                         let labels: Vec<(&str, &str)> =
                             labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-                        sink.sample(&labels, self.kind(&labels), Some(time), *value);
+                        let series = number_of(sink, title.as_bytes(), &labels, self.kind(&labels));
+                        sink.sample(series, Some(time), *value);
                     }
                 }
                 Some(values.iter().flatten().count())
@@ -122,10 +133,10 @@ impl CsvMetrics {
                 }
                 let labels: Vec<(&str, &str)> =
                     pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
-                let kind = self.kind(&labels);
+                let series = number_of(sink, first.trim().as_bytes(), &labels, self.kind(&labels));
                 for (time, value) in times.iter().zip(&values) {
                     if let Some(value) = value {
-                        sink.sample(&labels, kind, Some(*time), *value);
+                        sink.sample(series, Some(*time), *value);
                     }
                 }
                 Some(values.iter().flatten().count())

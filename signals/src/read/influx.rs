@@ -7,7 +7,7 @@
 
 use annals_model::{METRIC_NAME, SeriesKind, Timestamp};
 
-use super::{METRIC_LINE_BYTES_MAX, MetricLine, MetricReader, SampleSink};
+use super::{METRIC_LINE_BYTES_MAX, MetricLine, MetricReader, SampleSink, by_itself};
 
 /// The unit of times in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,13 +28,15 @@ pub enum Precision {
 pub struct InfluxLines {
     precision: Precision,
     default_time: Option<Timestamp>,
+    /// The samples of the line that is being read.
+    values: Vec<(u32, f64)>,
 }
 
 impl InfluxLines {
     /// A reader of times in `precision` that gives `default_time` to lines without one.
     #[must_use]
     pub fn new(precision: Precision, default_time: Option<Timestamp>) -> InfluxLines {
-        InfluxLines { precision, default_time }
+        InfluxLines { precision, default_time, values: Vec::new() }
     }
 
     fn time(&self, text: &str) -> Option<Timestamp> {
@@ -48,30 +50,45 @@ impl InfluxLines {
     }
 
     /// How many samples the line gave: none before all of it was read.
-    fn parse(&self, line: &str, sink: &mut dyn SampleSink) -> Option<usize> {
-        let (measurement, mut rest) = name(line, b", ");
-        if measurement.is_empty() {
-            return None;
-        }
-        let mut tags: Vec<(String, String)> = Vec::new();
-        while let Some(after) = rest.strip_prefix(',') {
-            let (tag, after) = name(after, b"=, ");
-            let (value, after) = name(after.strip_prefix('=')?, b"=, ");
-            if tag.is_empty() || value.is_empty() || tag == METRIC_NAME {
-                return None;
+    ///
+    /// Lines that share measurement and tags share them byte by byte: they are taken apart once, and so is each field's
+    /// name of them.
+    fn parse(&mut self, line: &str, sink: &mut dyn SampleSink) -> Option<usize> {
+        let (head, rest) = line.split_at_checked(end_of(line, b" "))?;
+        let mut rest = rest.strip_prefix(' ')?.trim_start_matches(' ');
+        let mut labels = None;
+        let within = by_itself(SeriesKind::Gauge);
+        let head_number = match sink.find(within, head.as_bytes()) {
+            Some(known) => known,
+            None => {
+                labels = Some(parse_head(head)?);
+                sink.part(within, head.as_bytes())
             }
-            tags.push((tag, value));
-            rest = after;
-        }
-        let mut values: Vec<(String, f64)> = Vec::new();
-        rest = rest.strip_prefix(' ')?.trim_start_matches(' ');
+        };
+        self.values.clear();
         loop {
-            let (field, after) = name(rest, b"=, ");
+            let (field, after) = rest.split_at_checked(end_of(rest, b"=, "))?;
             let (value, after) = field_value(after.strip_prefix('=')?)?;
             if field.is_empty() {
                 return None;
             }
-            values.extend(value.map(|value| (format!("{measurement}_{field}"), value)));
+            if let Some(value) = value {
+                let series = match sink.find(head_number, field.as_bytes()) {
+                    Some(known) => known,
+                    None => {
+                        let (measurement, tags) = match &mut labels {
+                            Some(labels) => labels,
+                            none => none.insert(parse_head(head)?),
+                        };
+                        let name = format!("{measurement}_{}", unescaped(field));
+                        let tags = tags.iter().map(|(tag, value)| (tag.as_str(), value.as_str()));
+                        let labels: Vec<(&str, &str)> =
+                            [(METRIC_NAME, &*name)].into_iter().chain(tags).collect();
+                        sink.series(head_number, field.as_bytes(), &labels, SeriesKind::Gauge)
+                    }
+                };
+                self.values.push((series, value));
+            }
             rest = after;
             match rest.strip_prefix(',') {
                 Some(after) => rest = after,
@@ -83,12 +100,10 @@ impl InfluxLines {
             time if rest.starts_with(' ') => Some(self.time(time)?),
             _ => return None,
         };
-        for (name, value) in &values {
-            let tags = tags.iter().map(|(tag, value)| (tag.as_str(), value.as_str()));
-            let labels: Vec<(&str, &str)> = [(METRIC_NAME, name.as_str())].into_iter().chain(tags).collect();
-            sink.sample(&labels, SeriesKind::Gauge, time, *value);
+        for &(series, value) in &self.values {
+            sink.sample(series, time, value);
         }
-        Some(values.len())
+        Some(self.values.len())
     }
 }
 
@@ -105,22 +120,53 @@ impl MetricReader for InfluxLines {
     }
 }
 
-/// A name up to one of `ends`, unescaped, and what follows from there on.
-fn name<'a>(text: &'a str, ends: &[u8]) -> (String, &'a str) {
-    let mut name = String::new();
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        if c == '\\'
-            && let Some((_, escaped)) = chars.next_if(|&(_, next)| matches!(next, ',' | '=' | ' '))
-        {
-            name.push(escaped);
-        } else if c.is_ascii() && ends.contains(&(c as u8)) {
-            return (name, text.get(at..).unwrap_or_default());
+/// The measurement and the tags, unescaped.
+type Head = (String, Vec<(String, String)>);
+
+fn parse_head(head: &str) -> Option<Head> {
+    let (measurement, mut rest) = head.split_at_checked(end_of(head, b","))?;
+    if measurement.is_empty() {
+        return None;
+    }
+    let mut tags = Vec::new();
+    while let Some(after) = rest.strip_prefix(',') {
+        let (tag, after) = after.split_at_checked(end_of(after, b"=,"))?;
+        let value = after.strip_prefix('=')?;
+        let (value, after) = value.split_at_checked(end_of(value, b"=,"))?;
+        if tag.is_empty() || value.is_empty() || tag == METRIC_NAME {
+            return None;
+        }
+        tags.push((unescaped(tag), unescaped(value)));
+        rest = after;
+    }
+    rest.is_empty().then(|| (unescaped(measurement), tags))
+}
+
+/// Where one of `ends` stands first that no backslash escapes, or the text's end.
+fn end_of(text: &str, ends: &[u8]) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'\\' && bytes.get(at + 1).is_some_and(|next| matches!(next, b',' | b'=' | b' ')) {
+            at += 2;
+        } else if ends.contains(&byte) {
+            return at;
         } else {
-            name.push(c);
+            at += 1;
         }
     }
-    (name, "")
+    bytes.len()
+}
+
+/// A name without the backslashes that escape something in it.
+fn unescaped(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    let mut chars = name.chars().peekable();
+    while let Some(c) = chars.next() {
+        let escaped = (c == '\\').then(|| chars.next_if(|next| matches!(next, ',' | '=' | ' '))).flatten();
+        plain.push(escaped.unwrap_or(c));
+    }
+    plain
 }
 
 /// A field's value, `None` inside for a string, and what follows.
@@ -157,17 +203,22 @@ fn field_value(text: &str) -> Option<(Option<f64>, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::EachSample;
     use proptest::prelude::*;
 
     fn read(precision: Precision, line: &str) -> Vec<String> {
         let mut samples = Vec::new();
-        let mut sink = |labels: &[(&str, &str)], kind: SeriesKind, time: Option<Timestamp>, value: f64| {
-            assert_eq!(kind, SeriesKind::Gauge);
-            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            samples.push(format!("{} {} {value:?}", labels.join(","), time.expect("given").0));
-        };
+        let mut sink =
+            EachSample::new(|labels: &[(&str, &str)], kind, time: Option<Timestamp>, value: f64| {
+                assert_eq!(kind, SeriesKind::Gauge);
+                let labels: Vec<String> =
+                    labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                samples.push(format!("{} {} {value:?}", labels.join(","), time.expect("given").0));
+            });
         let mut reader = InfluxLines::new(precision, Some(Timestamp(7)));
-        match reader.line(line.as_bytes(), &mut sink) {
+        let read = reader.line(line.as_bytes(), &mut sink);
+        drop(sink);
+        match read {
             MetricLine::Samples(count) => assert_eq!(count, samples.len()),
             other => samples.push(format!("{other:?}")),
         }
@@ -233,8 +284,9 @@ mod tests {
             let number = f64::from_bits(bits);
             prop_assume!(number.is_finite());
             let mut found = None;
-            let mut sink = |_: &[(&str, &str)], _, _, value: f64| found = Some(value.to_bits());
+            let mut sink = EachSample::new(|_: &[(&str, &str)], _, _, value: f64| found = Some(value.to_bits()));
             InfluxLines::new(Precision::Seconds, None).line(format!("m x={number} 1").as_bytes(), &mut sink);
+            drop(sink);
             prop_assert_eq!(found, Some(bits));
         }
 

@@ -1,8 +1,8 @@
 //! Readers of real logs and metric files: pure functions of the lines handed to them.
 //!
 //! ```text
-//!   bytes in chunks ──▶ LineSplitter ──▶ SignalReader ──▶ Line ──▶ Signal      access.rs, sshd.rs
-//!                                   └──▶ MetricReader ──▶ SampleSink           openmetrics.rs, influx.rs, csv.rs
+//!   bytes in chunks ──▶ LineSplitter ──▶ SignalReader ──▶ Line ──▶ Signal      access.rs, sshd.rs, json_signals.rs
+//!                                   └──▶ MetricReader ──▶ SampleSink           openmetrics.rs, influx.rs, csv.rs, json_samples.rs
 //! ```
 //!
 //! No file, no clock: years, zones, default times and names are arguments, and decompressing is the caller's. A line
@@ -22,7 +22,10 @@
 mod access;
 mod csv;
 mod influx;
+mod json_samples;
+mod json_signals;
 mod lines;
+mod names;
 mod number;
 mod openmetrics;
 mod route;
@@ -30,12 +33,15 @@ mod series;
 mod sshd;
 mod stamp;
 
-use annals_model::{SeriesKind, Signal, Timestamp};
+use annals_model::{Refusal, SeriesKind, Signal, Timestamp};
 
 pub use access::{AccessLog, TrailingDuration};
 pub use csv::{CsvMetrics, gauges, kind_by_suffix};
 pub use influx::{InfluxLines, Precision};
+pub use json_samples::JsonSamples;
+pub use json_signals::{JsonBatch, JsonFault, JsonSignals, json_batch};
 pub use lines::LineSplitter;
+pub use names::{EachSample, Names, SampleSink, by_itself};
 pub use openmetrics::{Dialect, MetricsText};
 pub use route::route;
 pub use series::parse_series;
@@ -53,6 +59,8 @@ pub enum Line {
     Signal(Signal),
     /// That many equal events.
     Repeated(Signal, u32),
+    /// An event that the schema does not take as it is written.
+    Refused(Refusal),
     /// Nothing that concerns Annals, knowingly.
     Skipped,
     /// Not a line of this log, or over [`LOG_LINE_BYTES_MAX`].
@@ -82,19 +90,6 @@ pub trait MetricReader {
     fn line(&mut self, line: &[u8], sink: &mut dyn SampleSink) -> MetricLine;
 }
 
-/// Takes samples. Any `FnMut(&[(&str, &str)], SeriesKind, Option<Timestamp>, f64)` is one.
-pub trait SampleSink {
-    /// One sample: labels (the name as `__name__`, first), in the file's order and unchecked; the kind that the file
-    /// tells; the time that it tells, else the reader's default; the value, bit for bit.
-    fn sample(&mut self, labels: &[(&str, &str)], kind: SeriesKind, time: Option<Timestamp>, value: f64);
-}
-
-impl<F: FnMut(&[(&str, &str)], SeriesKind, Option<Timestamp>, f64)> SampleSink for F {
-    fn sample(&mut self, labels: &[(&str, &str)], kind: SeriesKind, time: Option<Timestamp>, value: f64) {
-        self(labels, kind, time, value);
-    }
-}
-
 /// What a file added up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
@@ -104,7 +99,7 @@ pub struct Tally {
     pub read: u64,
     /// Lines knowingly skipped.
     pub skipped: u64,
-    /// Lines that could not be read.
+    /// Lines that could not be read, or say what the schema does not take.
     pub unreadable: u64,
     /// The number of the first such line, from 1.
     pub first_unreadable: Option<u64>,
@@ -129,7 +124,7 @@ impl Tally {
         let read = match line {
             Line::Signal(_) => Some(1),
             Line::Repeated(_, times) => Some(u64::from(*times)),
-            Line::Skipped | Line::Unreadable => None,
+            Line::Refused(_) | Line::Skipped | Line::Unreadable => None,
         };
         self.count(read, *line == Line::Skipped);
     }
@@ -151,7 +146,7 @@ pub fn read_signals(reader: &mut dyn SignalReader, bytes: &[u8], mut each: impl 
         match line {
             Line::Signal(signal) => each(signal),
             Line::Repeated(signal, times) => (0..times).for_each(|_| each(signal.clone())),
-            Line::Skipped | Line::Unreadable => {}
+            Line::Refused(_) | Line::Skipped | Line::Unreadable => {}
         }
     };
     splitter.feed(bytes, &mut one);
@@ -159,8 +154,13 @@ pub fn read_signals(reader: &mut dyn SignalReader, bytes: &[u8], mut each: impl 
     tally
 }
 
-/// Reads a whole metric file from memory.
-pub fn read_samples(reader: &mut dyn MetricReader, bytes: &[u8], sink: &mut dyn SampleSink) -> Tally {
+/// Reads a whole metric file from memory; each sample is given with its series' labels.
+pub fn read_samples(
+    reader: &mut dyn MetricReader,
+    bytes: &[u8],
+    each: impl FnMut(&[(&str, &str)], SeriesKind, Option<Timestamp>, f64),
+) -> Tally {
+    let sink = &mut EachSample::new(each);
     let mut tally = Tally::default();
     let mut splitter = LineSplitter::new(METRIC_LINE_BYTES_MAX);
     let mut one = |bytes: &[u8]| tally.count_metric_line(reader.line(bytes, sink));

@@ -13,7 +13,8 @@
 use annals_model::{SeriesKind, Timestamp};
 use hashbrown::HashMap;
 
-use super::{METRIC_LINE_BYTES_MAX, MetricLine, MetricReader, SampleSink, number, series, stamp};
+use super::names::number_of;
+use super::{METRIC_LINE_BYTES_MAX, MetricLine, MetricReader, SampleSink, by_itself, number, series, stamp};
 
 /// The most `# TYPE` lines that are remembered; series of further families are gauges.
 const FAMILIES_MAX: usize = 100_000;
@@ -90,10 +91,11 @@ impl MetricsText {
     }
 
     fn sample(&self, line: &str, sink: &mut dyn SampleSink) -> Option<()> {
-        let (pairs, rest) = series::series_prefix(line)?;
+        let end = series::series_end(line)?;
+        let (name, rest) = line.split_at_checked(end)?;
         let mut words = rest.split_ascii_whitespace();
         // `up1` is a name and no value; `up{} 1` needs no space after the brace.
-        if !rest.starts_with([' ', '\t']) && !line.strip_suffix(rest)?.ends_with('}') {
+        if !rest.starts_with([' ', '\t']) && !name.ends_with('}') {
             return None;
         }
         let value = number::value(words.next()?)?;
@@ -112,10 +114,22 @@ impl MetricsText {
         if words.next().is_some_and(|word| word != "#") {
             return None;
         }
-        let labels: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
-        let name = labels.first().map_or("", |&(_, name)| name);
-        sink.sample(&labels, self.kind(name), time, value);
+        let series = self.series(name, sink)?;
+        sink.sample(series, time, value);
         Some(())
+    }
+
+    fn series(&self, name: &str, sink: &mut dyn SampleSink) -> Option<u32> {
+        // A metric in quotes is known once it is taken apart.
+        let plain = series::metric_of(name);
+        let known = plain.and_then(|metric| sink.find(by_itself(self.kind(metric)), name.as_bytes()));
+        if known.is_some() {
+            return known;
+        }
+        let pairs = series::parse_series(name)?;
+        let labels: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let metric = labels.first().map_or("", |&(_, metric)| metric);
+        Some(number_of(sink, name.as_bytes(), &labels, self.kind(metric)))
     }
 }
 
@@ -139,12 +153,12 @@ impl MetricReader for MetricsText {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::read_samples;
+    use crate::read::{EachSample, read_samples};
 
     fn read(text: &str) -> (Vec<String>, Vec<u64>) {
         let mut reader = MetricsText::new(Dialect::detect(text.as_bytes()), Some(Timestamp(7)));
         let mut samples = Vec::new();
-        let mut sink = |labels: &[(&str, &str)], kind: SeriesKind, time: Option<Timestamp>, value: f64| {
+        let sink = |labels: &[(&str, &str)], kind: SeriesKind, time: Option<Timestamp>, value: f64| {
             let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
             samples.push(format!(
                 "{} {} {} {value:?}",
@@ -153,7 +167,7 @@ mod tests {
                 time.expect("given").0
             ));
         };
-        let tally = read_samples(&mut reader, text.as_bytes(), &mut sink);
+        let tally = read_samples(&mut reader, text.as_bytes(), sink);
         (samples, vec![tally.lines, tally.read, tally.skipped, tally.unreadable])
     }
 
@@ -245,7 +259,7 @@ b_bucket{le="1"} 4 # {} 0.5
         ] {
             assert_eq!(read(bad), (vec![], vec![1, 0, 0, 1]), "{bad}");
         }
-        let mut nothing = |_: &[(&str, &str)], _, _, _| panic!("no sample");
+        let mut nothing = EachSample::new(|_: &[(&str, &str)], _, _, _| panic!("no sample"));
         let mut reader = MetricsText::new(Dialect::Prometheus, None);
         assert_eq!(reader.line(b"up{a=\"\xff\"} 1", &mut nothing), MetricLine::Unreadable);
         assert_eq!(reader.line(&vec![b' '; METRIC_LINE_BYTES_MAX + 1], &mut nothing), MetricLine::Unreadable);

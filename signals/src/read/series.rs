@@ -19,8 +19,33 @@ pub fn parse_series(text: &str) -> Option<Vec<(Cow<'_, str>, Cow<'_, str>)>> {
     }
 }
 
+/// Where the series ends that a text starts with, if it is one: what stands before is for [`parse_series`]. `None` where
+/// a brace or quote is never closed.
+pub(super) fn series_end(text: &str) -> Option<usize> {
+    let (name, rest) = plain_name(text, true);
+    let Some(inner) = rest.trim_start_matches([' ', '\t']).strip_prefix('{') else { return Some(name.len()) };
+    let opened = text.len() - inner.len();
+    let mut quoted = false;
+    let mut bytes = inner.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'\\' if quoted => _ = bytes.next(),
+            b'"' => quoted = !quoted,
+            b'}' if !quoted => return Some(opened + at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The metric's name in front of a series, where it needs no quotes.
+pub(super) fn metric_of(series: &str) -> Option<&str> {
+    let (name, _) = plain_name(series, true);
+    (!name.is_empty()).then_some(name)
+}
+
 /// The series that a text starts with, and what follows it.
-pub(super) fn series_prefix(text: &str) -> Option<(Pairs<'_>, &str)> {
+fn series_prefix(text: &str) -> Option<(Pairs<'_>, &str)> {
     let (name, rest) = plain_name(text, true);
     let mut pairs: Pairs<'_> = Vec::new();
     if !name.is_empty() {

@@ -14,7 +14,8 @@
 //! All else is skipped: other programs, sessions, and lines that tell the same event again (`Invalid user`,
 //! `pam_unix`, `Disconnecting: Too many authentication failures`, `Connection closed`).
 //!
-//! A line starts with `Mar 27 13:06:56` in the caller's zone, or with RFC 3339. The first form has no year: the
+//! A line is of RFC 5424 (`<38>1 2017-03-27T13:06:56Z host sshd 1291 - - message`), or starts with a time in RFC 3339, or
+//! with `Mar 27 13:06:56` in the caller's zone, then `host sshd[1291]: message`. The last form has no year: the
 //! caller gives that of the first line; a month two or more before the latest is of the next year, and one month back
 //! is a line that comes late (December after January: of the year before).
 
@@ -76,11 +77,21 @@ impl SshdLog {
     }
 
     fn parse(&mut self, line: &str) -> Line {
+        // A priority in front, as in raw syslog.
+        let line = match line.strip_prefix('<') {
+            Some(rest) => match rest.split_once('>') {
+                Some((_, line)) => line,
+                None => return Line::Unreadable,
+            },
+            None => line,
+        };
+        let (line, said) = match line.strip_prefix("1 ") {
+            Some(line) if !line.starts_with(|c: char| c.is_ascii_digit()) => return Line::Unreadable,
+            Some(line) => (line, structured as fn(&str) -> Option<(&str, &str)>),
+            None => (line, tagged as _),
+        };
         let Some((time, rest)) = self.time(line) else { return Line::Unreadable };
-        // host program[pid]: message
-        let Some((_host, rest)) = rest.trim_start_matches(' ').split_once(' ') else { return Line::Skipped };
-        let Some((tag, message)) = rest.split_once(": ") else { return Line::Skipped };
-        let program = tag.split_once('[').map_or(tag, |(program, _)| program);
+        let Some((program, message)) = said(rest) else { return Line::Skipped };
         if !PROGRAMS.contains(&program) {
             return Line::Skipped;
         }
@@ -103,11 +114,6 @@ impl SshdLog {
 
     /// The time of a line, and what follows it.
     fn time<'l>(&mut self, line: &'l str) -> Option<(Timestamp, &'l str)> {
-        // A priority in front, as in raw syslog.
-        let line = match line.strip_prefix('<') {
-            Some(rest) => rest.split_once('>')?.1,
-            None => line,
-        };
         if line.starts_with(|c: char| c.is_ascii_digit()) {
             let (time, rest) = line.split_once(' ')?;
             return Some((stamp::rfc_3339(time)?, rest));
@@ -150,6 +156,40 @@ impl SignalReader for SshdLog {
         let line: Cow<'_, str> = String::from_utf8_lossy(line);
         self.parse(&line)
     }
+}
+
+/// Program and message of `host program[pid]: message`.
+fn tagged(rest: &str) -> Option<(&str, &str)> {
+    let (_host, rest) = rest.trim_start_matches(' ').split_once(' ')?;
+    let (tag, message) = rest.split_once(": ")?;
+    Some((tag.split_once('[').map_or(tag, |(program, _)| program), message))
+}
+
+/// Program and message of `host program pid id [data] message`.
+fn structured(rest: &str) -> Option<(&str, &str)> {
+    let (_host, rest) = rest.split_once(' ')?;
+    let (program, rest) = rest.split_once(' ')?;
+    let (_pid, rest) = rest.split_once(' ')?;
+    let (_id, mut rest) = rest.split_once(' ')?;
+    if let Some(after) = rest.strip_prefix('-') {
+        rest = after;
+    }
+    // Brackets within quotes are escaped, like quotes and backslashes.
+    while let Some(inner) = rest.strip_prefix('[') {
+        let mut bytes = inner.bytes().enumerate();
+        loop {
+            match bytes.next()? {
+                (_, b'\\') => _ = bytes.next()?,
+                (at, b']') => {
+                    rest = inner.get(at + 1..)?;
+                    break;
+                }
+                _ => {}
+            }
+        }
+    }
+    let message = rest.strip_prefix(' ')?;
+    Some((program, message.strip_prefix('\u{feff}').unwrap_or(message)))
 }
 
 fn attempt(message: &str) -> Option<Attempt<'_>> {
@@ -297,6 +337,13 @@ mod tests {
             ("Mar  7 13:06:56 host sshd: ", true),
             ("<38>Mar 27 13:06:56 host sshd-session[1]: ", true),
             ("2017-03-27T13:06:56.123456+01:00 host sshd[1]: ", true),
+            ("<38>1 2017-03-27T13:06:56.123456+01:00 host sshd 1 - - ", true),
+            ("<38>1 2017-03-27T13:06:56Z - sshd-session - ID [a@1 b=\"\\]\\\" c\"][d] \u{feff}", true),
+            ("1 2017-03-27T13:06:56Z host sshd 1 - - ", true),
+            ("<38>1 2017-03-27T13:06:56Z host sudo 1 - - ", false),
+            ("<38>1 2017-03-27T13:06:56Z host sshd 1 - [a ", false),
+            ("<38>1 2017-03-27T13:06:56Z host sshd 1 - - - ", false),
+            ("<38>1 2017-03-27T13:06:56Z host sshd 1 ", false),
             ("Mar 27 13:06:56 host sudo: ", false),
             ("Mar 27 13:06:56 host notsshd[1]: ", false),
             ("Mar 27 13:06:56 host ", false),
@@ -310,6 +357,9 @@ mod tests {
             "Feb 29 13:06:56 host sshd[1]: x",
             "<38 x",
             "2017-03-27T13:06:56 h sshd: x",
+            "<38>1 - host sshd 1 - - x",
+            "<38>1 Mar 27 13:06:56 host sshd 1 - - x",
+            "<38>2 2017-03-27T13:06:56Z host sshd 1 - - x",
         ] {
             assert_eq!(read(bad), "Unreadable", "{bad}");
         }

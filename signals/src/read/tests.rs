@@ -217,15 +217,19 @@ fn metric_readers() -> Vec<Box<dyn MetricReader>> {
         Box::new(MetricsText::new(Dialect::OpenMetrics, None)),
         Box::new(InfluxLines::new(Precision::Nanoseconds, None)),
         Box::new(CsvMetrics::new("m", gauges)),
+        Box::new(JsonSamples),
     ]
 }
 
 /// Lines that each reader knows, to be cut and overwritten.
-const GOOD: [&str; 7] = [
+const GOOD: [&str; 10] = [
     "h:1 ::1 - a [17/May/2015:10:05:03 +0000] \"GET /a/1?q HTTP/1.1\" 200 12 \"-\" \"x \\\" y\" 0.005",
     "Mar 27 13:06:56 h sshd[1]: message repeated 5 times: [ Failed password for root from ::1 port 2 ssh2]",
     "2017-03-27T13:06:56.5+01:00 h sshd[1]: Accepted publickey for ann from ::1 port 2 ssh2",
     "up{a=\"x\\n\",b=\"\"} 0x1.8p3 1395066363000 # {t=\"1\"} 1",
+    "<38>1 2017-03-27T13:06:56Z h sshd 1 - [a b=\"\\]\"] Failed password for invalid user x from ::1 port 2 ssh2",
+    "{\"metric\":{\"__name__\":\"a_total\"},\"values\":[1,null],\"timestamps\":[1,2]}",
+    "{\"kind\":\"mail.sent\",\"timestamp\":7,\"result\":\"sent\",\"class\":\"a\"}",
     "m\\ n,t=v f=1.5,g=2i,s=\"x\" 1465839830100400200",
     "timestamp,up,\"a{b=\"\"c\"\"}\"\n2014-02-14 14:30:00.5,1e3,\n",
     "series,1795301190243,2014-02-14\n\"a{b=\"\"c\"\"}\",,0x1p3\n",
@@ -238,6 +242,9 @@ fn read_with_everything(bytes: &[u8]) {
         // What is read is what the schema takes: no line of a log can make a refused signal.
         let _ = derived(&signals);
     }
+    // Here a line may say what its schema refuses.
+    let (signals, tally) = all_signals(&mut JsonSignals::new(builtin()), bytes);
+    assert_eq!(tally.read, signals.len() as u64);
     for reader in &mut metric_readers() {
         let mut count = 0;
         let mut sink = |_: &[(&str, &str)], _, _, _| count += 1;

@@ -49,7 +49,7 @@ pub(super) fn fields(raw: Vec<RawField>, place: &mut Place<'_>) -> Result<Vec<Fi
     for mut field in raw {
         place.part = None;
         let name: Arc<str> = field.name.get_ref().as_str().into();
-        if !is_word(&name) || matches!(&*name, "site" | "le") {
+        if !is_word(&name) || matches!(&*name, "site" | "le" | "kind" | "timestamp") {
             return Err(place.at(&field.name, "name", SchemaFault::InvalidName { rule: WORD_RULE }));
         }
         place.part = Some(("field", name.clone()));

@@ -174,7 +174,7 @@ fn names_that_are_taken_or_not_names_are_refused() {
         assert!(error(&format!("[[kind]]\nname = \"{taken}\"")).contains("taken by a built-in kind"));
     }
     assert!(error(&(kind("") + &kind(""))).contains("line 4, key `name`: the name is taken"));
-    for bad in ["site", "le", "__name__", "_x", "9x", "a-b", "A"] {
+    for bad in ["site", "le", "kind", "timestamp", "__name__", "_x", "9x", "a-b", "A"] {
         let text = kind(&format!("[[kind.field]]\nname = \"{bad}\"\ntype = \"pseudonym\""));
         assert!(error(&text).contains("line 4, kind `a.b`, key `name`: not a valid name"), "{bad}");
     }

@@ -7,13 +7,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use annals::signals::read::{MetricLine, MetricReader, SampleSink, kind_by_suffix};
-use annals::{METRIC_NAME, STALE_NAN_BITS, SeriesKind, Timestamp};
+use annals_model::{METRIC_NAME, STALE_NAN_BITS, SeriesKind, Timestamp};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::names::number_of;
+use super::{METRIC_LINE_BYTES_MAX, MetricLine, MetricReader, SampleSink, kind_by_suffix};
+
 /// Reads such lines.
-pub(super) struct JsonSamples;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct JsonSamples;
 
 /// The parts of a line that are looked at.
 #[derive(Deserialize)]
@@ -29,6 +32,9 @@ struct Value(f64);
 
 impl MetricReader for JsonSamples {
     fn line(&mut self, line: &[u8], sink: &mut dyn SampleSink) -> MetricLine {
+        if line.len() > METRIC_LINE_BYTES_MAX {
+            return MetricLine::Unreadable;
+        }
         if line.trim_ascii().is_empty() {
             return MetricLine::Skipped;
         }
@@ -49,8 +55,17 @@ impl MetricReader for JsonSamples {
             metric.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         // The name comes first.
         labels.sort_by_key(|(name, _)| *name != METRIC_NAME);
+        // In the order of names, however the line has them.
+        let mut key = Vec::with_capacity(128);
+        for (name, value) in &labels {
+            [name, value].iter().for_each(|text| {
+                key.extend_from_slice(&(text.len() as u64).to_le_bytes());
+                key.extend_from_slice(text.as_bytes());
+            });
+        }
+        let series = number_of(sink, &key, &labels, kind);
         for (Value(value), time) in values.iter().zip(&timestamps) {
-            sink.sample(&labels, kind, Some(Timestamp(*time)), *value);
+            sink.sample(series, Some(Timestamp(*time)), *value);
         }
         MetricLine::Samples(values.len())
     }
@@ -95,13 +110,16 @@ impl Visitor<'_> for ValueVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::EachSample;
 
     fn read(line: &str) -> (MetricLine, Vec<(String, SeriesKind, i64, u64)>) {
         let mut samples = Vec::new();
-        let mut sink = |labels: &[(&str, &str)], kind, time: Option<Timestamp>, value: f64| {
-            samples.push((format!("{labels:?}"), kind, time.expect("given").0, value.to_bits()));
-        };
+        let mut sink =
+            EachSample::new(|labels: &[(&str, &str)], kind, time: Option<Timestamp>, value: f64| {
+                samples.push((format!("{labels:?}"), kind, time.expect("given").0, value.to_bits()));
+            });
         let read = JsonSamples.line(line.as_bytes(), &mut sink);
+        drop(sink);
         (read, samples)
     }
 
