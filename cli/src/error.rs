@@ -47,6 +47,16 @@ impl CliError {
         CliError::Usage { message: message.to_string(), help: None }
     }
 
+    /// Puts in front what it concerns.
+    pub(crate) fn about(self, what: impl fmt::Display) -> CliError {
+        match self {
+            CliError::Failed { message, help } => {
+                CliError::Failed { message: format!("{what}: {message}"), help }
+            }
+            other => other,
+        }
+    }
+
     /// Adds what to do next.
     pub(crate) fn help(self, advice: impl fmt::Display) -> CliError {
         let help = Some(advice.to_string());

@@ -106,7 +106,11 @@ fn formats_are_guessed_and_unreadable_lines_are_named_by_number_only() {
     let ran = bench.run(&["import", "--site", "www", &file]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(ran.err.contains("read as apache"), "{}", ran.err);
-    assert!(ran.out.contains("unreadable  2 lines not of this format (line 23, 24)"), "{}", ran.out);
+    assert!(
+        ran.out.contains("unreadable  2 lines not of this format (access.log, line 23, 24)"),
+        "{}",
+        ran.out
+    );
     assert!(!ran.out.contains("secret-word") && !ran.err.contains("secret-word"));
     let letter = bench.file("letter.txt", "Dear reader,\nthis is no log.\n");
     let ran = bench.run(&["import", "--site", "www", &letter]);
@@ -315,7 +319,7 @@ fn signals_as_json_lines_count_and_what_the_schema_does_not_take_is_told_by_reas
     assert!(ran.err.contains("read as signals"), "{}", ran.err);
     assert!(ran.out.contains("accepted    2 records"), "{}", ran.out);
     assert!(ran.out.contains("refused     1 record: not_allowed"), "{}", ran.out);
-    assert!(ran.out.contains("unreadable  1 line not of this format (line 4)"), "{}", ran.out);
+    assert!(ran.out.contains("unreadable  1 line not of this format (signals.jsonl, line 4)"), "{}", ran.out);
     assert!(!ran.out.contains("secret-word") && !ran.err.contains("secret-word"));
     assert_eq!(bench.number("sum(increase(http_response_seconds_sum[1d]))", "2015-05-18"), 2.5);
     let again = bench.run(&["import", "--site", "www", &file]);
@@ -330,4 +334,43 @@ fn what_victoriametrics_exports_is_read_as_it_is() {
     let ran = bench.run(&["import", "--site", "www", "--format", "victoriametrics", &file]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert_eq!(bench.number("sum_over_time(up{job=\"node\"}[1h])", "1431857180"), 1.5);
+}
+
+#[test]
+fn a_dry_run_says_what_an_import_would_do_and_writes_nothing() {
+    let bench = Bench::with_tenant("archive");
+    let file = bench.file("access.log", access_log(0..1_200) + "no line\n");
+    let import = |more: &[&str]| bench.run(&[&IMPORT[..], more, &[&file]].concat());
+    let dry = import(&["--dry-run"]);
+    assert_eq!(dry.code, 0, "{}{}", dry.out, dry.err);
+    assert!(dry.out.starts_with("dry run     nothing was written"), "{}", dry.out);
+    assert!(dry.out.contains("accepted    1,200 records"), "{}", dry.out);
+    assert!(dry.out.contains("(access.log, line 1201)"), "{}", dry.out);
+    let nothing = bench.run(&["query", REQUESTS, "--at", AT, "-o", "csv"]);
+    assert_eq!(nothing.out.lines().count(), 1, "{}", nothing.out);
+    assert_eq!(import(&[]).code, 0);
+    assert_eq!(bench.number(REQUESTS, AT), 1_200.0);
+    let again = import(&["--dry-run"]);
+    assert!(again.out.contains("duplicates  1,200 records"), "{}", again.out);
+    // Where there is no tenant yet, by the plan that it would have.
+    let starter = ["import", "--tenant", "new", "--site", "www", "--create", "starter", "--dry-run", &file];
+    let dry = bench.run(&starter);
+    assert_eq!(dry.code, 0, "{}{}", dry.out, dry.err);
+    assert!(dry.out.contains("refused     1,200 records: "), "{}", dry.out);
+    assert!(!bench.run(&["tenant", "list"]).out.contains("new"));
+}
+
+#[test]
+fn a_file_that_is_mostly_something_else_is_told_by_what_it_is_most_like() {
+    let bench = Bench::with_tenant("archive");
+    let file = bench.file("mixed.log", format!("one\ntwo\nthree\n{}", access_log(0..2)));
+    let ran = bench.run(&["import", "--site", "www", &file]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(
+        ran.err.contains("it is most like apache, as which 2 of its first 5 lines can be read"),
+        "{}",
+        ran.err
+    );
+    let ran = bench.run(&["import", "--site", "www", "--format", "openmetric", &file]);
+    assert!(ran.err.contains("openmetrics"), "{}", ran.err);
 }

@@ -26,6 +26,15 @@ const STALE_RETRIES_MAX: usize = 8;
 /// Samples or series that a digest is fed at once.
 const FED_AT_ONCE: usize = 1024;
 
+/// What is asked of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// To be counted.
+    Write,
+    /// What a write would answer now; nothing is written and nothing remembered.
+    Check,
+}
+
 /// What time bounds hold at one instant.
 struct Admission {
     plan: Plan,
@@ -94,11 +103,12 @@ pub(crate) fn write_samples(
     shared: &Arc<Shared>,
     tenant: &Arc<TenantShared>,
     batch: &SampleBatch,
+    asked: Asked,
 ) -> Result<Ticket, WriteError> {
     let digest = tenant.keys.digest(|feed| digest_samples(batch, feed));
     let site = &batch.site;
     let records = batch.samples.len() + batch.histograms.len();
-    write(shared, tenant, site, batch.id, digest, records, |ingest, admission| {
+    write(shared, tenant, asked, site, batch.id, digest, records, |ingest, admission| {
         let series = BatchSeries::ByLabels(&batch.series);
         Ok(admit_samples(shared, tenant, ingest, admission, &series, &batch.samples, &batch.histograms))
     })
@@ -113,7 +123,7 @@ pub(crate) fn write_refs(
 ) -> Result<Ticket, WriteError> {
     let digest = tenant.keys.digest(|feed| digest_refs(batch, feed));
     let site = &batch.site;
-    write(shared, tenant, site, batch.id, digest, batch.samples.len(), |ingest, admission| {
+    write(shared, tenant, Asked::Write, site, batch.id, digest, batch.samples.len(), |ingest, admission| {
         let series = BatchSeries::ByReference(batch.series);
         Ok(admit_samples(shared, tenant, ingest, admission, &series, batch.samples, &[]))
     })
@@ -125,18 +135,21 @@ pub(crate) fn write_signals(
     shared: &Arc<Shared>,
     tenant: &Arc<TenantShared>,
     batch: &SignalBatch,
+    asked: Asked,
 ) -> Result<Ticket, WriteError> {
     let digest = tenant.keys.digest(|feed| digest_signals(&batch.signals, feed));
     let site = &batch.site;
-    write(shared, tenant, site, batch.id, digest, batch.signals.len(), |ingest, admission| {
+    write(shared, tenant, asked, site, batch.id, digest, batch.signals.len(), |ingest, admission| {
         admit_signals(shared, tenant, ingest, admission, batch)
     })
     .inspect_err(|error| shared.counters.failed(error))
 }
 
+#[expect(clippy::too_many_arguments, reason = "a batch of any kind, by its parts")]
 fn write(
     shared: &Arc<Shared>,
     tenant: &Arc<TenantShared>,
+    asked: Asked,
     site: &SiteName,
     id: BatchId,
     digest: [u8; 16],
@@ -174,7 +187,9 @@ fn write(
                 return Ok(Ticket::retry_of(first, records, shared.drive()));
             }
             Seen::Duplicate => {
-                shared.counters.batches_duplicate.add(1);
+                if asked == Asked::Write {
+                    shared.counters.batches_duplicate.add(1);
+                }
                 return Ok(Ticket::resolved(Acknowledgement { duplicate: true, ..acknowledgement }));
             }
         }
@@ -185,10 +200,13 @@ fn write(
         let before = ingest.table.read().mark();
         let admitted = admit(&mut ingest, &admission).inspect_err(|_| ingest.table.write().truncate(before));
         let Admitted { samples, histograms, rows, new_names, new_kinds, refused } = admitted?;
-        if samples.is_empty() && histograms.is_empty() && rows.is_empty() {
+        let nothing = samples.is_empty() && histograms.is_empty() && rows.is_empty();
+        if nothing || asked == Asked::Check {
             // Nothing to count, so nothing to remember: a retry is refused for the same reasons.
             ingest.table.write().truncate(before);
-            shared.counters.refused(&refused);
+            if asked == Asked::Write {
+                shared.counters.refused(&refused);
+            }
             return Ok(Ticket::resolved(Acknowledgement { refused, ..acknowledgement }));
         }
         let batch = RememberedBatch { site: site.clone(), id, digest, written: admission.now };

@@ -24,7 +24,7 @@ use crate::erase::{self, Erasure};
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
 use crate::file_keys::key_file_name;
 use crate::health::{self, Trouble};
-use crate::ingest;
+use crate::ingest::{self, Asked};
 use crate::key_store::{KeyName, KeyStoreError};
 use crate::keys::{self, KeyHolder};
 use crate::layout::Layout;
@@ -46,7 +46,7 @@ use crate::retention::Retention;
 use crate::shared::{CatalogueState, Shared, Signal, TenantSlot};
 use crate::summary::TenantSummary;
 use crate::tenant::{TenantShared, manifest_files};
-use crate::ticket::{Durability, Ticket};
+use crate::ticket::{Acknowledgement, Durability, Ticket};
 use crate::trusted_clock::TrustedClock;
 
 /// How long the commit thread sleeps where nobody wakes it; also how soon an idle log says what is durable.
@@ -397,13 +397,25 @@ impl Tenant {
 
     /// Admits and queues a batch of samples. The ticket says what became of it.
     pub fn write_samples(&self, batch: &SampleBatch) -> Result<Ticket, WriteError> {
-        ingest::write_samples(&self.shared, &self.tenant, batch)
+        ingest::write_samples(&self.shared, &self.tenant, batch, Asked::Write)
+    }
+
+    /// What [`Tenant::write_samples`] would answer now. Nothing is written: batches that are checked one after another do
+    /// not see each other.
+    pub fn check_samples(&self, batch: &SampleBatch) -> Result<Acknowledgement, WriteError> {
+        ingest::write_samples(&self.shared, &self.tenant, batch, Asked::Check)?.wait()
     }
 
     /// A reference to one of the tenant's series, for [`Tenant::write_refs`].
     #[must_use]
     pub fn series_ref(&self, labels: &LabelSet, kind: SeriesKind) -> SeriesRef {
         SeriesRef::new(&self.tenant, labels, kind)
+    }
+
+    /// The kind that a metric was first written with, which is the one that its samples must have.
+    #[must_use]
+    pub fn metric_kind(&self, metric: &str) -> Option<SeriesKind> {
+        self.tenant.ingest.lock().kinds.get(metric).copied()
     }
 
     /// Admits and queues a batch of samples of series that the host has references to. The ticket says what became of it.
@@ -413,7 +425,13 @@ impl Tenant {
 
     /// Admits and queues a batch of signals, with the metrics derived from them. The ticket says what became of it.
     pub fn write_signals(&self, batch: &SignalBatch) -> Result<Ticket, WriteError> {
-        ingest::write_signals(&self.shared, &self.tenant, batch)
+        ingest::write_signals(&self.shared, &self.tenant, batch, Asked::Write)
+    }
+
+    /// What [`Tenant::write_signals`] would answer now. Nothing is written: batches that are checked one after another do
+    /// not see each other.
+    pub fn check_signals(&self, batch: &SignalBatch) -> Result<Acknowledgement, WriteError> {
+        ingest::write_signals(&self.shared, &self.tenant, batch, Asked::Check)?.wait()
     }
 
     /// Reads the tenant's metrics and raw signals, including what was acknowledged a moment ago.

@@ -208,3 +208,29 @@ fn a_buffered_acknowledgement_says_so() {
     let store = machine.open();
     assert_eq!(failures(&store.tenant(&id("acme")).expect("there").reader(), Timestamp(NOW + 60_000)), 1.0);
 }
+
+#[test]
+fn a_check_answers_as_a_write_would_and_leaves_nothing_behind() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    let batch = attempts(1, &[NOW, NOW + 3_600_000]);
+    let checked = tenant.check_signals(&batch).expect("checked");
+    assert_eq!((checked.accepted(), checked.duplicate, checked.lsn), (1, false, None));
+    let written = write_signals(&tenant, &batch).expect("written");
+    assert_eq!((&checked.refused, false), (&written.refused, written.duplicate));
+    assert!(tenant.check_signals(&batch).expect("checked").duplicate);
+
+    let mut samples = SampleBatch::new(batch_id(2), site("host"));
+    let labels = LabelSet::from_pairs([("__name__", "load")]).expect("valid");
+    let load = samples.series(labels, SeriesKind::Gauge);
+    samples.push(load, Timestamp(NOW), 1.0);
+    assert_eq!(tenant.check_samples(&samples).expect("checked").accepted(), 1);
+    // Neither the series nor its kind is known by that.
+    assert_eq!(tenant.metric_kind("load"), None);
+    samples.series[0].1 = SeriesKind::Counter;
+    let written = tenant.write_samples(&samples).expect("queued").wait().expect("written");
+    assert_eq!((written.accepted(), tenant.metric_kind("load")), (1, Some(SeriesKind::Counter)));
+    let other = attempts(2, &[NOW]);
+    assert!(tenant.check_signals(&SignalBatch { site: site("host"), ..other }).is_err(), "a conflict");
+}

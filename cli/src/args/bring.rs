@@ -15,6 +15,8 @@ Examples:
   annals import --tenant acme --site node --format influx --precision s metrics.lp
   curl -s host:9100/metrics | annals import --tenant acme --site node --format openmetrics --at now -
 
+  annals import --tenant acme --site www --create starter --dry-run access.log
+
 Formats:
   apache       access log, common or combined, with or without a virtual host in front
   nginx        the same, and with $request_time at the end
@@ -81,6 +83,9 @@ pub(crate) struct ImportArgs {
     /// The time of samples that carry none (openmetrics, influx)
     #[arg(long, value_name = "TIME", value_parser = parse_when)]
     pub(crate) at: Option<When>,
+    /// Say what would be counted, and what refused and why; write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// The files; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,

@@ -25,6 +25,8 @@ const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Delivery<'a> {
     tenant: &'a Tenant,
     site: SiteName,
+    /// Nothing is written: the store is asked what it would do.
+    dry_run: bool,
     in_flight: VecDeque<(usize, Ticket)>,
     summary: Summary,
     started: Instant,
@@ -33,15 +35,17 @@ pub(super) struct Delivery<'a> {
 /// What the store says to a batch at once.
 enum Taken {
     Ticket(Ticket),
+    Checked(Acknowledgement),
     Conflict,
 }
 
 impl<'a> Delivery<'a> {
     /// Starts a file.
-    pub(super) fn new(tenant: &'a Tenant, site: SiteName) -> Delivery<'a> {
+    pub(super) fn new(tenant: &'a Tenant, site: SiteName, dry_run: bool) -> Delivery<'a> {
         Delivery {
             tenant,
             site,
+            dry_run,
             in_flight: VecDeque::new(),
             summary: Summary::default(),
             started: Instant::now(),
@@ -58,6 +62,10 @@ impl<'a> Delivery<'a> {
                     if self.in_flight.len() > IN_FLIGHT_MAX {
                         self.wait_for_one()?;
                     }
+                    return Ok(());
+                }
+                Taken::Checked(acknowledgement) => {
+                    self.count(&acknowledgement);
                     return Ok(());
                 }
                 Taken::Conflict => match self.imported_before(&chunk)? {
@@ -98,11 +106,13 @@ impl<'a> Delivery<'a> {
     /// How many of a chunk's first lines an earlier import counted.
     fn imported_before(&mut self, chunk: &Chunk) -> Result<Option<usize>, CliError> {
         for lines in chunk.shorter_lengths() {
-            if let Taken::Ticket(ticket) = self.write(&chunk.prefix(lines, &self.site), chunk)? {
-                let acknowledgement = ticket.wait().map_err(|error| write_error(&error, chunk))?;
-                self.count(&acknowledgement);
-                return Ok(Some(lines));
-            }
+            let acknowledgement = match self.write(&chunk.prefix(lines, &self.site), chunk)? {
+                Taken::Ticket(ticket) => ticket.wait().map_err(|error| write_error(&error, chunk))?,
+                Taken::Checked(acknowledgement) => acknowledgement,
+                Taken::Conflict => continue,
+            };
+            self.count(&acknowledgement);
+            return Ok(Some(lines));
         }
         Ok(None)
     }
@@ -110,12 +120,14 @@ impl<'a> Delivery<'a> {
     fn write(&self, batch: &Batch, chunk: &Chunk) -> Result<Taken, CliError> {
         let asked = Instant::now();
         loop {
-            let written = match batch {
-                Batch::Signals(batch) => self.tenant.write_signals(batch),
-                Batch::Samples(batch) => self.tenant.write_samples(batch),
+            let taken = match (batch, self.dry_run) {
+                (Batch::Signals(batch), false) => self.tenant.write_signals(batch).map(Taken::Ticket),
+                (Batch::Samples(batch), false) => self.tenant.write_samples(batch).map(Taken::Ticket),
+                (Batch::Signals(batch), true) => self.tenant.check_signals(batch).map(Taken::Checked),
+                (Batch::Samples(batch), true) => self.tenant.check_samples(batch).map(Taken::Checked),
             };
-            match written {
-                Ok(ticket) => return Ok(Taken::Ticket(ticket)),
+            match taken {
+                Ok(taken) => return Ok(taken),
                 Err(WriteError::Conflict { .. }) => return Ok(Taken::Conflict),
                 // The store makes room by itself.
                 Err(WriteError::Overloaded { .. }) if asked.elapsed() < OVERLOAD_PATIENCE => {

@@ -148,8 +148,9 @@ fn first_line(start: &[u8]) -> String {
     String::from_utf8_lossy(line).trim_start_matches('\u{feff}').trim().to_owned()
 }
 
-/// The format whose reader understands the first lines best, where one understands most of them.
-pub(super) fn guess(start: &[u8]) -> Option<Format> {
+/// The format whose reader understands the first lines best, where one understands most of them; else the one that
+/// understands any, how many, and of how many.
+pub(super) fn guess(start: &[u8]) -> Result<Format, Option<(Format, usize, usize)>> {
     let mut lines: Vec<&[u8]> = start.split(|&byte| byte == b'\n').collect();
     // The last one may be cut.
     if lines.len() > 1 {
@@ -168,12 +169,15 @@ pub(super) fn guess(start: &[u8]) -> Option<Format> {
         Format::Influx,
     ] {
         let understood = understood(format, &lines);
-        if understood * 2 > lines.len() && best.is_none_or(|(most, _)| understood > most) {
+        if understood > best.map_or(0, |(most, _)| most) {
             best = Some((understood, format));
         }
     }
-    let (_, format) = best?;
-    Some(if format == Format::Apache && has_durations(&lines) { Format::Nginx } else { format })
+    let (understood, format) = best.ok_or(None)?;
+    if understood * 2 <= lines.len() {
+        return Err(Some((format, understood, lines.len())));
+    }
+    Ok(if format == Format::Apache && has_durations(&lines) { Format::Nginx } else { format })
 }
 
 /// How many lines a format's reader understands; none where it finds nothing to count in any.
@@ -226,23 +230,24 @@ mod tests {
     fn formats_are_told_by_their_lines() {
         let access = b"10.0.0.1 - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 12 \"-\" \"x\"";
         let guessed = |text: &[u8]| guess(&[text, b"\n"].concat());
-        assert_eq!(guessed(access), Some(Format::Apache));
-        assert_eq!(guessed(&[&access[..], b" 0.012"].concat()), Some(Format::Nginx));
+        assert_eq!(guessed(access), Ok(Format::Apache));
+        assert_eq!(guessed(&[&access[..], b" 0.012"].concat()), Ok(Format::Nginx));
         assert_eq!(
             guessed(b"Mar 27 13:06:56 host sshd[1291]: Server listening on :: port 22."),
-            Some(Format::Sshd)
+            Ok(Format::Sshd)
         );
-        assert_eq!(guessed(b"timestamp,value\n2014-02-14 14:30:00,0.132"), Some(Format::Csv));
-        assert_eq!(guessed(b"# TYPE up gauge\nup{job=\"a\"} 1"), Some(Format::Openmetrics));
-        assert_eq!(guessed(b"cpu,host=a usage=0.5,idle=3i 1700000000000000000"), Some(Format::Influx));
+        assert_eq!(guessed(b"timestamp,value\n2014-02-14 14:30:00,0.132"), Ok(Format::Csv));
+        assert_eq!(guessed(b"# TYPE up gauge\nup{job=\"a\"} 1"), Ok(Format::Openmetrics));
+        assert_eq!(guessed(b"cpu,host=a usage=0.5,idle=3i 1700000000000000000"), Ok(Format::Influx));
         assert_eq!(
             guessed(b"{\"metric\":{\"__name__\":\"m\"},\"values\":[1],\"timestamps\":[1]}"),
-            Some(Format::Jsonl)
+            Ok(Format::Jsonl)
         );
-        assert_eq!(guessed(b"{\"kind\":\"mail.sent\",\"timestamp\":1}"), Some(Format::Signals));
-        assert_eq!(guessed(b"{\"a\":1}"), None);
-        assert_eq!(guessed(b"Dear reader,\nthis is a letter."), None);
-        assert_eq!(guess(b""), None);
+        assert_eq!(guessed(b"{\"kind\":\"mail.sent\",\"timestamp\":1}"), Ok(Format::Signals));
+        assert_eq!(guessed(b"{\"a\":1}"), Err(None));
+        assert_eq!(guessed(b"Dear reader,\nthis is a letter."), Err(None));
+        assert_eq!(guess(b""), Err(None));
+        assert_eq!(guessed(&[b"one\ntwo\n", &access[..]].concat()), Err(Some((Format::Apache, 1, 3))));
     }
 
     #[test]

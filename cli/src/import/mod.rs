@@ -16,9 +16,11 @@ mod source;
 mod summary;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use annals::{Annals, SiteName, TenantError, Timestamp};
+use annals::vfs::{SimVfs, SystemClock, SystemEntropy};
+use annals::{Annals, Options, SiteName, TenantError, Timestamp};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::access;
@@ -42,29 +44,51 @@ const BAR_AFTER: Duration = Duration::from_millis(400);
 pub(crate) fn run(args: &ImportArgs, screen: &mut Screen) -> Outcome {
     let site = SiteName::new(&args.site).map_err(CliError::usage)?;
     let now = access::now();
-    let (annals, tenant) = open_tenant(args)?;
+    let (annals, tenant) = match scratch(args)? {
+        Some(scratch) => scratch,
+        None => open_tenant(args)?,
+    };
     let mut total = Summary::default();
     let mut outcome = Ok(());
     for path in &args.files {
-        let mut delivery = Delivery::new(&tenant, site.clone());
+        let mut delivery = Delivery::new(&tenant, site.clone(), args.dry_run);
         outcome = import_file(args, path, now, &mut delivery);
-        total.add(&delivery.finish());
+        total.add(path, delivery.finish());
         if outcome.is_err() {
             break;
         }
     }
-    if total.accepted >= FLUSH_RECORDS_MIN {
+    if total.accepted >= FLUSH_RECORDS_MIN && !args.dry_run {
         eprintln!("writing blocks ..");
         tenant.flush().map_err(CliError::failed)?;
     }
     annals.close().map_err(CliError::failed)?;
-    total.write(screen)?;
+    total.write(args.dry_run, screen)?;
     outcome?;
-    if total.accepted + total.duplicates == 0 && total.lines.unreadable > 0 {
+    let nothing = total.accepted + total.duplicates == 0 && total.refused.is_empty();
+    if nothing && total.lines.unreadable > 0 {
         return Err(CliError::failed("nothing could be read")
             .help("is --format right? `annals import --help` shows what each format looks like"));
     }
     Ok(u8::from(total.conflicting_lines > 0))
+}
+
+/// A store in memory with the tenant that a dry run would have to create; `None` where there is one already, or where none
+/// is to be made. What is checked is not kept, so it stays empty.
+fn scratch(args: &ImportArgs) -> Result<Option<(Annals, annals::Tenant)>, CliError> {
+    let (true, Some(plan)) = (args.dry_run, &args.create) else { return Ok(None) };
+    let root = access::directory(&args.store.store);
+    let Some(name) = &args.store.tenant else { return Ok(None) };
+    let id = access::tenant_id(name)?;
+    if access::open_to_read(&root).is_ok_and(|store| store.tenants().iter().any(|tenant| tenant.id == id)) {
+        return Ok(None);
+    }
+    let (vfs, clock, entropy) = (SimVfs::new(), SystemClock::default(), SystemEntropy::default());
+    let annals =
+        Annals::open(Arc::new(vfs), Arc::new(clock), Arc::new(entropy), Path::new("/"), Options::default())
+            .map_err(CliError::failed)?;
+    let tenant = annals.create_tenant(&id, access::plan(plan)?).map_err(CliError::failed)?;
+    Ok(Some((annals, tenant)))
 }
 
 /// Opens the store and its tenant, creating both where `--create` says so.
@@ -120,9 +144,16 @@ fn import_file(
     let format = match args.format {
         Some(format) => format,
         None => {
-            let guessed = format::guess(source.peek()?).ok_or_else(|| {
-                CliError::usage(format_args!("cannot tell the format of {}", path.display()))
-                    .help("say it with --format; `annals import --help` lists them")
+            let guessed = format::guess(source.peek()?).map_err(|nearest| {
+                let unknown = CliError::usage(format_args!("cannot tell the format of {}", path.display()));
+                match nearest {
+                    Some((format, read, of)) => unknown.help(format_args!(
+                        "it is most like {}, as which {read} of its first {of} lines can be read; say its format with \
+                         --format, `annals import --help` lists them",
+                        format::name(format)
+                    )),
+                    None => unknown.help("say it with --format; `annals import --help` lists them"),
+                }
             })?;
             eprintln!("{}: read as {}", path.display(), format::name(guessed));
             guessed
@@ -152,7 +183,7 @@ fn import_file(
     );
     // What came before a place that cannot be read counts; the rest counts when the file is whole again.
     let ended = match failed {
-        Some(error) => Err(error),
+        Some(error) => Err(error.about(path.display())),
         None => chunker.finish(&mut |chunk| delivery.chunk(chunk)),
     };
     // What is on its way is waited for, whatever happened behind it.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use annals::RefusalReason;
 
-use crate::output::words::{count, plural};
+use crate::output::words::{count, harmless, plural};
 
 /// Numbers of lines that could not be read are listed up to here.
 const LISTED_MAX: usize = 5;
@@ -46,6 +47,8 @@ impl LineCounts {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Summary {
     pub(super) lines: LineCounts,
+    /// The file whose unreadable lines are listed, where there were several files.
+    listed: Option<String>,
     /// Records that were counted.
     pub(super) accepted: u64,
     /// Records that had been counted before.
@@ -61,14 +64,15 @@ pub(super) struct Summary {
 
 impl Summary {
     /// Adds another file's.
-    pub(super) fn add(&mut self, other: &Summary) {
+    pub(super) fn add(&mut self, path: &Path, other: Summary) {
         self.lines.lines += other.lines.lines;
         self.lines.skipped += other.lines.skipped;
         self.lines.repeating += other.lines.repeating;
         self.lines.repeated += other.lines.repeated;
         self.lines.unreadable += other.lines.unreadable;
-        if self.lines.first_unreadable.is_empty() {
-            self.lines.first_unreadable.clone_from(&other.lines.first_unreadable);
+        if self.lines.first_unreadable.is_empty() && !other.lines.first_unreadable.is_empty() {
+            self.lines.first_unreadable = other.lines.first_unreadable;
+            self.listed = Some(harmless(&path.display().to_string()));
         }
         self.accepted += other.accepted;
         self.duplicates += other.duplicates;
@@ -88,7 +92,10 @@ impl Summary {
     }
 
     /// Prints it.
-    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn write(&self, dry_run: bool, out: &mut dyn Write) -> io::Result<()> {
+        if dry_run {
+            writeln!(out, "dry run     nothing was written; this is what an import would do")?;
+        }
         let seconds = self.took.as_secs_f64().max(1e-3);
         let rate = (self.lines.lines as f64 / seconds) as u64;
         writeln!(
@@ -134,8 +141,9 @@ impl Summary {
             let noun = if self.lines.unreadable == 1 { "line" } else { "lines" };
             writeln!(
                 out,
-                "unreadable  {} {noun} not of this format (line {}{more})",
+                "unreadable  {} {noun} not of this format ({}, line {}{more})",
                 count(self.lines.unreadable),
+                self.listed.as_deref().unwrap_or("-"),
                 numbers.join(", ")
             )?;
         }
