@@ -75,6 +75,8 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Export(verb) => verbs::export::run(&verb, screen),
         Verb::Plan(verb) => verbs::plan::run(&verb, screen),
         Verb::Retention(verb) => verbs::retention::run(&verb, screen),
+        Verb::Serve(args) => verbs::serve::serve(&args),
+        Verb::Token(verb) => verbs::token::run(&verb, screen),
         Verb::Compact(args) => verbs::upkeep::compact(&args, screen),
         Verb::Verify(args) => verbs::verify::verify(&args, screen),
         Verb::Stats(args) => verbs::stats::stats(&args, screen),

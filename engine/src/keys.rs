@@ -12,7 +12,7 @@
 //! with `annals data key 1`, the key's id and class as context; as it is where the tenant is not sealed.
 //!
 //! The keys of one class do not open what another class sealed, and are held apart: who reads metrics holds no
-//! [`SignalKeys`]. From the identity secret follow the keys of pseudonyms and of batch digests, each by HKDF-SHA256 with
+//! [`SignalKeys`]. From the identity secret follow the keys of pseudonyms, of batch digests and of sites' secrets, each by HKDF-SHA256 with
 //! a label of its own; every tenant has it.
 
 use std::path::{Path, PathBuf};
@@ -20,9 +20,10 @@ use std::sync::Arc;
 
 use annals_block::{SALT_BYTES, SealWith};
 use annals_model::bytes::{Cursor, PutBytes};
-use annals_model::{BlockContent, DataKeys, KeyId, Sealer, TenantNumber, Timestamp};
+use annals_model::{BlockContent, DataKeys, KeyId, Sealer, SiteName, TenantNumber, Timestamp};
 use annals_vfs::{Entropy, PublishError, Vfs};
 use aws_lc_rs::hmac;
+use zeroize::Zeroizing;
 
 use crate::key_store::{KeyName, KeyStanding, KeyStore, KeyStoreError};
 use crate::layout::Layout;
@@ -69,6 +70,8 @@ pub(crate) struct TenantKeys {
     pub(crate) pseudonyms: annals_signals::PseudonymKey,
     /// Keys the digests by which batches are recognised: a digest of low-entropy content must tell nothing.
     digests: hmac::Key,
+    /// From it follow the secrets by which sites sign what they send.
+    sites: hmac::Key,
     /// Both are there, or neither is: then nothing of the tenant is sealed.
     sealing: Option<(MetricKeys, SignalKeys)>,
 }
@@ -376,7 +379,9 @@ impl KeyFile {
         };
         let pseudonyms = identity.derive::<32>(&[], b"annals pseudonyms 1");
         let digests = identity.derive::<32>(&[], b"annals batch digests 1");
+        let sites = identity.derive::<32>(&[], b"annals site secrets 1");
         Ok(TenantKeys {
+            sites: hmac::Key::new(hmac::HMAC_SHA256, &sites[..]),
             pseudonyms: annals_signals::PseudonymKey::new(&pseudonyms),
             digests: hmac::Key::new(hmac::HMAC_SHA256, &digests[..]),
             sealing,
@@ -444,6 +449,16 @@ impl TenantKeys {
         digest
     }
 
+    /// The secret of a site under a key id. It is stored nowhere: it follows from the tenant's identity, and goes with that.
+    pub(crate) fn site_secret(&self, site: &SiteName, id: &[u8; 16]) -> Zeroizing<[u8; 32]> {
+        let mut context = hmac::Context::with_key(&self.sites);
+        context.update(id);
+        context.update(site.as_str().as_bytes());
+        let mut secret = Zeroizing::new([0; 32]);
+        secret.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
+        secret
+    }
+
     /// The keys of what metrics are sealed with; `None` where they are not.
     pub(crate) fn metrics(&self) -> Option<&MetricKeys> {
         self.sealing.as_ref().map(|(metrics, _)| metrics)
@@ -487,7 +502,8 @@ impl TenantKeys {
         };
         let sealing = sealed.then(|| (MetricKeys(class(2)), SignalKeys(class(3))));
         let digests = hmac::Key::new(hmac::HMAC_SHA256, &[1; 32]);
-        TenantKeys { pseudonyms: annals_signals::PseudonymKey::new(&[1; 32]), digests, sealing }
+        let sites = hmac::Key::new(hmac::HMAC_SHA256, &[2; 32]);
+        TenantKeys { pseudonyms: annals_signals::PseudonymKey::new(&[1; 32]), digests, sites, sealing }
     }
 }
 

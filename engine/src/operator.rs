@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use annals_model::{Matcher, Missing, SignalRow, SourceError, TenantId, TimeRange, Timestamp};
-use annals_query::promql::{Answer, Explanation, QueryError, Times};
+use annals_model::{
+    Budget, Matcher, Missing, QueryLimits, SelectedSeries, SeriesSource, SignalRow, SourceError, TenantId,
+    TimeRange, Timestamp,
+};
+use annals_query::promql::{Answer, Explanation, Expr, QueryError, QueryOptions, Times};
 use annals_query::report::{Report, ReportError, ReportRequest};
 
 use crate::audit::{AuditError, AuditLog, Operator};
@@ -39,6 +42,34 @@ impl OperatorReader {
     #[must_use]
     pub fn id(&self) -> &TenantId {
         self.reader.id()
+    }
+
+    /// The same reader with other limits and options for each of its queries.
+    #[must_use]
+    pub fn with(self, limits: QueryLimits, options: QueryOptions) -> OperatorReader {
+        OperatorReader { reader: self.reader.with_limits(limits).with_options(options), ..self }
+    }
+
+    /// What one query may use, its time running from now on.
+    #[must_use]
+    pub fn budget(&self) -> Budget {
+        self.reader.budget()
+    }
+
+    /// [`TenantReader::answer`].
+    pub fn answer(
+        &self,
+        expr: &Expr,
+        times: Times,
+        budget: &Budget,
+    ) -> Result<Answer, OperatorError<QueryError>> {
+        match times {
+            Times::Instant(time) => self.write("query", &format!("{expr} at {time}"))?,
+            Times::Range { start, end, step_ms } => {
+                self.write("range", &format!("{expr} from {start} to {end} every {step_ms} ms"))?;
+            }
+        }
+        self.reader.answer(expr, times, budget).map_err(OperatorError::Read)
     }
 
     /// [`TenantReader::query`].
@@ -105,6 +136,20 @@ impl OperatorReader {
 
     fn write(&self, action: &str, what: &str) -> Result<(), AuditError> {
         self.audit.write(&self.operator, self.reader.id(), action, what)
+    }
+}
+
+/// Series, labels and samples as they are, not as answers of queries. Each selection is written down before it is made.
+impl SeriesSource for OperatorReader {
+    fn select<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError> {
+        let written = self.write("series", &selection(range, matchers));
+        written.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        self.reader.select(matchers, range, budget)
     }
 }
 

@@ -9,14 +9,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annals_model::schema::SignalSchema;
-use annals_model::{Lsn, Missing, TenantId, TenantNumber, TimeRange, Timestamp};
+use annals_model::{Lsn, Missing, SiteName, TenantId, TenantNumber, TimeRange, Timestamp};
 use annals_vfs::sync::atomic::{AtomicU64, Ordering};
 use annals_vfs::{Clock, Vfs};
 use annals_wal::Tail;
+use zeroize::Zeroizing;
 
 use crate::audit::{AuditLog, Operator};
 use crate::error::{OpenError, TenantError};
 use crate::export::{ExportReader, Moment};
+use crate::keys::TenantKeys;
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::metrics::{Metrics, TenantMetrics, quarantined};
@@ -58,6 +60,7 @@ struct Opened {
     retention: Option<Retention>,
     view: Result<View, String>,
     erasable: Option<Arc<Erasable>>,
+    keys: Option<Arc<TenantKeys>>,
 }
 
 /// Looks, at each query of a snapshot, whether its tenant was erased meanwhile.
@@ -172,6 +175,23 @@ impl ReadOnly {
             }
             Err(why) => Err(TenantError::Unavailable { tenant: id.clone(), why: why.clone() }),
         }
+    }
+
+    /// [`Tenant::site_secret`].
+    ///
+    /// [`Tenant::site_secret`]: crate::Tenant::site_secret
+    pub fn site_secret(
+        &self,
+        id: &TenantId,
+        site: &SiteName,
+        key: &[u8; 16],
+    ) -> Result<Zeroizing<[u8; 32]>, TenantError> {
+        let opened = self.tenants.get(id).ok_or_else(|| TenantError::Unknown(id.clone()))?;
+        let unavailable = || TenantError::Unavailable {
+            tenant: id.clone(),
+            why: opened.view.as_ref().err().cloned().unwrap_or_default(),
+        };
+        Ok(opened.keys.as_ref().ok_or_else(unavailable)?.site_secret(site, key))
     }
 
     /// What the store holds, in numbers; what its writer does is known to the writer alone.
@@ -309,12 +329,13 @@ fn snapshot(
                 view.missing.extend(lost.iter().cloned());
                 let (files, generation) = (manifest_files(layout, number), tenant.generation);
                 let erasable = Erasable { vfs: vfs.clone(), files, generation: AtomicU64::new(generation) };
-                Opened { generation, summary, retention, view: Ok(view), erasable: Some(Arc::new(erasable)) }
+                let (erasable, keys) = (Some(Arc::new(erasable)), Some(tenant.keys));
+                Opened { generation, summary, retention, view: Ok(view), erasable, keys }
             }
             (_, _, why) => {
                 let why = why.unwrap_or_default();
                 let summary = TenantSummary::unavailable(id.clone(), why.clone());
-                Opened { generation: 0, summary, retention: None, view: Err(why), erasable: None }
+                Opened { generation: 0, summary, retention: None, view: Err(why), erasable: None, keys: None }
             }
         };
         tenants.insert(id, opened);

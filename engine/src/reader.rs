@@ -10,7 +10,7 @@ use annals_model::schema::{KindSchema, SignalSchema};
 use annals_model::{
     Budget, Matcher, QueryLimits, SelectedSeries, SeriesSource, SourceError, TenantId, TimeRange, Timestamp,
 };
-use annals_query::promql::{self, Answer, Explanation, QueryError, QueryOptions, Times};
+use annals_query::promql::{self, Answer, Explanation, Expr, QueryError, QueryOptions, Times};
 use annals_query::report::{self, Report, ReportError, ReportRequest};
 use annals_vfs::Clock;
 
@@ -119,10 +119,7 @@ impl TenantReader {
 
     /// Evaluates a PromQL expression at one instant.
     pub fn query(&self, expression: &str, time: Timestamp) -> Result<Answer, QueryError> {
-        self.counted(&|budget| {
-            let expr = promql::parse(expression)?;
-            promql::instant(self, &expr, time, &self.options, budget)
-        })
+        self.answer(&promql::parse(expression)?, Times::Instant(time), &self.budget())
     }
 
     /// Evaluates a PromQL expression at `start`, then every `step_ms` up to `end`.
@@ -133,17 +130,19 @@ impl TenantReader {
         end: Timestamp,
         step_ms: i64,
     ) -> Result<Answer, QueryError> {
-        self.counted(&|budget| {
-            let expr = promql::parse(expression)?;
-            promql::range(self, &expr, start, end, step_ms, &self.options, budget)
-        })
+        self.answer(&promql::parse(expression)?, Times::Range { start, end, step_ms }, &self.budget())
     }
 
-    /// Answers a query, and counts it.
-    fn counted(&self, answer: &dyn Fn(&Budget) -> Result<Answer, QueryError>) -> Result<Answer, QueryError> {
+    /// Evaluates a PromQL expression that was parsed before, within a budget by which it can be cancelled.
+    pub fn answer(&self, expr: &Expr, times: Times, budget: &Budget) -> Result<Answer, QueryError> {
         let _span = tracing::debug_span!("query", tenant = self.id.as_str()).entered();
-        let (since, budget, counters) = (self.clock.monotonic(), self.budget(), &self.counters);
-        let answer = answer(&budget);
+        let (since, counters) = (self.clock.monotonic(), &self.counters);
+        let answer = match times {
+            Times::Instant(time) => promql::instant(self, expr, time, &self.options, budget),
+            Times::Range { start, end, step_ms } => {
+                promql::range(self, expr, start, end, step_ms, &self.options, budget)
+            }
+        };
         let took = self.clock.monotonic().saturating_sub(since);
         if answer.is_ok() { &counters.queries } else { &counters.queries_failed }.add(1);
         counters.query_samples.add(budget.samples());

@@ -4,14 +4,17 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use annals_model::schema::SignalSchema;
 use annals_model::{
-    BlockMeta, LabelSet, Lsn, Plan, SampleBatch, SeriesKind, SignalBatch, TenantId, TenantNumber, Timestamp,
+    BlockMeta, LabelSet, Lsn, Plan, SampleBatch, SeriesKind, SignalBatch, SiteName, TenantId, TenantNumber,
+    Timestamp,
 };
 use annals_signals::reserved_metrics;
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use annals_vfs::sync::thread::{self, JoinHandle};
 use annals_vfs::sync::{Mutex, RwLock};
 use annals_vfs::{Clock, Entropy, LockError, LockGuard, PublishError, Vfs};
+use zeroize::Zeroizing;
 
 use crate::audit::{AuditLog, Operator};
 use crate::backup::{self, Backup, BackupError};
@@ -329,6 +332,12 @@ impl Annals {
             .collect()
     }
 
+    /// The kinds of signals that it takes.
+    #[must_use]
+    pub fn schema(&self) -> &SignalSchema {
+        &self.shared.options.schema
+    }
+
     /// Commits what is queued; false where nothing was committed. For hosts that run without threads.
     pub fn commit_step(&self) -> bool {
         self.shared.commit_step()
@@ -393,6 +402,19 @@ impl Tenant {
     #[must_use]
     pub fn id(&self) -> &TenantId {
         &self.tenant.id
+    }
+
+    /// Its number: that of no other tenant, even where one is erased and another gets its id.
+    #[must_use]
+    pub fn number(&self) -> TenantNumber {
+        self.tenant.number
+    }
+
+    /// The secret by which a site signs what it sends, under a key id that the host draws and keeps. Whoever opens the store
+    /// with its keys gets the same one; once the tenant is erased nobody does.
+    #[must_use]
+    pub fn site_secret(&self, site: &SiteName, id: &[u8; 16]) -> Zeroizing<[u8; 32]> {
+        self.tenant.keys.site_secret(site, id)
     }
 
     /// Admits and queues a batch of samples. The ticket says what became of it.

@@ -4,6 +4,7 @@
 
 mod ask;
 mod bring;
+mod gateway;
 mod life;
 mod report;
 mod upkeep;
@@ -16,6 +17,7 @@ pub(crate) use ask::{
     ExplainArgs, LabelsArgs, OperatorArgs, PromqlVerb, QueryArgs, RangeArgs, RangeOfTime, SeriesArgs,
 };
 pub(crate) use bring::{DemoArgs, Format, ImportArgs, Precision};
+pub(crate) use gateway::{ServeArgs, TokenVerb};
 pub(crate) use life::{
     AuditVerb, DeleteArgs, ExportArgs, ExportFormat, ExportVerb, PlanVerb, ReceiptVerb, RetentionVerb,
     TenantVerb,
@@ -84,6 +86,11 @@ pub(crate) enum Verb {
     /// Show how long data is kept
     #[command(subcommand)]
     Retention(RetentionVerb),
+    /// Serve a store over HTTP: the API of Prometheus, and metrics in
+    Serve(ServeArgs),
+    /// Make, rotate, revoke and list the tokens by which clients of the gateway are known
+    #[command(subcommand)]
+    Token(TokenVerb),
     /// Make blocks of everything in the log and merge each day's blocks into one
     #[command(after_help = "Example:\n  annals compact --data /var/lib/annals")]
     Compact(StoreArgs),
