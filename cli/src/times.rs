@@ -88,6 +88,11 @@ pub(crate) fn parse_week(text: &str) -> Result<Date, String> {
     week().ok_or_else(|| "write a week as 2026-W46 (ISO 8601, Monday first)".to_owned())
 }
 
+/// Reads a month such as `2026-11`; its first day.
+pub(crate) fn parse_month(text: &str) -> Result<Date, String> {
+    format!("{text}-01").parse().map_err(|_| "write a month as 2026-11".to_owned())
+}
+
 fn relative(rest: &str) -> Option<When> {
     let (shift, unit) = match rest.split_once('/') {
         Some((shift, unit)) => (shift, Some(unit)),

@@ -186,7 +186,7 @@ fn a_report_without_a_week_is_of_the_last_one_with_data() {
     let page = std::fs::read_to_string(bench.path("week.html")).expect("written");
     assert!(page.to_lowercase().starts_with("<!doctype html>"), "{}", &page[..80]);
     let json: serde_json::Value = serde_json::from_str(&bench.ok(&["report", "-o", "json"])).expect("json");
-    assert_eq!(json["schema"], "annals.report/1");
+    assert_eq!(json["schema"], "annals.report/2");
     let ran = bench.run(&["report", "--site", "wwv"]);
     assert!(ran.code == 1 && ran.err.contains("did you mean `www`?"), "{}", ran.err);
 }

@@ -126,13 +126,13 @@ fn requests_sign_ins_and_reports_equal_counts_made_from_the_files() {
             .expect("json");
     let results = report["signins"]["results"].as_array().expect("results");
     let told =
-        |name: &str| results.iter().find(|tally| tally["name"] == name).expect("a result")["week"].clone();
+        |name: &str| results.iter().find(|tally| tally["name"] == name).expect("a result")["count"].clone();
     assert_eq!(told("failure"), of_week("Failed "));
     assert_eq!(told("success"), of_week("Accepted "));
     let report: serde_json::Value =
         serde_json::from_str(&bench.ok(&["report", "--site", "www", "-o", "json"])).expect("json");
     let requests = &report["traffic"]["requests"];
-    let total = requests["week"].as_u64().expect("a count") + requests["before"].as_u64().expect("a count");
+    let total = requests["count"].as_u64().expect("a count") + requests["before"].as_u64().expect("a count");
     assert_eq!(total as f64, by_status.values().sum::<f64>());
 
     // Nothing that the lines hold beyond that is anywhere in the store.

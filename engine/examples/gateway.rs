@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use annals::query::report::ReportRequest;
+use annals::query::report::{ReportRequest, Scope, Span};
 use annals::vfs::{Clock, Entropy, RealVfs, SystemClock, SystemEntropy};
 use annals::{
     Annals, BatchId, MINUTE_MS, Options, Plan, Signal, SignalBatch, SiteName, TenantError, TenantId,
@@ -79,7 +79,13 @@ pub(crate) fn run(root: PathBuf) -> Result<(), Box<dyn Error>> {
 
     let zone = jiff::tz::TimeZone::UTC;
     let today = jiff::Timestamp::from_millisecond(now.0)?.to_zoned(zone.clone()).date();
-    let report = tenant.report_reader().report(&ReportRequest::new(acme, site, zone, today))?;
+    let report = tenant.report_reader().report(&ReportRequest::new(
+        acme,
+        Scope::Site(site),
+        zone,
+        Span::WEEK,
+        today,
+    ))?;
     println!("{}", report.to_markdown());
     store.close()?;
     Ok(())

@@ -7,7 +7,7 @@ use annals_model::{
     TimeRange, Timestamp,
 };
 use annals_query::promql::{Answer, Explanation, Expr, QueryError, QueryOptions, Times};
-use annals_query::report::{Report, ReportError, ReportRequest};
+use annals_query::report::{Report, ReportError, ReportRequest, Scope};
 
 use crate::audit::{AuditError, AuditLog, Operator};
 use crate::reader::{CountedSignals, ReportReader, TenantReader};
@@ -124,7 +124,11 @@ impl OperatorReader {
 
     /// [`ReportReader::report`].
     pub fn report(&self, request: &ReportRequest) -> Result<Report, OperatorError<ReportError>> {
-        self.write("report", &format!("{} of {}", request.site, request.week_of))?;
+        let sites = match &request.scope {
+            Scope::Site(site) => site.as_str(),
+            Scope::Tenant => "all sites",
+        };
+        self.write("report", &format!("{sites}, the {} of {}", request.span.noun(), request.of))?;
         ReportReader::new(self.reader.clone()).report(request).map_err(OperatorError::Read)
     }
 

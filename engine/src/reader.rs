@@ -11,7 +11,7 @@ use annals_model::{
     Budget, Matcher, QueryLimits, SelectedSeries, SeriesSource, SourceError, TenantId, TimeRange, Timestamp,
 };
 use annals_query::promql::{self, Answer, Explanation, Expr, QueryError, QueryOptions, Times};
-use annals_query::report::{self, Report, ReportError, ReportRequest};
+use annals_query::report::{self, Report, ReportError, ReportRequest, SnapshotDay};
 use annals_vfs::Clock;
 
 mod signals;
@@ -22,7 +22,7 @@ use crate::counters::{Counters, nanos};
 use crate::head::{Candidates, Head};
 use crate::read_only::Erasable;
 use crate::tenant::TenantShared;
-use crate::view::{Copied, View, copy_matching};
+use crate::view::{Copied, Selected, View, copy_matching};
 
 /// A query that takes longer is counted and traced by itself.
 const SLOW_QUERY: Duration = Duration::from_secs(1);
@@ -165,13 +165,14 @@ impl TenantReader {
     }
 }
 
-impl SeriesSource for TenantReader {
-    fn select<'a>(
-        &'a self,
+impl TenantReader {
+    /// Selects series, and says what the UTC days of the range are at that moment.
+    fn look(
+        &self,
         matchers: &[Matcher],
         range: TimeRange,
         budget: &Budget,
-    ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError> {
+    ) -> Result<(Selected, Vec<SnapshotDay>), SourceError> {
         let now = Timestamp(self.clock.now_ms());
         let (view, live) = match &self.source {
             Source::Snapshot(view, erasable) => (erasable.see(view), Vec::new()),
@@ -192,11 +193,24 @@ impl SeriesSource for TenantReader {
                 (view, live)
             }
         };
+        let days = view.tiers.days(view.blocks.iter().map(|block| &block.meta)).states(range, now);
         let mut selecting = view.select(matchers, range, budget)?;
         for copied in live {
             selecting.add_copied(copied);
         }
-        Ok(Box::new(selecting.finish(budget)?))
+        Ok((selecting.finish(budget)?, days))
+    }
+}
+
+impl SeriesSource for TenantReader {
+    fn select<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError> {
+        let (selected, _) = self.look(matchers, range, budget)?;
+        Ok(Box::new(selected))
     }
 }
 
@@ -229,9 +243,14 @@ impl ReportReader {
         self.reader.id()
     }
 
-    /// One site's week. The same request on the same data gives the same bytes.
+    /// A day, week or month of a site, or of all sites. It is made of one look at the data, which its snapshot names: the
+    /// same request on the same snapshot gives the same bytes.
     pub fn report(&self, request: &ReportRequest) -> Result<Report, ReportError> {
-        report::build(&self.reader, request, &self.reader.budget())
+        let budget = self.reader.budget();
+        let (matchers, range) = request.selection()?;
+        let (selected, days) =
+            self.reader.look(&matchers, range, &budget).map_err(|error| ReportError::Exact(error.into()))?;
+        report::build(request, &selected, &days, &budget)
     }
 
     /// The sites that have had signals in a range.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use annals_compaction::DayBlocks;
 use annals_model::{BlockContent, BlockMeta, Day, DaySeal, Resolution, TimeRange, Timestamp};
+use annals_query::report::{DayState, SnapshotDay};
 
 use crate::head::Head;
 use crate::manifest::Manifest;
@@ -25,6 +26,8 @@ pub(crate) struct Tiers {
     /// Those of the plan, finest first, and up to which stamp each has expired.
     floors: Vec<(BlockContent, Timestamp)>,
     seals: Arc<BTreeMap<Day, DaySeal>>,
+    /// How long after its end a day takes data; of plans that take it for ever, none: such a day is sealed again.
+    late_window_ms: i64,
     /// Stamps of what is not in blocks.
     unflushed: Option<TimeRange>,
 }
@@ -45,6 +48,7 @@ impl Tiers {
         Tiers {
             floors: contents.map(|content| (content, manifest.floor(content, now))).collect(),
             seals: manifest.seals.clone(),
+            late_window_ms: manifest.plan.late_window_ms.unwrap_or(0),
             unflushed: unflushed(heads),
         }
     }
@@ -104,6 +108,36 @@ impl Tiers {
 }
 
 impl Days<'_> {
+    /// What each UTC day of a range is to a report that is made now.
+    pub(crate) fn states(&self, range: TimeRange, now: Timestamp) -> Vec<SnapshotDay> {
+        if range.is_empty() {
+            return Vec::new();
+        }
+        let (first, last) = (range.start.saturating_add(1).day(), range.end.day());
+        (first.0..=last.0).map(Day).map(|day| SnapshotDay { day, state: self.state(day, now) }).collect()
+    }
+
+    fn state(&self, day: Day, now: Timestamp) -> DayState {
+        let (tiers, blocks) = (self.tiers, self.blocks.get(&day));
+        if day.end() <= tiers.floor() {
+            return DayState::Expired;
+        }
+        let has_unflushed = tiers.unflushed.is_some_and(|range| range.overlaps(day.range()));
+        if let (Some(blocks), Some(seal)) = (blocks, tiers.seals.get(&day))
+            && blocks.is_sealed(Some(seal), has_unflushed)
+        {
+            return DayState::Sealed(seal.digest);
+        }
+        let has_data = blocks.is_some() || has_unflushed;
+        let is_over = day.end().saturating_add(tiers.late_window_ms) <= now;
+        // Without any tier of rollups no day is ever sealed.
+        match (has_data, is_over, tiers.floors.len() > 1) {
+            (_, false, _) | (true, true, true) => DayState::Open,
+            (true, true, false) => DayState::Closed,
+            (false, true, _) => DayState::Empty,
+        }
+    }
+
     /// Whether so many samples are all that the day's rollups were made from.
     pub(crate) fn is_whole(&self, day: Day, rows: u64) -> bool {
         self.tiers.seals.get(&day).is_some_and(|seal| seal.rows == rows)

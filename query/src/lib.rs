@@ -3,7 +3,7 @@
 //! ```text
 //!   promql    the dashboards' language: lexer, parser with spans, evaluator
 //!   exact     counts and sums of delta series by calendar period, nothing estimated
-//!   report    one site's week in words and charts, from metrics alone
+//!   report    a day, week or month of a site or a tenant in words and charts, from metrics alone
 //! ```
 
 pub mod exact;

@@ -22,7 +22,7 @@ pub(crate) use life::{
     AuditVerb, DeleteArgs, ExportArgs, ExportFormat, ExportVerb, PlanVerb, ReceiptVerb, RetentionVerb,
     TenantVerb,
 };
-pub(crate) use report::{ReportArgs, ReportForm};
+pub(crate) use report::{ReportArgs, ReportForm, ReportPeriod};
 pub(crate) use upkeep::{BackupVerb, InspectArgs, RestoreArgs, StatsArgs, VerifyArgs};
 
 /// Activity signals and metrics of many tenants: import, query, report.
@@ -64,7 +64,7 @@ pub(crate) enum Verb {
     /// Work on PromQL itself: run test scripts, show the tree of a query, format one
     #[command(subcommand)]
     Promql(PromqlVerb),
-    /// Write a site's week as a report
+    /// Write a day, week or month of a site, or of all sites, as a report
     Report(ReportArgs),
     /// Create, list, show, export, cancel and erase tenants
     #[command(subcommand)]

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use jiff::civil::Date;
+use jiff::civil::{Date, Weekday};
 
 use super::TenantArgs;
-use crate::times::{parse_date, parse_week};
+use crate::times::{parse_date, parse_month, parse_week};
 
 /// The forms of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -15,38 +15,97 @@ pub(crate) enum ReportForm {
     Markdown,
     /// One file with charts, for the browser and for print
     Html,
-    /// One JSON document
+    /// One JSON document, as docs/report.schema.json describes it
     Json,
+}
+
+/// The length of a report's period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportPeriod {
+    /// From midnight to midnight
+    Day,
+    /// Seven days
+    Week,
+    /// From the first of a month to the first of the next
+    Month,
+}
+
+/// The day that weeks start on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeekStart {
+    Monday,
+    Tuesday,
+    Wednesday,
+    Thursday,
+    Friday,
+    Saturday,
+    Sunday,
+}
+
+impl WeekStart {
+    /// The day.
+    pub(crate) fn weekday(self) -> Weekday {
+        match self {
+            WeekStart::Monday => Weekday::Monday,
+            WeekStart::Tuesday => Weekday::Tuesday,
+            WeekStart::Wednesday => Weekday::Wednesday,
+            WeekStart::Thursday => Weekday::Thursday,
+            WeekStart::Friday => Weekday::Friday,
+            WeekStart::Saturday => Weekday::Saturday,
+            WeekStart::Sunday => Weekday::Sunday,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Without a date, the report is of the last week that is over and has data; --period changes the week into a day or month.
+
 Examples:
   annals report --site www
   annals report --site www --week 2026-W46 --tz Europe/Berlin --out week.html
-  annals report --site www --date 2015-05-20 -o json | jq .")]
+  annals report --site www --month 2026-11 -o html --out november.html
+  annals report --site www --day 2015-05-20 -o json | jq .
+  annals report --all-sites --period month
+  annals report --each -o html --out reports/")]
 pub(crate) struct ReportArgs {
     #[command(flatten)]
     pub(crate) tenant: TenantArgs,
     /// The site [default: the only one]
     #[arg(long, short, value_name = "SITE")]
     pub(crate) site: Option<String>,
-    /// The week, as 2026-W46 (Monday first)
-    #[arg(long, value_name = "WEEK", value_parser = parse_week, conflicts_with_all = ["date", "last_week"])]
-    pub(crate) week: Option<Date>,
-    /// Any day of the week
-    #[arg(long, value_name = "DAY", value_parser = parse_date, conflicts_with = "last_week")]
+    /// One report of all sites of the tenant together
+    #[arg(long, conflicts_with = "site")]
+    pub(crate) all_sites: bool,
+    /// One report for each site of each tenant, into the directory --out; --tenant keeps to one tenant
+    #[arg(long, conflicts_with_all = ["site", "all_sites"], requires = "out")]
+    pub(crate) each: bool,
+    /// How long the period is
+    #[arg(long, value_enum, value_name = "PERIOD", default_value = "week")]
+    pub(crate) period: ReportPeriod,
+    /// Any day of the period
+    #[arg(long, value_name = "DAY", value_parser = parse_date)]
     pub(crate) date: Option<Date>,
-    /// The last complete week that has data (default)
-    #[arg(long)]
-    pub(crate) last_week: bool,
+    /// A week, as 2026-W46; its Monday where weeks start on another day
+    #[arg(long, value_name = "WEEK", value_parser = parse_week, conflicts_with_all = ["date", "period"])]
+    pub(crate) week: Option<Date>,
+    /// A month, as 2026-11
+    #[arg(long, value_name = "MONTH", value_parser = parse_month, conflicts_with_all = ["date", "period", "week"])]
+    pub(crate) month: Option<Date>,
+    /// A day, as 2026-11-09
+    #[arg(long, value_name = "DAY", value_parser = parse_date,
+          conflicts_with_all = ["date", "period", "week", "month"])]
+    pub(crate) day: Option<Date>,
+    /// The day that weeks start on
+    #[arg(long, value_enum, value_name = "DAY", default_value = "monday")]
+    pub(crate) week_start: WeekStart,
     /// The zone that days and hours are those of
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub(crate) tz: String,
-    /// The form of the report [default: by the ending of --out, else markdown]
+    /// The form of the report [default: by the ending of --out, else markdown; with --each html]
     #[arg(long, short, value_enum, value_name = "FORM")]
     pub(crate) output: Option<ReportForm>,
-    /// Write it to a file instead
+    /// Write it to a file instead; with --each the directory, in which each tenant gets one of its own
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }

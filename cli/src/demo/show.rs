@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use annals::query::promql::Value;
+use annals::query::report::{ReportRequest, Scope, Span as ReportSpan};
 use annals::{HOUR_MS, ReadOnly, SiteName, TenantSummary, TimeRange, Timestamp};
 use jiff::tz::TimeZone;
 
 use super::cast::{ATTACKED, COMPANIES};
 use super::{Span, Written};
-use crate::access::{self, Reading};
-use crate::args::ReportForm;
+use crate::access;
 use crate::error::CliError;
 use crate::output::lines::{self, Canvas, Line};
 use crate::output::words::{count, plural, size};
 use crate::output::{Cell, Grid, ListForm, Screen};
-use crate::verbs::report;
 
 /// Rows of a chart.
 const CHART_ROWS: usize = 8;
@@ -134,17 +133,15 @@ fn letter(screen: &mut Screen, store: ReadOnly, span: &Span, root: &Path) -> Res
     let (tenant, site) = ATTACKED;
     let site = SiteName::new(site).map_err(CliError::failed)?;
     let id = access::tenant_id(tenant)?;
-    let tenant = store.tenants().into_iter().find(|found| found.id == id);
-    let tenant = tenant.ok_or_else(|| CliError::failed("the demo's own tenant is missing"))?;
-    let reading = Reading { store, tenant };
-    let week = week_of(span)?;
-    let make = |form| report::render(&reading, site.clone(), week, TimeZone::UTC, access::now(), form);
+    let reader = store.report_reader(&id).map_err(CliError::failed)?;
+    let request = ReportRequest::new(id, Scope::Site(site), TimeZone::UTC, ReportSpan::WEEK, week_of(span)?);
+    let report = reader.report(&request).map_err(CliError::failed)?;
     let mut name = root.file_name().unwrap_or_default().to_owned();
     name.push("-report.html");
     let page = root.with_file_name(name);
-    std::fs::write(&page, make(ReportForm::Html)?)
+    std::fs::write(&page, report.to_html())
         .map_err(|error| CliError::failed(format_args!("cannot write {}: {error}", page.display())))?;
-    let text = make(ReportForm::Markdown)?;
+    let text = report.to_markdown();
     // Title and summary: what stands before the first section.
     for line in text.lines().take_while(|line| !line.starts_with("## ")) {
         writeln!(screen, "{line}")?;

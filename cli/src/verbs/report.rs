@@ -1,51 +1,60 @@
-//! `report`: one site's week.
+//! `report`: a day, week or month of a site or of a whole tenant; or of each site of each tenant.
 
 use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use annals::query::report::ReportRequest;
+use annals::query::report::{Report, ReportRequest, Scope, Span};
 use annals::{
-    Budget, METRIC_NAME, Matcher, QueryLimits, Samples, SeriesSource, SiteName, TenantReader, TimeRange,
-    Timestamp,
+    Budget, METRIC_NAME, Matcher, Piece, Pieces, QueryLimits, ReadOnly, ReportReader, SeriesSource, SiteName,
+    TenantId, TenantReader, TimeRange, Timestamp, Whole,
 };
-use jiff::ToSpan;
-use jiff::civil::{Date, Weekday};
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::access::{self, Reading};
-use crate::args::{ReportArgs, ReportForm};
+use crate::args::{ReportArgs, ReportForm, ReportPeriod};
 use crate::error::{CliError, Outcome};
 use crate::output::Screen;
+use crate::output::words::plural;
 
 /// The metric that every signal counts in.
 const SIGNALS: &str = "signals";
+/// Reports that failed are told one by one up to this number.
+const FAILED_TOLD: usize = 10;
 
-/// Writes a report.
+/// Writes a report, or one for each site.
 pub(crate) fn run(args: &ReportArgs, screen: &mut Screen) -> Outcome {
-    let zone = TimeZone::get(&args.tz).map_err(|_| {
-        CliError::usage("there is no time zone of that name").help("write it as in Europe/Berlin, or UTC")
-    })?;
+    let zone = zone(&args.tz)?;
+    let span = span(args);
+    let asked = args.week.or(args.month).or(args.day).or(args.date);
+    if let (true, Some(directory)) = (args.each, &args.out) {
+        return each(args, directory, span, asked, zone);
+    }
     let reading = access::read(&args.tenant)?;
-    let site = choose_site(&reading, args.site.as_deref())?;
-    let now = access::now();
-    let week_of = match (args.week, args.date) {
-        (Some(monday), _) => monday,
-        (None, Some(date)) => date,
-        (None, None) => {
+    let scope = match args.all_sites {
+        true => Scope::Tenant,
+        false => Scope::Site(choose_site(&reading, args.site.as_deref())?),
+    };
+    let of = match asked {
+        Some(day) => day,
+        None => {
             let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
-            let (first, last) = extent(&reader, &site)?.ok_or_else(|| {
-                CliError::failed(format_args!("site `{site}` has no data"))
-                    .help("annals labels site lists the sites")
+            let (first, last) = extent(&reader, &scope)?.ok_or_else(|| {
+                CliError::failed("there is no data yet").help("import a log first: annals import --help")
             })?;
-            last_week(first, last, now, &zone)?
+            last_period(span, first, last, access::now(), &zone)?
         }
     };
-    let text = render(&reading, site, week_of, zone, now, form(args))?;
+    let reader = reading.store.report_reader(&reading.tenant.id).map_err(CliError::failed)?;
+    let request = ReportRequest::new(reading.tenant.id.clone(), scope, zone, span, of);
+    let text = text(&reader.report(&request).map_err(CliError::failed)?, form(args));
     match &args.out {
         None => screen.write_all(text.as_bytes())?,
         Some(path) => {
-            std::fs::write(path, text).map_err(|error| {
-                CliError::failed(format_args!("cannot write {}: {error}", path.display()))
-            })?;
+            write(path, &text)?;
             eprintln!("wrote {}", path.display());
         }
     }
@@ -53,30 +62,36 @@ pub(crate) fn run(args: &ReportArgs, screen: &mut Screen) -> Outcome {
 }
 
 /// A report as text of a form.
-pub(crate) fn render(
-    reading: &Reading,
-    site: SiteName,
-    week_of: Date,
-    zone: TimeZone,
-    now: Timestamp,
-    form: ReportForm,
-) -> Result<String, CliError> {
-    let tenant = &reading.tenant;
-    let reader = reading.store.report_reader(&tenant.id).map_err(CliError::failed)?;
-    let mut request = ReportRequest::new(tenant.id.clone(), site, zone.clone(), week_of);
-    // Days that still take data: their counts may grow.
-    let open_after =
-        tenant.plan.as_ref().filter(|plan| plan.late_window_ms.is_some()).map(|plan| plan.late_floor(now));
-    request.provisional_after = match open_after {
-        Some(after) if after < week_end(week_of, &zone)? => Some(after),
-        _ => None,
-    };
-    let report = reader.report(&request).map_err(CliError::failed)?;
-    Ok(match form {
+pub(crate) fn text(report: &Report, form: ReportForm) -> String {
+    match form {
         ReportForm::Markdown => report.to_markdown(),
         ReportForm::Html => report.to_html(),
         ReportForm::Json => report.to_json(),
+    }
+}
+
+/// A zone by its name in the IANA database.
+fn zone(name: &str) -> Result<TimeZone, CliError> {
+    TimeZone::get(name).map_err(|_| {
+        let unknown = CliError::usage(format_args!("there is no time zone `{}`", name.escape_debug()));
+        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+        match annals::nearest(name, known.iter().map(String::as_str)) {
+            Some(near) => unknown.help(format_args!("did you mean `{near}`?")),
+            None => unknown.help("write it as in Europe/Berlin, or UTC"),
+        }
     })
+}
+
+fn span(args: &ReportArgs) -> Span {
+    let week = Span::Week { starts_on: args.week_start.weekday() };
+    match (args.week, args.month, args.day, args.period) {
+        (Some(_), ..) => week,
+        (_, Some(_), ..) => Span::Month,
+        (_, _, Some(_), _) => Span::Day,
+        (_, _, _, ReportPeriod::Day) => Span::Day,
+        (_, _, _, ReportPeriod::Week) => week,
+        (_, _, _, ReportPeriod::Month) => Span::Month,
+    }
 }
 
 /// The form that is meant: what was asked for, else what the file's name says.
@@ -89,7 +104,119 @@ fn form(args: &ReportArgs) -> ReportForm {
             _ => None,
         }
     };
-    args.output.or_else(by_name).unwrap_or(ReportForm::Markdown)
+    let otherwise = if args.each { ReportForm::Html } else { ReportForm::Markdown };
+    args.output.or_else(by_name).unwrap_or(otherwise)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    std::fs::write(path, text)
+        .map_err(|error| CliError::failed(format_args!("cannot write {}: {error}", path.display())))
+}
+
+/// One report that is to be made.
+struct Due {
+    tenant: usize,
+    site: SiteName,
+}
+
+/// Writes a report for each site that has data in what the report reads, in parallel.
+fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>, zone: TimeZone) -> Outcome {
+    let root = access::directory(&args.tenant.store);
+    let store = access::open_to_read(&root)?;
+    let mut tenants = store.tenants();
+    if args.tenant.tenant.is_some() {
+        tenants = vec![access::choose(tenants, args.tenant.tenant.as_deref(), &root)?];
+    }
+    let ids: Vec<TenantId> = tenants.into_iter().map(|tenant| tenant.id).collect();
+    let of = match asked {
+        Some(day) => day,
+        None => last_of_all(&store, &ids, span, &zone)?,
+    };
+    let (mut readers, mut due, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for id in ids {
+        let request = ReportRequest::new(id.clone(), Scope::Tenant, zone.clone(), span, of);
+        let (_, range) = request.selection().map_err(CliError::failed)?;
+        // A tenant that cannot be read keeps nobody else from a report.
+        match store.report_reader(&id).map_err(CliError::failed).and_then(|reader| {
+            let sites = reader.sites(range).map_err(CliError::failed)?;
+            std::fs::create_dir_all(directory.join(id.as_str())).map_err(|error| {
+                CliError::failed(format_args!("cannot make {}: {error}", directory.display()))
+            })?;
+            Ok((reader, sites))
+        }) {
+            Ok((reader, sites)) => {
+                let tenant = readers.len();
+                readers.push(reader);
+                let names = sites.iter().filter_map(|site| SiteName::new(site).ok());
+                due.extend(names.map(|site| Due { tenant, site }));
+            }
+            Err(error) => failed.push(format!("tenant {id}: {error}")),
+        }
+    }
+    let form = form(args);
+    let make = |due: &Due| -> Result<(), CliError> {
+        let Some(reader) = readers.get(due.tenant) else { return Ok(()) };
+        let scope = Scope::Site(due.site.clone());
+        let request = ReportRequest::new(reader.id().clone(), scope, zone.clone(), span, of);
+        let report = reader.report(&request).map_err(CliError::failed)?;
+        write(&path(directory, reader, &due.site, form), &text(&report, form))
+    };
+    let began = std::time::Instant::now();
+    failed.extend(in_parallel(&due, &make).into_iter().filter_map(|(index, error)| {
+        let due = due.get(index)?;
+        Some(format!("{}, {}: {error}", readers.get(due.tenant)?.id(), due.site))
+    }));
+    for line in failed.iter().take(FAILED_TOLD) {
+        eprintln!("{line}");
+    }
+    eprintln!(
+        "{} of {} from {of} on in {}, {} failed, {:.1} s",
+        plural(due.len() as u64, "report", "reports"),
+        span.noun(),
+        directory.display(),
+        failed.len(),
+        began.elapsed().as_secs_f64()
+    );
+    Ok(u8::from(!failed.is_empty()))
+}
+
+/// Where a site's report goes. Names of tenants and sites hold nothing that a path would follow.
+fn path(directory: &Path, reader: &ReportReader, site: &SiteName, form: ReportForm) -> std::path::PathBuf {
+    let ending = match form {
+        ReportForm::Markdown => "md",
+        ReportForm::Html => "html",
+        ReportForm::Json => "json",
+    };
+    directory.join(reader.id().as_str()).join(format!("{site}.{ending}"))
+}
+
+/// Does all of it on as many threads as there are processors, and shows how far it is. What failed, by position.
+fn in_parallel(due: &[Due], make: &(dyn Fn(&Due) -> Result<(), CliError> + Sync)) -> Vec<(usize, CliError)> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(due.len());
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let bar = ProgressBar::new(due.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos} of {len} reports, {per_sec}, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(one) = due.get(index) else { return };
+                    if let (Err(error), Ok(mut failed)) = (make(one), failed.lock()) {
+                        failed.push((index, error));
+                    }
+                    bar.inc(1);
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut failed = failed.into_inner().unwrap_or_default();
+    failed.sort_by_key(|(index, _)| *index);
+    failed
 }
 
 fn choose_site(reading: &Reading, asked: Option<&str>) -> Result<SiteName, CliError> {
@@ -122,34 +249,66 @@ fn choose_site(reading: &Reading, asked: Option<&str>) -> Result<SiteName, CliEr
     SiteName::new(name).map_err(CliError::failed)
 }
 
-/// The first and last stamp of a site's signals.
-fn extent(reader: &TenantReader, site: &SiteName) -> Result<Option<(Timestamp, Timestamp)>, CliError> {
+/// The first and last stamp of the signals of a site, or of all.
+fn extent(reader: &TenantReader, scope: &Scope) -> Result<Option<(Timestamp, Timestamp)>, CliError> {
     let budget = Budget::new(QueryLimits::default());
-    let matchers = [Matcher::equal(METRIC_NAME, SIGNALS), Matcher::equal("site", site.as_str())];
+    let mut matchers = vec![Matcher::equal(METRIC_NAME, SIGNALS)];
+    if let Scope::Site(site) = scope {
+        matchers.push(Matcher::equal("site", site.as_str()));
+    }
     let selected = reader.select(&matchers, TimeRange::ALL, &budget).map_err(CliError::failed)?;
-    let mut samples = Samples::default();
+    let mut pieces = Pieces::default();
     let mut extent: Option<(i64, i64)> = None;
     for index in 0..selected.len() {
-        selected.read(index, &budget, &mut samples).map_err(CliError::failed)?;
-        if let (Some(&first), Some(&last)) = (samples.timestamps.first(), samples.timestamps.last()) {
+        selected.read_pieces(index, Whole::of(&|_| true), &budget, &mut pieces).map_err(CliError::failed)?;
+        let stamps = |piece: &Piece| match piece {
+            Piece::Whole(run) => Some((run.first_time, run.last_time)),
+            Piece::Samples(range) => {
+                let stamps = pieces.samples.timestamps.get(range.clone())?;
+                Some((*stamps.first()?, *stamps.last()?))
+            }
+        };
+        for (first, last) in pieces.pieces.iter().filter_map(stamps) {
             extent = Some(extent.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
         }
     }
     Ok(extent.map(|(first, last)| (Timestamp(first), Timestamp(last))))
 }
 
-/// A day of the last week that is over and has data; where there is none yet, of the week that has.
-fn last_week(first: Timestamp, last: Timestamp, now: Timestamp, zone: &TimeZone) -> Result<Date, CliError> {
+/// A day of the last period that is over and has data, whichever tenant's.
+fn last_of_all(store: &ReadOnly, ids: &[TenantId], span: Span, zone: &TimeZone) -> Result<Date, CliError> {
+    let mut all: Option<(Timestamp, Timestamp)> = None;
+    for id in ids {
+        // One that cannot be read is told later.
+        let Ok(reader) = store.tenant(id) else { continue };
+        if let Some((first, last)) = extent(&reader, &Scope::Tenant)? {
+            all = Some(all.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
+        }
+    }
+    let (first, last) = all.ok_or_else(|| {
+        CliError::failed("no tenant has signals yet").help("import a log first: annals import --help")
+    })?;
+    last_period(span, first, last, access::now(), zone)
+}
+
+/// A day of the last period that is over and has data; where there is none yet, of the period that has.
+fn last_period(
+    span: Span,
+    first: Timestamp,
+    last: Timestamp,
+    now: Timestamp,
+    zone: &TimeZone,
+) -> Result<Date, CliError> {
     // A stamp at midnight belongs to the day that it ends.
-    let day = local_date(Timestamp(last.0 - 1), zone)?;
-    if week_end(day, zone)? <= now {
+    let day = span.first(local_date(Timestamp(last.0 - 1), zone)?).map_err(CliError::failed)?;
+    if end(span, day, zone)? <= now {
         return Ok(day);
     }
-    let before = day.checked_sub(7.days()).map_err(CliError::failed)?;
-    if first <= week_end(before, zone)? {
+    let before = span.shift(day, -1).map_err(CliError::failed)?;
+    if first <= end(span, before, zone)? {
         return Ok(before);
     }
-    eprintln!("note: the first week with data is not over yet");
+    eprintln!("note: the first {} with data is not over yet", span.noun());
     Ok(day)
 }
 
@@ -158,10 +317,9 @@ fn local_date(at: Timestamp, zone: &TimeZone) -> Result<Date, CliError> {
     Ok(zone.to_datetime(instant).date())
 }
 
-/// The last stamp of the week, Monday first, that holds a day.
-fn week_end(day: Date, zone: &TimeZone) -> Result<Timestamp, CliError> {
-    let back = i32::from(day.weekday().since(Weekday::Monday));
-    let next = day.checked_add((7 - back).days()).map_err(CliError::failed)?;
+/// The last stamp of the period that starts with a day.
+fn end(span: Span, first: Date, zone: &TimeZone) -> Result<Timestamp, CliError> {
+    let next = span.shift(first, 1).map_err(CliError::failed)?;
     let midnight = next.to_zoned(zone.clone()).map_err(CliError::failed)?;
     Ok(Timestamp(midnight.timestamp().as_millisecond()))
 }
@@ -176,22 +334,39 @@ mod tests {
     }
 
     #[test]
-    fn the_last_week_is_over_and_has_data() {
+    fn the_last_period_is_over_and_has_data() {
         let utc = TimeZone::UTC;
-        let week = |first, last, now| last_week(at(first), at(last), at(now), &utc).expect("in the calendar");
+        let of = |span, first, last, now| {
+            last_period(span, at(first), at(last), at(now), &utc).expect("in the calendar")
+        };
+        let week = |first, last, now| of(Span::WEEK, first, last, now);
         // An old log: the week that holds its end.
         let old = week("2015-05-17T10:05:00Z", "2015-05-20T21:06:00Z", "2026-11-22T01:00:00Z");
-        assert_eq!(old, date(2015, 5, 20));
+        assert_eq!(old, date(2015, 5, 18));
         // A live site: the week before the one that is still running.
-        let live = week("2026-11-02T00:01:00Z", "2026-11-22T00:00:00Z", "2026-11-22T09:00:00Z");
-        assert_eq!(live, date(2026, 11, 14));
+        let live = ["2026-11-02T00:01:00Z", "2026-11-22T00:00:00Z", "2026-11-22T09:00:00Z"];
+        assert_eq!(week(live[0], live[1], live[2]), date(2026, 11, 9));
+        // The same in days, and in months that are not over yet.
+        assert_eq!(of(Span::Day, live[0], live[1], live[2]), date(2026, 11, 21));
+        assert_eq!(of(Span::Month, live[0], live[1], live[2]), date(2026, 11, 1));
+        assert_eq!(of(Span::Month, "2026-10-31T23:59:00Z", live[1], live[2]), date(2026, 10, 1));
         // Monday morning, data to midnight: Sunday's week is over.
         let monday = week("2026-11-02T00:01:00Z", "2026-11-23T00:00:00Z", "2026-11-23T00:00:00Z");
-        assert_eq!(monday, date(2026, 11, 22));
+        assert_eq!(monday, date(2026, 11, 16));
         // A site in its first week.
         assert_eq!(
             week("2026-11-18T00:01:00Z", "2026-11-19T00:00:00Z", "2026-11-19T09:00:00Z"),
-            date(2026, 11, 18)
+            date(2026, 11, 16)
         );
+    }
+
+    #[test]
+    fn an_unknown_zone_is_named_with_the_nearest() {
+        let error = zone("Europe/Berlim").expect_err("unknown").to_string();
+        assert!(
+            error.contains("`Europe/Berlim`") && error.contains("did you mean `Europe/Berlin`?"),
+            "{error}"
+        );
+        assert_eq!(zone("europe/berlin").expect("known").iana_name(), Some("Europe/Berlin"));
     }
 }

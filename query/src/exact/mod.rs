@@ -19,3 +19,4 @@ pub(crate) use calendar::local;
 pub use calendar::{CalendarError, PERIODS_MAX, Period, day_range};
 pub use quantile::{Bucket, BucketError, QuantileBounds, quantile_from_buckets};
 pub use sums::{ExactError, Row, Table, presence, sums};
+pub(crate) use sums::{Sum, each_series};

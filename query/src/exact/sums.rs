@@ -1,14 +1,15 @@
 //! Sums of delta series by labels and periods.
 //!
 //! Each series is read once, for all periods together: its samples are ascending, the periods too, and one
-//! pointer into each moves forward. Whole numbers below 2^53 add exactly. Sums of fractions (seconds) carry
-//! their rounding along and add it at the end, so that the order of series does not show in the result.
+//! pointer into each moves forward. Runs that no period's edge cuts come as their aggregates, undecoded. Whole numbers
+//! below 2^53 add exactly. Sums of fractions (seconds) carry their rounding along and add it at the end, so that the order
+//! of series does not show in the result.
 
 use std::collections::BTreeMap;
 
 use annals_model::{
-    Budget, Matcher, Missing, Resolution, Samples, SeriesKind, SeriesSource, SourceError, TimeRange,
-    Timestamp, is_stale,
+    Budget, LabelSet, Matcher, Missing, Piece, Pieces, Resolution, SelectedSeries, SeriesKind, SeriesSource,
+    SourceError, TimeRange, Timestamp, Whole, is_stale,
 };
 
 use super::CalendarError;
@@ -157,24 +158,16 @@ pub fn sums(
     table.missing.extend_from_slice(&selected.coverage().missing);
 
     let mut rows: BTreeMap<Vec<String>, Vec<Sum>> = BTreeMap::new();
-    let mut samples = Samples::default();
-    for index in 0..selected.len() {
-        let kind = selected.kind(index);
-        if kind != SeriesKind::Delta {
-            return Err(ExactError::NotDelta { kind });
-        }
-        samples.clear();
-        selected.read(index, budget, &mut samples)?;
-        table.missing.append(&mut samples.missing);
-        let labels = selected.labels(index);
+    each_series(&*selected, periods, budget, &mut table.missing, |labels, sums| {
         let key: Vec<String> = by.iter().map(|name| labels.get(name).to_owned()).collect();
         if !rows.contains_key(&key) {
-            let bytes = key.iter().map(String::len).sum::<usize>() + periods.len() * size_of::<Sum>();
+            let bytes = key.iter().map(String::len).sum::<usize>() + size_of_val(periods);
             budget.charge_memory(bytes as u64).map_err(SourceError::Limit)?;
         }
         let row = rows.entry(key).or_insert_with(|| vec![Sum::default(); periods.len()]);
-        add_samples(row, periods, &samples);
-    }
+        row.iter_mut().zip(sums).for_each(|(sum, part)| sum.join(part));
+        Ok::<(), ExactError>(())
+    })?;
     table.rows = rows
         .into_iter()
         .map(|(labels, sums)| Row { labels, sums: sums.iter().map(Sum::value).collect() })
@@ -205,28 +198,70 @@ fn check_periods(periods: &[TimeRange]) -> Result<(), ExactError> {
     Ok(())
 }
 
-/// Adds one series' samples to the periods that they lie in.
-fn add_samples(row: &mut [Sum], periods: &[TimeRange], samples: &Samples) {
-    let mut cells = row.iter_mut().zip(periods).peekable();
-    for (&stamp, &value) in samples.timestamps.iter().zip(&samples.values) {
+/// Sums each selected series per period, in label order, and adds what could not be read to `missing`.
+pub(crate) fn each_series<E: From<ExactError>>(
+    selected: &dyn SelectedSeries,
+    periods: &[TimeRange],
+    budget: &Budget,
+    missing: &mut Vec<Missing>,
+    mut each: impl FnMut(LabelSet, &[Sum]) -> Result<(), E>,
+) -> Result<(), E> {
+    let fits = |time: TimeRange| {
+        let at = periods.partition_point(|period| period.end < time.end);
+        periods.get(at).is_some_and(|period| period.covers(time))
+    };
+    let (mut pieces, mut sums) = (Pieces::default(), Vec::new());
+    for index in 0..selected.len() {
+        let kind = selected.kind(index);
+        if kind != SeriesKind::Delta {
+            return Err(ExactError::NotDelta { kind }.into());
+        }
+        pieces.clear();
+        selected.read_pieces(index, Whole::of(&fits), budget, &mut pieces).map_err(ExactError::Source)?;
+        missing.append(&mut pieces.samples.missing);
+        sums.clear();
+        sums.resize(periods.len(), Sum::default());
+        add_pieces(&mut sums, periods, &pieces);
+        each(selected.labels(index), &sums)?;
+    }
+    Ok(())
+}
+
+/// Adds one series' pieces to the periods that they lie in.
+fn add_pieces(sums: &mut [Sum], periods: &[TimeRange], pieces: &Pieces) {
+    let mut cells = sums.iter_mut().zip(periods).peekable();
+    let mut add = |stamp: i64, parts: [f64; 2]| {
         while cells.next_if(|(_, period)| period.end.0 < stamp).is_some() {}
-        let Some((sum, period)) = cells.peek_mut() else { return };
-        if period.contains(Timestamp(stamp)) && !is_stale(value) {
-            sum.add(value);
+        if let Some((sum, period)) = cells.peek_mut()
+            && period.contains(Timestamp(stamp))
+        {
+            sum.add(parts[0]);
+            sum.low += parts[1];
+        }
+    };
+    for piece in &pieces.pieces {
+        match piece {
+            Piece::Whole(run) => add(run.last_time, [run.sum, run.sum_low]),
+            Piece::Samples(range) => {
+                let values = pieces.samples.values.get(range.clone()).unwrap_or_default();
+                let stamps = pieces.samples.timestamps.get(range.clone()).unwrap_or_default();
+                let samples = stamps.iter().zip(values).filter(|(_, value)| !is_stale(**value));
+                samples.for_each(|(&stamp, &value)| add(stamp, [value, 0.0]));
+            }
         }
     }
 }
 
 /// A sum that carries its rounding error along, and knows whether anything was added.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sum {
+pub(crate) struct Sum {
     high: f64,
     low: f64,
     any: bool,
 }
 
 impl Sum {
-    fn add(&mut self, value: f64) {
+    pub(crate) fn add(&mut self, value: f64) {
         let total = self.high + value;
         // Neumaier: the part of the smaller term that the sum has lost.
         self.low += if self.high.abs() >= value.abs() {
@@ -238,7 +273,16 @@ impl Sum {
         self.any = true;
     }
 
-    fn value(&self) -> Option<f64> {
+    /// Adds another sum.
+    pub(crate) fn join(&mut self, other: &Sum) {
+        if other.any {
+            self.add(other.high);
+            self.low += other.low;
+        }
+    }
+
+    /// The sum; `None` where nothing was added.
+    pub(crate) fn value(&self) -> Option<f64> {
         // Where infinities met, the carried error is no number; the plain sum says what there is.
         let sum = if self.low.is_finite() { self.high + self.low } else { self.high };
         self.any.then_some(sum)

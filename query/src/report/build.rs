@@ -1,21 +1,26 @@
-//! The report: its sections, in the order that they are read from the metrics, and its three forms.
+//! The report: its sections, in the order that they are told, and its three forms.
 
-use annals_model::{Budget, SeriesSource};
+use annals_model::{Budget, InvalidMatcher, SelectedSeries};
 use serde::Serialize;
 
 use super::coverage::{Coverage, coverage};
 use super::document::document;
-use super::read::Reader;
-use super::request::{ReportRequest, Weeks};
+use super::grid::Grid;
+use super::read::Reading;
+use super::request::{ReportRequest, Scope, Span};
+use super::responses::{Responses, responses};
 use super::signins::{SignIns, signins};
-use super::summary::summary;
-use super::traffic::{Responses, Traffic, responses, traffic};
+use super::sites::{Sites, sites};
+use super::snapshot::{DayState, Snapshot, SnapshotDay, snapshot};
+use super::summary::{Change, changed, summary};
+use super::traffic::{Traffic, traffic};
 use super::work::{Changes, Errors, Mail, Schedule, changes, errors, mail, schedule};
 use super::{html, markdown, words};
 use crate::exact::{BucketError, CalendarError, ExactError};
 
-/// Names the form of the JSON; a change that readers could trip over raises the number.
-pub const SCHEMA: &str = "annals.report/1";
+/// Names the form of the JSON, which `docs/report.schema.json` describes; a change that readers could trip over raises
+/// the number.
+pub const SCHEMA: &str = "annals.report/2";
 
 /// Why there is no report.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -24,9 +29,12 @@ pub enum ReportError {
     /// The metrics cannot be read, or a limit was crossed.
     #[error(transparent)]
     Exact(ExactError),
-    /// The week lies outside the calendar.
+    /// The period lies outside the calendar.
     #[error(transparent)]
     Calendar(#[from] CalendarError),
+    /// The names of the metrics make no matcher.
+    #[error(transparent)]
+    Matcher(#[from] InvalidMatcher),
     /// A metric of counts holds something else, so it was not written by Annals.
     #[error("`{metric}` holds a value that is not a count; find who writes it, the name is reserved")]
     NotACount {
@@ -41,25 +49,41 @@ pub enum ReportError {
     Buckets(#[from] BucketError),
 }
 
-/// One site's week. Breakdowns are folded already: nothing here may not be shown.
+/// A period of a site, or of all of a tenant's. Breakdowns are folded already: nothing here may not be shown.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: &'static str,
     /// Whose.
     pub tenant: String,
-    /// Which site.
-    pub site: String,
+    /// Which site; none where it is all of them.
+    pub site: Option<String>,
     /// The zone of all days and hours.
     pub zone: String,
-    /// The week.
-    pub week: WeekSpan,
-    /// Counts after this moment may still grow; none where nothing of the week can.
-    pub provisional_after: Option<String>,
-    /// Counts of free names under this are not told.
+    /// `day`, `week` or `month`.
+    pub span: Span,
+    /// The period.
+    pub period: PeriodSpan,
+    /// What the period is compared with.
+    pub before: PeriodSpan,
+    /// The days of the period.
+    pub dates: Vec<String>,
+    /// What counts per step are of: the hours of a day, the days of a week or month.
+    pub steps: Vec<String>,
+    /// The date of the first day that trends are of.
+    pub trend_from: String,
+    /// What usual ranges are of, in words.
+    pub usual_words: String,
+    /// The data that it was made from.
+    pub snapshot: Snapshot,
+    /// Days of the period that are not sealed: their counts may still grow.
+    pub provisional_days: Vec<String>,
+    /// Counts of free names under this are not told, and others are told in multiples of it.
     pub few: u64,
     /// What happened, in a few sentences.
     pub summary: Vec<String>,
+    /// What changed most against the period before; at most three.
+    pub changed: Vec<Change>,
     /// Requests.
     pub traffic: Traffic,
     /// Response times; none where none were recorded.
@@ -74,88 +98,115 @@ pub struct Report {
     pub mail: Mail,
     /// Configuration changes and file edits.
     pub changes: Changes,
+    /// The sites; none where the report is about one.
+    pub sites: Option<Sites>,
     /// What the data covers.
     pub coverage: Coverage,
 }
 
-/// The week in numbers and words.
+/// A period in numbers and words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct WeekSpan {
-    /// Its seven dates.
-    pub dates: Vec<String>,
-    /// The dates in words, short.
-    pub day_words: Vec<String>,
-    /// The week in words.
+pub struct PeriodSpan {
+    /// Its first day.
+    pub first: String,
+    /// Its last day.
+    pub last: String,
+    /// The period in words.
     pub words: String,
     /// Its first instant (outside; the first event counts after it).
     pub start: String,
     /// Its last instant.
     pub end: String,
-    /// Its hours: 167 or 169 where the clock changes.
+    /// Its hours: a week has 167 or 169 where the clock changes.
     pub hours: u64,
 }
 
-/// Builds the report of one site's week.
+/// Builds a report of what [`ReportRequest::selection`] has selected.
 ///
-/// The source is the tenant's; only metrics of the site are read from it.
+/// `days` are the UTC days of the selected range, as they were when it was selected.
 pub fn build(
-    source: &dyn SeriesSource,
     request: &ReportRequest,
+    selected: &dyn SelectedSeries,
+    days: &[SnapshotDay],
     budget: &Budget,
 ) -> Result<Report, ReportError> {
-    let weeks = Weeks::of(request)?;
-    let mut reader = Reader::new(source, request, budget, &weeks)?;
-    let traffic = traffic(&mut reader)?;
-    let responses = responses(&mut reader)?;
-    let signins = signins(&mut reader)?;
-    let errors = errors(&mut reader)?;
-    let schedule = schedule(&mut reader)?;
-    let mail = mail(&mut reader)?;
-    let changes = changes(&mut reader)?;
-    let coverage = coverage(&mut reader)?;
+    let grid = Grid::of(request)?;
+    let reading = Reading::of(request, &grid, selected, budget)?;
+    let open = |day: &&SnapshotDay| day.state == DayState::Open;
+    let is_open = |range| days.iter().filter(open).any(|open: &SnapshotDay| open.day.range().overlaps(range));
+    let period_days = grid.days.get(grid.period.clone()).unwrap_or_default();
     let mut report = Report {
         schema: SCHEMA,
         tenant: request.tenant.to_string(),
-        site: request.site.to_string(),
-        zone: weeks.zone_name(),
-        week: week_span(&weeks),
-        provisional_after: request
-            .provisional_after
-            .filter(|&after| after < weeks.week().end)
-            .map(|after| words::rfc3339(after.max(weeks.week().start), &weeks.zone)),
+        site: match &request.scope {
+            Scope::Site(site) => Some(site.to_string()),
+            Scope::Tenant => None,
+        },
+        zone: grid.zone_name(),
+        span: request.span,
+        period: period_span(&grid, &grid.period),
+        before: period_span(&grid, &grid.before),
+        dates: period_days.iter().map(|day| day.date.to_string()).collect(),
+        steps: grid.steps.iter().map(|step| step.words.clone()).collect(),
+        trend_from: grid.days.first().map_or_else(String::new, |day| day.date.to_string()),
+        usual_words: period_days.first().map_or_else(String::new, |first| {
+            words::usual_words(request.span, first.date, reading.usual_periods())
+        }),
+        snapshot: snapshot(days, &reading),
+        provisional_days: period_days
+            .iter()
+            .filter(|day| is_open(day.range))
+            .map(|day| day.date.to_string())
+            .collect(),
         few: request.few,
         summary: Vec::new(),
-        traffic,
-        responses,
-        signins,
-        errors,
-        schedule,
-        mail,
-        changes,
-        coverage,
+        changed: Vec::new(),
+        traffic: traffic(&reading),
+        responses: responses(&reading)?,
+        signins: signins(&reading),
+        errors: errors(&reading),
+        schedule: schedule(&reading),
+        mail: mail(&reading),
+        changes: changes(&reading),
+        sites: sites(&reading),
+        coverage: coverage(&reading),
     };
+    report.changed = changed(&report);
     report.summary = summary(&report);
     Ok(report)
 }
 
-fn week_span(weeks: &Weeks) -> WeekSpan {
-    let dates: Vec<_> = weeks.week_days().iter().map(|day| day.date).collect();
-    let words = match (dates.first(), dates.last()) {
-        (Some(&first), Some(&last)) => words::days(first, last),
-        _ => String::new(),
-    };
-    WeekSpan {
-        dates: dates.iter().map(ToString::to_string).collect(),
-        day_words: dates.iter().map(|&date| words::day_short(date)).collect(),
-        words,
-        start: words::rfc3339(weeks.week().start, &weeks.zone),
-        end: words::rfc3339(weeks.week().end, &weeks.zone),
-        hours: (weeks.hours.len() - weeks.first_hour()) as u64,
+fn period_span(grid: &Grid, days: &std::ops::Range<usize>) -> PeriodSpan {
+    let stamps = grid.stamps(days);
+    let dates = grid.days.get(days.clone()).unwrap_or_default();
+    let date = |day: Option<&super::grid::LocalDay>| day.map_or_else(String::new, |day| day.date.to_string());
+    PeriodSpan {
+        first: date(dates.first()),
+        last: date(dates.last()),
+        words: match (dates.first(), dates.last()) {
+            (Some(first), Some(last)) => words::period(grid.span, first.date, last.date),
+            _ => String::new(),
+        },
+        start: words::rfc3339(stamps.start, &grid.zone),
+        end: words::rfc3339(stamps.end, &grid.zone),
+        hours: grid.slots_of(days).len() as u64,
     }
 }
 
 impl Report {
-    /// Whether the week has any signal.
+    /// Of each step whether its counts may still grow.
+    pub(crate) fn provisional_steps(&self) -> Vec<bool> {
+        let all = self.provisional_days.len() as u64 == self.coverage.days;
+        let mut steps = vec![all; self.steps.len()];
+        if self.span != Span::Day {
+            for (step, date) in steps.iter_mut().zip(&self.dates) {
+                *step = self.provisional_days.contains(date);
+            }
+        }
+        steps
+    }
+
+    /// Whether the period has any signal.
     #[must_use]
     pub fn has_data(&self) -> bool {
         self.coverage.hours_with_data > 0

@@ -3,24 +3,26 @@
 //! Markdown and HTML are two renderings of the same document, so that both say the same.
 
 use super::build::Report;
-use super::numbers::{Breakdown, Cell, Compared, Tally, sum_of};
-use super::signins::SignInWave;
-use super::traffic::{Between, Responses};
-use super::words::{self, change, count, maybe, plural, share};
-use super::work::all;
+use super::numbers::Compared;
+use super::request::Span;
+use super::responses::Between;
+use super::sections::{at_most, sections};
+use super::words::{self, change, maybe, plural, share};
 
 /// A whole report.
 pub(crate) struct Document {
-    /// The site.
+    /// The site, or the tenant.
     pub(crate) title: String,
-    /// The week in words.
-    pub(crate) week: String,
+    /// The period in words.
+    pub(crate) period: String,
     /// Tenant, zone, hours.
     pub(crate) origin: String,
     /// What a reader must know before the numbers: provisional, expired, unreadable.
     pub(crate) notices: Vec<String>,
     /// The summary's sentences.
     pub(crate) summary: Vec<String>,
+    /// What changed most, the largest change first.
+    pub(crate) changed: Vec<String>,
     /// The numbers to see first.
     pub(crate) figures: Vec<Figure>,
     /// The sections.
@@ -37,6 +39,8 @@ pub(crate) struct Figure {
     pub(crate) value: String,
     /// Its change, or what it is made of.
     pub(crate) note: String,
+    /// Its usual range, where that is known.
+    pub(crate) usual: Option<String>,
     /// Whether it deserves a second look.
     pub(crate) alarm: bool,
 }
@@ -59,12 +63,14 @@ pub(crate) enum Block {
     Alarm(String),
     /// A table.
     Grid(Grid),
-    /// Bars per day.
-    Days(Days),
-    /// Stacked bars per day.
+    /// Bars per step.
+    Bars(Bars),
+    /// Stacked bars per step.
     Stack(Stack),
     /// A strip of hours per day.
     Heat(Heat),
+    /// A bar for each day of a long time.
+    Trend(Trend),
 }
 
 /// A table: the first column names, the others count.
@@ -89,29 +95,35 @@ pub(crate) struct GridRow {
 pub(crate) enum Name {
     /// A word of ours.
     Word(String),
+    /// The sum of the other rows.
+    All(&'static str),
     /// A name that the site chose: hostile until escaped.
     Given(String),
 }
 
-/// A count per day beside the same weekday of the week before.
-pub(crate) struct Days {
+/// A count per step beside the same step of the period before.
+pub(crate) struct Bars {
     /// What is counted.
     pub(crate) title: String,
-    /// The days in words.
+    /// What a period is.
+    pub(crate) span: Span,
+    /// The steps in words.
     pub(crate) labels: Vec<String>,
     /// Their counts.
     pub(crate) counts: Vec<Compared>,
+    /// Steps whose counts may still grow.
+    pub(crate) provisional: Vec<bool>,
     /// Whether high bars are bad news.
     pub(crate) bad: bool,
 }
 
-/// Counts per day in layers.
+/// Counts per step in layers.
 pub(crate) struct Stack {
     /// What is counted.
     pub(crate) title: String,
-    /// The days in words.
+    /// The steps in words.
     pub(crate) labels: Vec<String>,
-    /// Layers from the bottom: name and count per day.
+    /// Layers from the bottom: name and count per step.
     pub(crate) layers: Vec<(String, Vec<Option<u64>>)>,
 }
 
@@ -125,56 +137,110 @@ pub(crate) struct Heat {
     pub(crate) rows: Vec<Vec<Option<u64>>>,
 }
 
+/// A count per day over the period and all that it is compared with.
+pub(crate) struct Trend {
+    /// What is counted.
+    pub(crate) title: String,
+    /// Rows of days: weeks or months, each by its first day.
+    pub(crate) rows: Vec<TrendRow>,
+    /// How many of the last days are the period.
+    pub(crate) period_days: usize,
+    /// Whether high bars are bad news.
+    pub(crate) bad: bool,
+}
+
+/// The days of a week or of a month.
+pub(crate) struct TrendRow {
+    /// Its first day in words.
+    pub(crate) label: String,
+    /// The count of each day; none without data.
+    pub(crate) counts: Vec<Option<u64>>,
+}
+
 /// Writes a report as a document.
 pub(crate) fn document(report: &Report) -> Document {
-    let empty = !report.has_data() && report.traffic.requests.week.is_none();
-    let sections = match empty {
-        true => vec![coverage(report)],
-        false => vec![
-            traffic(report),
-            response_times(report),
-            sign_ins(report),
-            errors(report),
-            schedule(report),
-            mail(report),
-            changes(report),
-            coverage(report),
-        ],
+    let empty = !report.has_data() && report.traffic.requests.count.is_none();
+    let (whose, sites) = match &report.site {
+        Some(_) => (format!("Tenant {}. ", report.tenant), String::new()),
+        None => (String::new(), ", all sites together".to_owned()),
     };
     Document {
-        title: report.site.clone(),
-        week: report.week.words.clone(),
+        title: report.site.clone().unwrap_or_else(|| report.tenant.clone()),
+        period: match report.span {
+            Span::Week { .. } => format!("Week of {}{sites}", report.period.words),
+            Span::Day | Span::Month => format!("{}{sites}", report.period.words),
+        },
         origin: format!(
-            "Tenant {}. Days and hours in {}; the week has {} hours.",
-            report.tenant, report.zone, report.week.hours
+            "{whose}Days and hours in {}; the {} has {} hours. Snapshot {}.",
+            report.zone,
+            report.span.noun(),
+            report.period.hours,
+            report.snapshot.id
         ),
         notices: notices(report),
         summary: report.summary.clone(),
+        changed: match empty {
+            true => Vec::new(),
+            false => report.changed.iter().map(|change| change.words.clone()).collect(),
+        },
         figures: if empty { Vec::new() } else { figures(report) },
-        sections,
+        sections: sections(report, empty),
         notes: if empty { Vec::new() } else { notes(report) },
     }
 }
 
 fn notes(report: &Report) -> Vec<String> {
-    vec![
-        "Counts are exact sums of recorded events; changes are against the week before.".to_owned(),
-        "An hour without any signal has no data, which is not the same as zero.".to_owned(),
-        format!(
-            "“few” stands for a name's count under {}, and now and then for a larger one folded with it so \
-                 that neither can be told; all of them are in the row “other (few)”.",
-            report.few
+    let noun = report.span.noun();
+    let usual = match report.coverage.usual_periods {
+        0 => format!(
+            "There is no usual range: too few of {} have data on each of their days.",
+            report.usual_words
         ),
+        _ => format!(
+            "“Usual” is from the least to the most of {} that have data on each of their days.",
+            report.usual_words
+        ),
+    };
+    vec![
+        format!("Counts are exact sums of recorded events; changes are against the {noun} before. {usual}"),
+        "An hour without any signal has no data, which is not the same as zero.".to_owned(),
+        match report.few {
+            0 | 1 => "Counts by name are told as they are.".to_owned(),
+            few => format!(
+                "Counts by route, hook and option are told in multiples of {few}, rounded down, and as “few” under \
+                 {few}, so that no report gives away what few people did; “other” is what they leave of the exact \
+                 total."
+            ),
+        },
     ]
 }
 
 fn notices(report: &Report) -> Vec<String> {
     let mut notices = Vec::new();
-    if let Some(after) = &report.provisional_after {
-        notices.push(format!("Provisional: counts after {after} may still grow."));
+    let noun = report.span.noun();
+    match report.provisional_days.len() {
+        0 => {}
+        all if all == report.coverage.days as usize => {
+            notices
+                .push(format!("Provisional: this {noun} is not sealed yet, and its counts may still grow."));
+        }
+        _ => notices.push(format!(
+            "Provisional: {} not sealed yet, and counts marked * may still grow.",
+            match &report.provisional_days[..] {
+                [one] => format!("{one} is"),
+                days => format!("{} are", words::list(days)),
+            }
+        )),
     }
     if let Some(through) = &report.coverage.expired_through {
         notices.push(format!("Data up to {through} has expired under the plan and is in no count."));
+    }
+    if let Some(through) = &report.coverage.rounded_through {
+        notices.push(format!(
+            "Rounded: up to {through} only sums of whole windows are kept, which days in {} cut; such a window \
+             counts where it ends.",
+            report.zone
+        ));
     }
     if report.coverage.missing_parts > 0 {
         notices.push(format!(
@@ -187,396 +253,63 @@ fn notices(report: &Report) -> Vec<String> {
 
 fn figures(report: &Report) -> Vec<Figure> {
     let requests = report.traffic.requests;
-    let server_errors = sum_of(&report.traffic.classes, &["5xx"]);
-    let refused = report.signins.refused();
-    let bad_runs = sum_of(&report.schedule.results, &["failed", "missed", "late"]);
+    let server_errors = report.traffic.server_errors().unwrap_or_default();
+    let refused = report.signins.refused;
+    let bad_runs = report.schedule.bad;
     let p95 = report.responses.as_ref().and_then(|responses| responses.quantiles.get(1));
+    let usual = |counts: Compared| counts.usual.map(|range| format!("usual {}", words::usual(Some(range))));
+    let bound = |between: Option<Between>| between.map_or("–".to_owned(), at_most);
     vec![
-        Figure { label: "Requests", value: maybe(requests.week), note: figure_note(requests), alarm: false },
+        Figure {
+            label: "Requests",
+            value: maybe(requests.count),
+            note: figure_note(requests),
+            usual: usual(requests),
+            alarm: false,
+        },
         Figure {
             label: "Server errors",
-            value: maybe(server_errors.week),
+            value: maybe(server_errors.count),
             note: match requests.count() {
                 0 => "no requests".to_owned(),
                 requests => format!("{} of requests", share(server_errors.count(), requests)),
             },
+            usual: usual(server_errors),
             alarm: server_errors.count().saturating_mul(100) > requests.count(),
         },
         Figure {
             label: "95 % answered within",
-            value: p95.and_then(|p95| p95.week).map_or("–".to_owned(), at_most),
+            value: bound(p95.and_then(|p95| p95.value)),
             note: match p95 {
                 None => "not recorded".to_owned(),
                 Some(p95) => match p95.before {
                     None => "no data before".to_owned(),
-                    Some(before) => format!("{} before", at_most(before)),
+                    before => format!("{} before", bound(before)),
                 },
             },
+            usual: None,
             alarm: false,
         },
         Figure {
             label: "Refused sign-ins",
-            value: maybe(refused.week),
+            value: maybe(refused.count),
             note: figure_note(refused),
+            usual: usual(refused),
             alarm: !report.signins.waves.is_empty(),
         },
         Figure {
             label: "Jobs not on time",
-            value: maybe(bad_runs.week),
-            note: format!("of {}", plural(all(&report.schedule.results).count(), "run", "runs")),
-            alarm: sum_of(&report.schedule.results, &["failed", "missed"]).count() > 0,
+            value: maybe(bad_runs.count),
+            note: format!("of {}", plural(report.schedule.runs.count(), "run", "runs")),
+            usual: usual(bad_runs),
+            alarm: report.schedule.failed() > 0,
         },
     ]
 }
 
 fn figure_note(counts: Compared) -> String {
-    match (counts.week, counts.before) {
+    match (counts.count, counts.before) {
         (Some(_), None) => "no data before".to_owned(),
         _ => change(counts),
     }
-}
-
-/// One sentence instead of tables of zeros, where neither week counted anything.
-fn none(what: &str, counts: Compared) -> Option<Block> {
-    (counts.count() == 0 && counts.before.unwrap_or(0) == 0).then(|| {
-        Block::Text(match counts.before {
-            Some(_) => format!("No {what}, this week or the week before."),
-            None => format!("No {what} this week; the week before has no data."),
-        })
-    })
-}
-
-fn at_most(between: Between) -> String {
-    match between.0.at_most.is_finite() {
-        true => words::seconds(between.0.at_most),
-        false => format!("over {}", words::seconds(between.0.above)),
-    }
-}
-
-fn traffic(report: &Report) -> Section {
-    let traffic = &report.traffic;
-    if let Some(none) = none("request was recorded", traffic.requests) {
-        return Section { heading: "Traffic", blocks: vec![none] };
-    }
-    let mut blocks = vec![Block::Days(Days {
-        title: "Requests per day".to_owned(),
-        labels: report.week.day_words.clone(),
-        counts: traffic.days.clone(),
-        bad: false,
-    })];
-    if traffic.requests.count() > 0 {
-        blocks.push(Block::Stack(Stack {
-            title: "Status classes per day, as shares".to_owned(),
-            labels: report.week.day_words.clone(),
-            layers: traffic
-                .classes
-                .iter()
-                .zip(&traffic.class_days)
-                .map(|(class, days)| (class.name.clone(), days.clone()))
-                .collect(),
-        }));
-    }
-    blocks.push(Block::Grid(tallies("Status classes", "Class", &traffic.classes, true)));
-    blocks.extend(names("Routes", "Route", &traffic.routes, traffic.requests));
-    Section { heading: "Traffic", blocks }
-}
-
-fn response_times(report: &Report) -> Section {
-    let heading = "Response times";
-    let Some(responses) = &report.responses else {
-        let text = "Not recorded: the site's logs carry no durations.".to_owned();
-        return Section { heading, blocks: vec![Block::Text(text)] };
-    };
-    let mut rows = vec![GridRow {
-        name: Name::Word("average".to_owned()),
-        cells: [responses.average_week, responses.average_before]
-            .map(|average| average.map_or("no data".to_owned(), words::seconds))
-            .to_vec(),
-    }];
-    let between = |between: &Option<Between>| between.map_or("no data".to_owned(), range);
-    rows.extend(responses.quantiles.iter().map(|quantile| GridRow {
-        name: Name::Word(quantile.name.clone()),
-        cells: vec![between(&quantile.week), between(&quantile.before)],
-    }));
-    let head = ["", "Week", "Before"].map(str::to_owned).to_vec();
-    let per_day = report
-        .week
-        .day_words
-        .iter()
-        .zip(&responses.p95_days)
-        .map(|(day, p95)| GridRow {
-            name: Name::Word(day.clone()),
-            cells: vec![p95.map_or("–".to_owned(), range)],
-        })
-        .collect();
-    Section {
-        heading,
-        blocks: vec![
-            Block::Text(measured(responses, report.traffic.requests)),
-            Block::Grid(Grid { caption: "How long responses took".to_owned(), head, rows }),
-            Block::Grid(Grid {
-                caption: "95th percentile per day".to_owned(),
-                head: ["Day", "p95"].map(str::to_owned).to_vec(),
-                rows: per_day,
-            }),
-        ],
-    }
-}
-
-fn measured(responses: &Responses, requests: Compared) -> String {
-    let measured = responses.measured.count();
-    let share = match requests.count() {
-        0 => String::new(),
-        _ => format!(" ({} of requests)", share(measured.min(requests.count()), requests.count())),
-    };
-    format!(
-        "{}{share} have a recorded duration. Durations are counted in steps, so a percentile is known to lie \
-         between two steps, and both are given; the average is exact.",
-        plural(measured, "response", "responses")
-    )
-}
-
-/// `over 100 ms, up to 250 ms` in short.
-fn range(between: Between) -> String {
-    let bounds = between.0;
-    match (bounds.above == 0.0, bounds.at_most.is_finite()) {
-        (_, false) => format!("over {}", words::seconds(bounds.above)),
-        (true, _) => format!("up to {}", words::seconds(bounds.at_most)),
-        _ => format!("{} to {}", words::seconds(bounds.above), words::seconds(bounds.at_most)),
-    }
-}
-
-fn sign_ins(report: &Report) -> Section {
-    let signins = &report.signins;
-    if let Some(none) = none("sign-in was attempted", all(&signins.results)) {
-        return Section { heading: "Sign-ins", blocks: vec![none] };
-    }
-    let mut blocks: Vec<Block> = signins.waves.iter().map(|wave| Block::Alarm(wave_words(wave))).collect();
-    if signins.waves_more > 0 {
-        let more = plural(signins.waves_more, "smaller wave is", "smaller waves are");
-        blocks.push(Block::Text(format!("{more} not listed.")));
-    }
-    if signins.waves.is_empty() {
-        blocks.push(Block::Text("No brute-force wave stood out.".to_owned()));
-    }
-    let refused = signins.refused();
-    if refused.count() > 0 || refused.before.unwrap_or(0) > 0 {
-        blocks.push(Block::Days(Days {
-            title: "Refused sign-ins per day".to_owned(),
-            labels: report.week.day_words.clone(),
-            counts: signins.refused_days.clone(),
-            bad: true,
-        }));
-    }
-    if refused.count() > 0 {
-        blocks.push(Block::Heat(Heat {
-            title: "Refused sign-ins by hour".to_owned(),
-            labels: report.week.day_words.clone(),
-            rows: signins.refused_hours.clone(),
-        }));
-    }
-    blocks.push(Block::Grid(tallies("Sign-in attempts", "Result", &signins.results, true)));
-    let heaviest: Vec<String> =
-        signins.heaviest.iter().map(|hour| format!("{} ({})", hour.words, count(hour.refused))).collect();
-    let heaviest = match heaviest.len() {
-        0 => String::new(),
-        1 => format!("The heaviest hour: {}. ", words::list(&heaviest)),
-        _ => format!("The heaviest hours: {}. ", words::list(&heaviest)),
-    };
-    blocks.push(Block::Aside(format!(
-        "{heaviest}How a wave is told: {} The background here is at most {} an hour.",
-        signins.rule,
-        count(signins.background_max)
-    )));
-    Section { heading: "Sign-ins", blocks }
-}
-
-fn wave_words(wave: &SignInWave) -> String {
-    let start = match wave.began_before {
-        true => "running when the week began".to_owned(),
-        false => format!("from {}", wave.start_words),
-    };
-    let end = match wave.goes_on {
-        true => "still running when the data ended".to_owned(),
-        false => format!("to {}", wave.end_words),
-    };
-    let got_in = match wave.succeeded {
-        0 => "No sign-in succeeded in that time.".to_owned(),
-        some => {
-            format!("{} in that time: check whose.", plural(some, "sign-in succeeded", "sign-ins succeeded"))
-        }
-    };
-    format!(
-        "Brute-force wave: {} in {}, {start} {end}. Peak: {} in the hour from {}. {got_in}",
-        plural(wave.refused, "refused sign-in", "refused sign-ins"),
-        plural(wave.hours, "hour", "hours"),
-        count(wave.peak.refused),
-        wave.peak.words
-    )
-}
-
-fn errors(report: &Report) -> Section {
-    let errors = &report.errors;
-    if let Some(none) = none("error was raised", all(&errors.severities)) {
-        return Section { heading: "Errors", blocks: vec![none] };
-    }
-    let mut blocks = vec![Block::Grid(tallies("Errors by severity", "Severity", &errors.severities, false))];
-    if all(&errors.severities).count() > 0 {
-        blocks.push(Block::Days(Days {
-            title: "Errors per day, all severities".to_owned(),
-            labels: report.week.day_words.clone(),
-            counts: errors.days.clone(),
-            bad: true,
-        }));
-    }
-    Section { heading: "Errors", blocks }
-}
-
-fn schedule(report: &Report) -> Section {
-    let schedule = &report.schedule;
-    if let Some(none) = none("scheduled work ran or was missed", all(&schedule.results)) {
-        return Section { heading: "Scheduled work", blocks: vec![none] };
-    }
-    let mut blocks = vec![Block::Grid(tallies("Scheduled runs", "Result", &schedule.results, true))];
-    if !schedule.hooks.rows.is_empty() || schedule.hooks.few.is_some() {
-        let mut head = vec!["Hook".to_owned()];
-        head.extend(schedule.hooks.columns.iter().cloned());
-        let rows = breakdown_rows(&schedule.hooks, |cells| cells.iter().map(|&c| words::cell(c)).collect());
-        blocks.push(Block::Grid(Grid { caption: "By hook, this week".to_owned(), head, rows }));
-    }
-    Section { heading: "Scheduled work", blocks }
-}
-
-fn mail(report: &Report) -> Section {
-    if let Some(none) = none("mail was sent or tried", all(&report.mail.results)) {
-        return Section { heading: "Mail", blocks: vec![none] };
-    }
-    let grid = tallies("Mails", "Result", &report.mail.results, true);
-    Section { heading: "Mail", blocks: vec![Block::Grid(grid)] }
-}
-
-fn changes(report: &Report) -> Section {
-    let changes = &report.changes;
-    if let Some(none) =
-        none("configuration changed and no file was edited", changes.config.plus(changes.files))
-    {
-        return Section { heading: "Configuration and files", blocks: vec![none] };
-    }
-    let mut blocks = vec![Block::Grid(Grid {
-        caption: "Changes".to_owned(),
-        head: compared_head(""),
-        rows: vec![
-            compared_row(Name::Word("configuration changes".to_owned()), changes.config),
-            compared_row(Name::Word("file edits".to_owned()), changes.files),
-        ],
-    })];
-    blocks.extend(names("Options changed", "Option", &changes.options, changes.config));
-    blocks.extend(names("Files edited", "Area", &changes.areas, changes.files));
-    Section { heading: "Configuration and files", blocks }
-}
-
-fn coverage(report: &Report) -> Section {
-    let coverage = &report.coverage;
-    let without = coverage.hours - coverage.hours_with_data;
-    let mut text = match without {
-        0 => format!("All {} hours have data.", count(coverage.hours)),
-        all if all == coverage.hours => format!("None of the {} hours has data.", count(all)),
-        without => format!(
-            "{} of {} hours have no data: not a single signal of any kind.",
-            count(without),
-            count(coverage.hours)
-        ),
-    };
-    text.push_str(&format!(
-        " Of the week before, {} of {} have none.",
-        count(coverage.before_hours - coverage.before_hours_with_data),
-        count(coverage.before_hours)
-    ));
-    let mut blocks = vec![Block::Text(text)];
-    // The whole week without data was said above.
-    if !coverage.gaps.is_empty() && coverage.hours_with_data > 0 {
-        let gaps: Vec<String> = coverage
-            .gaps
-            .iter()
-            .map(|gap| format!("{} ({})", gap.words, plural(gap.hours, "hour", "hours")))
-            .collect();
-        blocks.push(Block::Text(format!("Longest without data: {}.", gaps.join("; "))));
-    }
-    if !coverage.signals.is_empty() {
-        blocks.push(Block::Grid(tallies("Signals admitted", "Kind", &coverage.signals, false)));
-    }
-    for part in &coverage.missing {
-        blocks.push(Block::Text(format!("Not readable, {} to {}: {}", part.start, part.end, part.why)));
-    }
-    let more = coverage.missing_parts.saturating_sub(coverage.missing.len() as u64);
-    if more > 0 {
-        blocks.push(Block::Text(format!("And {} not readable.", plural(more, "part more", "parts more"))));
-    }
-    Section { heading: "Coverage", blocks }
-}
-
-fn compared_head(first: &str) -> Vec<String> {
-    [first, "Week", "Before", "Change"].map(str::to_owned).to_vec()
-}
-
-fn compared_row(name: Name, counts: Compared) -> GridRow {
-    GridRow { name, cells: vec![maybe(counts.week), maybe(counts.before), change(counts)] }
-}
-
-/// A table of a closed enumeration, with shares where asked.
-fn tallies(caption: &str, first: &str, tallies: &[Tally], shares: bool) -> Grid {
-    let whole = all(tallies).count();
-    let mut head = compared_head(first);
-    if shares {
-        head.insert(2, "Share".to_owned());
-    }
-    let row = |name: &str, counts: Compared| {
-        let mut row = compared_row(Name::Word(name.to_owned()), counts);
-        if shares {
-            row.cells.insert(1, share(counts.count(), whole));
-        }
-        row
-    };
-    let mut rows: Vec<GridRow> = tallies.iter().map(|tally| row(&tally.name, tally.count)).collect();
-    if tallies.len() > 1 {
-        rows.push(row("all", all(tallies)));
-    }
-    Grid { caption: caption.to_owned(), head, rows }
-}
-
-/// A table of free names, where there are any.
-fn names(caption: &str, first: &str, names: &Breakdown, whole: Compared) -> Option<Block> {
-    if names.rows.is_empty() && names.few.is_none() {
-        return None;
-    }
-    let mut head = compared_head(first);
-    head.insert(2, "Share".to_owned());
-    let rows = breakdown_rows(names, |cells| {
-        let (week, before) = match cells {
-            [week, before, ..] => (*week, *before),
-            _ => (Cell::NoData, Cell::NoData),
-        };
-        let part = match week {
-            Cell::Count(part) => share(part, whole.count()),
-            Cell::Few | Cell::NoData => "–".to_owned(),
-        };
-        vec![words::cell(week), part, words::cell(before), words::cell_change(week, before)]
-    });
-    Some(Block::Grid(Grid { caption: caption.to_owned(), head, rows }))
-}
-
-fn breakdown_rows(table: &Breakdown, cells: impl Fn(&[Cell]) -> Vec<String>) -> Vec<GridRow> {
-    let mut rows: Vec<GridRow> = table
-        .rows
-        .iter()
-        .map(|row| GridRow { name: Name::Given(row.name.clone()), cells: cells(&row.cells) })
-        .collect();
-    if let Some(rest) = &table.rest {
-        let name = Name::Word(format!("{} more", count(rest.names)));
-        rows.push(GridRow { name, cells: cells(&rest.cells) });
-    }
-    if let Some(few) = &table.few {
-        rows.push(GridRow { name: Name::Word("other (few)".to_owned()), cells: cells(few) });
-    }
-    rows
 }

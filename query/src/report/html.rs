@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use super::document::{Block, Days, Document, Grid, GridRow, Heat, Name};
-use super::markdown::printable;
+use super::document::{Bars, Block, Document, Grid, Heat, Name};
+use super::markdown::{bars_grid, printable, trend_grid};
 use super::svg;
-use super::words::{change, maybe};
 
 /// The file's style: light and dark, screen and paper.
 const STYLE: &str = include_str!("style.css");
@@ -22,30 +21,40 @@ const SPACE_PX: usize = 12;
 pub(crate) fn render(document: &Document) -> String {
     let mut out = String::with_capacity(64 << 10);
     let title = escape(&document.title);
-    let week = escape(&document.week);
+    let period = escape(&document.period);
     let _ = write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title}: week of {week}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <header>\n<h1>{title}</h1>\n<p class=\"week\">Week of {week}</p>\n<p class=\"origin\">{}</p>\n</header>\n",
+         <title>{title}: {period}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <header>\n<h1>{title}</h1>\n<p class=\"period\">{period}</p>\n<p class=\"origin\">{}</p>\n</header>\n",
         escape(&document.origin)
     );
     for notice in &document.notices {
         let _ = writeln!(out, "<p class=\"notice\">{}</p>", escape(notice));
     }
     let _ = writeln!(out, "<p class=\"lead\">{}</p>", escape(&document.summary.join(" ")));
+    if !document.changed.is_empty() {
+        out.push_str("<h2 class=\"changed\">What changed most</h2>\n<ol class=\"changed\">\n");
+        for change in &document.changed {
+            let _ = writeln!(out, "<li>{}</li>", escape(change));
+        }
+        out.push_str("</ol>\n");
+    }
     if !document.figures.is_empty() {
         out.push_str("<dl class=\"figures\">\n");
         for figure in &document.figures {
             let _ = writeln!(
                 out,
-                "<div{}><dt>{}</dt><dd>{}</dd><dd class=\"note\">{}</dd></div>",
+                "<div{}><dt>{}</dt><dd>{}</dd><dd class=\"note\">{}</dd>{}</div>",
                 if figure.alarm { " class=\"alarm\"" } else { "" },
                 figure.label,
                 escape(&figure.value),
-                escape(&figure.note)
+                escape(&figure.note),
+                figure.usual.as_ref().map_or_else(String::new, |usual| {
+                    format!("<dd class=\"note\">{}</dd>", escape(usual))
+                })
             );
         }
         out.push_str("</dl>\n");
@@ -83,14 +92,7 @@ fn write_block(out: &mut String, block: &Block, id: usize) {
             table(out, grid);
             Ok(())
         }
-        Block::Days(chart) => {
-            let key = if chart.bad { "bad" } else { "now" };
-            let caption = format!(
-                "{} <span class=\"keys\"><i class=\"{key}\"></i>week <i class=\"past\"></i>week before</span>",
-                escape(&chart.title)
-            );
-            figure(out, &caption, &svg::days(chart, id), &day_grid(chart))
-        }
+        Block::Bars(chart) => figure(out, &keys(chart), &svg::bars(chart, id), &bars_grid(chart)),
         Block::Stack(chart) => {
             writeln!(
                 out,
@@ -100,7 +102,23 @@ fn write_block(out: &mut String, block: &Block, id: usize) {
             )
         }
         Block::Heat(chart) => figure(out, &escape(&chart.title), &svg::heat(chart, id), &hour_grid(chart)),
+        Block::Trend(chart) => {
+            figure(out, &escape(&chart.title), &svg::trend(chart, id), &trend_grid(chart, false))
+        }
     };
+}
+
+/// The title of a chart and the keys to its colours.
+fn keys(chart: &Bars) -> String {
+    let (title, noun) = (escape(&chart.title), chart.span.noun());
+    let key = if chart.bad { "bad" } else { "now" };
+    let usual = match chart.counts.iter().any(|counts| counts.usual.is_some()) {
+        true => " <i class=\"usual\"></i>usual range",
+        false => "",
+    };
+    format!(
+        "{title} <span class=\"keys\"><i class=\"{key}\"></i>{noun} <i class=\"past\"></i>{noun} before{usual}</span>"
+    )
 }
 
 /// A chart with its numbers behind a fold.
@@ -111,22 +129,6 @@ fn figure(out: &mut String, caption: &str, svg: &str, numbers: &Grid) -> std::fm
     writeln!(out, "</details></figure>")
 }
 
-fn day_grid(chart: &Days) -> Grid {
-    Grid {
-        caption: String::new(),
-        head: ["Day", "Week", "Before", "Change"].map(str::to_owned).to_vec(),
-        rows: chart
-            .labels
-            .iter()
-            .zip(&chart.counts)
-            .map(|(label, &counts)| GridRow {
-                name: Name::Word(label.clone()),
-                cells: vec![maybe(counts.week), maybe(counts.before), change(counts)],
-            })
-            .collect(),
-    }
-}
-
 fn hour_grid(chart: &Heat) -> Grid {
     let mut head = vec!["Hour".to_owned()];
     head.extend(chart.labels.iter().cloned());
@@ -134,7 +136,7 @@ fn hour_grid(chart: &Heat) -> Grid {
         caption: String::new(),
         head,
         rows: (0..24)
-            .map(|hour| GridRow {
+            .map(|hour| super::document::GridRow {
                 name: Name::Word(format!("{hour:02}:00")),
                 cells: chart
                     .rows
@@ -164,7 +166,8 @@ fn table(out: &mut String, grid: &Grid) {
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in &grid.rows {
         let (class, name) = match &row.name {
-            Name::Word(word) => (if word == "all" { " class=\"all\"" } else { "" }, escape(word)),
+            Name::Word(word) => ("", escape(word)),
+            Name::All(word) => (" class=\"all\"", escape(word)),
             Name::Given(given) => ("", format!("<code>{}</code>", escape(given))),
         };
         let _ = write!(out, "<tr{class}><th scope=\"row\">{name}</th>");
@@ -180,6 +183,7 @@ fn table(out: &mut String, grid: &Grid) {
 fn width(grid: &Grid) -> usize {
     let names = grid.rows.iter().map(|row| match &row.name {
         Name::Word(word) => word.chars().count(),
+        Name::All(word) => word.len(),
         Name::Given(given) => given.chars().count(),
     });
     let column = |at: usize| {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::document::{Block, Days, Document, Grid, GridRow, Heat, Name};
-use super::words::{change, maybe};
+use super::document::{Bars, Block, Document, Grid, GridRow, Heat, Name, Trend};
+use super::words::{self, change, count, maybe};
 
 /// Width of the longest bar, in characters.
 const BAR_CHARS: u64 = 24;
@@ -13,12 +13,19 @@ const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 /// Renders a document.
 pub(crate) fn render(document: &Document) -> String {
     let mut out = String::new();
-    line(&mut out, &format!("# {}: week of {}", plain(&document.title), document.week));
+    line(&mut out, &format!("# {}: {}", plain(&document.title), words::uncapital(&document.period)));
     line(&mut out, &plain(&document.origin));
     for notice in &document.notices {
         line(&mut out, &format!("> {}", plain(notice)));
     }
     line(&mut out, &plain(&document.summary.join(" ")));
+    if !document.changed.is_empty() {
+        line(&mut out, "What changed most:");
+        for (index, change) in document.changed.iter().enumerate() {
+            let _ = writeln!(out, "{}. {}", index + 1, plain(change));
+        }
+        out.push('\n');
+    }
     for section in &document.sections {
         line(&mut out, &format!("## {}", section.heading));
         for block in &section.blocks {
@@ -26,10 +33,11 @@ pub(crate) fn render(document: &Document) -> String {
                 Block::Text(text) | Block::Aside(text) => line(&mut out, &plain(text)),
                 Block::Alarm(text) => line(&mut out, &format!("**{}**", plain(text))),
                 Block::Grid(table) => grid(&mut out, table),
-                Block::Days(chart) => days(&mut out, chart),
+                Block::Bars(chart) => table(&mut out, &bars_grid(chart), &[2]),
                 // The table of status classes says it in plain text.
                 Block::Stack(_) => {}
                 Block::Heat(chart) => heat(&mut out, chart),
+                Block::Trend(chart) => trend(&mut out, chart),
             }
         }
     }
@@ -48,24 +56,59 @@ fn line(out: &mut String, text: &str) {
     out.push_str("\n\n");
 }
 
-fn days(out: &mut String, chart: &Days) {
-    let max = chart.counts.iter().filter_map(|day| day.week).max().unwrap_or(0);
-    let head = ["Day", &chart.title, "", "Before", "Change"].map(str::to_owned).to_vec();
-    let rows = chart
-        .labels
-        .iter()
-        .zip(&chart.counts)
-        .map(|(label, &counts)| GridRow {
-            name: Name::Word(label.clone()),
-            cells: vec![
-                maybe(counts.week),
-                bar(counts.week.unwrap_or(0), max),
-                maybe(counts.before),
-                change(counts),
-            ],
-        })
-        .collect();
-    table(out, &Grid { caption: String::new(), head, rows }, &[2]);
+/// The numbers of a chart of bars, with the bars.
+pub(super) fn bars_grid(chart: &Bars) -> Grid {
+    let max = chart.counts.iter().filter_map(|step| step.count).max().unwrap_or(0);
+    let has_usual = chart.counts.iter().any(|counts| counts.usual.is_some());
+    let step = if chart.span == super::Span::Day { "Hour" } else { "Day" };
+    let mut head = [step, &chart.title, "", "Before", "Change"].map(str::to_owned).to_vec();
+    if has_usual {
+        head.push("Usual".to_owned());
+    }
+    let rows = chart.labels.iter().zip(&chart.counts).zip(&chart.provisional);
+    let rows = rows.map(|((label, &counts), provisional)| {
+        let mut cells = vec![
+            maybe(counts.count),
+            bar(counts.count.unwrap_or(0), max),
+            maybe(counts.before),
+            change(counts),
+        ];
+        if has_usual {
+            cells.push(words::usual(counts.usual));
+        }
+        GridRow { name: Name::Word(format!("{label}{}", if *provisional { " *" } else { "" })), cells }
+    });
+    Grid { caption: String::new(), head, rows: rows.collect() }
+}
+
+/// A trend in rows of days, each with its sum, its least and its greatest day; with a strip of its days where asked.
+pub(super) fn trend_grid(chart: &Trend, strip: bool) -> Grid {
+    let max = chart.rows.iter().flat_map(|row| &row.counts).filter_map(|&count| count).max().unwrap_or(0);
+    let mut head = ["From", "Sum", "Least a day", "Most a day"].map(str::to_owned).to_vec();
+    if strip {
+        head.push("Days".to_owned());
+    }
+    let rows = chart.rows.iter().map(|row| {
+        let counts = || row.counts.iter().filter_map(|&count| count);
+        let sum = counts().next().map(|_| counts().fold(0, u64::saturating_add));
+        let of = |value: Option<u64>| value.map_or_else(|| "no data".to_owned(), count);
+        let mut cells = vec![of(sum), of(counts().min()), of(counts().max())];
+        if strip {
+            cells.push(row.counts.iter().map(|&count| level(count, max)).map(visible).collect());
+        }
+        GridRow { name: Name::Word(row.label.clone()), cells }
+    });
+    Grid { caption: String::new(), head, rows: rows.collect() }
+}
+
+/// A level that is seen between others that are.
+fn visible(level: char) -> char {
+    if level == ' ' { '_' } else { level }
+}
+
+fn trend(out: &mut String, chart: &Trend) {
+    line(out, &format!("**{}** (_: zero, ·: no data)", chart.title));
+    table(out, &trend_grid(chart, true), &[4]);
 }
 
 /// A bar; one character at least where there is anything.
@@ -113,6 +156,7 @@ fn table(out: &mut String, grid: &Grid, left: &[usize]) {
         .map(|row| {
             let name = match &row.name {
                 Name::Word(word) => plain(word),
+                Name::All(word) => plain(word),
                 Name::Given(given) => code(given),
             };
             std::iter::once(name).chain(row.cells.iter().map(|cell| plain(cell))).collect()

@@ -1,4 +1,9 @@
-//! Counts beside those of the week before, and breakdowns by free names with small counts folded away.
+//! Counts beside those of the period before and of the usual range, and breakdowns by free names that tell no small count.
+//!
+//! What a breakdown tells of a name is zero, "few", or a multiple of the request's `few`, rounded down. So neither a
+//! column's total nor a second report, of a longer, shorter or shifted period, gives a small count away: the difference
+//! of two numbers that are told leaves several counts possible. Whoever has many reports that overlap can narrow them
+//! down further; a host that hands out such reports raises `few`.
 
 use std::collections::BTreeMap;
 
@@ -7,30 +12,52 @@ use serde::{Serialize, Serializer};
 /// Counts under this are not told in breakdowns by free names, unless a request says another.
 pub const FEW: u64 = 5;
 
-/// A count of the week and of the week before.
+/// A count of the period, beside the period before and the usual range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Compared {
-    /// Of the week; none where the week has no data at all.
-    pub week: Option<u64>,
-    /// Of the week before; none where that week has no data at all.
+    /// Of the period; none where the period has no data at all.
+    pub count: Option<u64>,
+    /// Of the period before; none where that has no data at all.
     pub before: Option<u64>,
+    /// Of the eight periods before; none where not one of them has data on each of its days.
+    pub usual: Option<Usual>,
+}
+
+/// The least and the greatest count of several periods before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Usual {
+    /// The least count.
+    pub least: u64,
+    /// The greatest count.
+    pub most: u64,
+    /// How many periods it is the range of.
+    pub periods: u64,
+}
+
+impl Usual {
+    /// The range of some counts; `None` where there are none.
+    pub(crate) fn of(counts: impl Iterator<Item = u64>) -> Option<Usual> {
+        counts.fold(None, |range: Option<Usual>, count| {
+            let range = range.unwrap_or(Usual { least: count, most: count, periods: 0 });
+            Some(Usual {
+                least: range.least.min(count),
+                most: range.most.max(count),
+                periods: range.periods + 1,
+            })
+        })
+    }
 }
 
 impl Compared {
-    /// The count of the week, zero where it has no data.
+    /// The count of the period, zero where it has no data.
     #[must_use]
     pub fn count(self) -> u64 {
-        self.week.unwrap_or(0)
+        self.count.unwrap_or(0)
     }
 
-    /// Sums both weeks of two counts.
-    #[must_use]
-    pub fn plus(self, other: Compared) -> Compared {
-        let add = |a: Option<u64>, b: Option<u64>| match (a, b) {
-            (Some(a), Some(b)) => Some(a.saturating_add(b)),
-            (a, b) => a.or(b),
-        };
-        Compared { week: add(self.week, other.week), before: add(self.before, other.before) }
+    /// Whether nothing was counted, in the period and in the one before.
+    pub(crate) fn is_nothing(self) -> bool {
+        self.count() == 0 && self.before.unwrap_or(0) == 0
     }
 }
 
@@ -44,24 +71,14 @@ pub struct Tally {
     pub count: Compared,
 }
 
-/// The sum of the tallies of the given names.
-pub(crate) fn sum_of(tallies: &[Tally], names: &[&str]) -> Compared {
-    tallies
-        .iter()
-        .filter(|tally| names.contains(&tally.name.as_str()))
-        .map(|tally| tally.count)
-        .reduce(Compared::plus)
-        .unwrap_or_default()
-}
-
 /// One cell of a breakdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cell {
-    /// The column's week has no data.
+    /// The column's period has no data.
     NoData,
-    /// A count that may be told: zero, or not under the request's `few`.
+    /// Of a name zero or a multiple of the request's `few`, rounded down; of a total the exact count.
     Count(u64),
-    /// Counted in the row "other (few)": under the request's `few`, or folded to hide one that is.
+    /// More than zero, under the request's `few`; or zero where that alone would give another away.
     Few,
 }
 
@@ -78,19 +95,18 @@ impl Serialize for Cell {
 
 /// Counts by names that a site chooses, in columns.
 ///
-/// - A count under the request's `few` is told of no name: it is part of `few`, column by column.
-/// - Where `few` would hold the count of a single listed name, a second name is folded with it.
-/// - Every column's cells, `few` and `rest` sum to the site's total of that column.
+/// - A count under the request's `few` is told of no name, and all others are rounded down to a multiple of it.
+/// - Every column's cells and `other` sum to the site's total of that column, which is exact.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Breakdown {
     /// What the columns count.
     pub columns: Vec<String>,
     /// The largest names, by the first column, then by the next ones.
     pub rows: Vec<BreakdownRow>,
-    /// The sum of what was folded, where anything was.
-    pub few: Option<Vec<Cell>>,
-    /// Further names that are large enough to list, in one row.
-    pub rest: Option<Rest>,
+    /// What is told of no name: small counts, what rounding took, names that are not listed.
+    pub other: Vec<Cell>,
+    /// Names that are large enough to be listed, and are not.
+    pub names_more: u64,
 }
 
 /// One name of a breakdown.
@@ -102,79 +118,70 @@ pub struct BreakdownRow {
     pub cells: Vec<Cell>,
 }
 
-/// What a breakdown does not list name by name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Rest {
-    /// How many names.
-    pub names: u64,
-    /// Their sums, one per column.
-    pub cells: Vec<Cell>,
+impl Breakdown {
+    /// Whether anything was counted.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.rows.is_empty() && !self.other.iter().any(|cell| matches!(cell, Cell::Count(1..)))
+    }
+}
+
+/// What may be told of a count of a free name.
+pub(crate) fn told(count: u64, least: u64) -> Cell {
+    match count {
+        0 => Cell::Count(0),
+        small if small < least => Cell::Few,
+        count => Cell::Count(count - count % least.max(1)),
+    }
 }
 
 /// Folds counts under `least` and keeps the `rows_max` largest names.
 ///
-/// `data` says per column whether its week has data at all.
+/// `columns` says per column whether its period has data at all.
 pub(crate) fn breakdown(
     columns: &[(&str, bool)],
     counts: BTreeMap<String, Vec<u64>>,
     rows_max: usize,
     least: u64,
 ) -> Breakdown {
-    let mut names: Vec<(String, Vec<u64>)> = counts.into_iter().collect();
-    // Largest first; equal ones stay in name order.
-    names.sort_by(|a, b| b.1.cmp(&a.1));
-    let listed: Vec<bool> = names.iter().map(|(_, counts)| counts.iter().any(|&c| c >= least)).collect();
-    let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); names.len()];
-    let mut few = Vec::new();
-    for (column, &(_, data)) in columns.iter().enumerate() {
-        let of = |row: usize| names.get(row).and_then(|(_, counts)| counts.get(column)).copied().unwrap_or(0);
-        let folded = folded_rows(&listed, least, of);
-        few.push(fold_cell(data, (0..names.len()).filter(|row| folded.contains(row)).map(of).sum()));
-        for (row, cells) in cells.iter_mut().enumerate() {
-            cells.push(if folded.contains(&row) { Cell::Few } else { fold_cell(data, of(row)) });
-        }
-    }
-    let any_folded = cells.iter().flatten().any(|&cell| cell == Cell::Few);
-    let mut rows: Vec<BreakdownRow> = names
-        .into_iter()
-        .zip(cells)
-        .zip(&listed)
-        .filter(|(_, listed)| **listed)
-        .map(|(((name, _), cells), _)| BreakdownRow { name, cells })
+    let totals: Vec<u64> = (0..columns.len())
+        .map(|column| counts.values().filter_map(|counts| counts.get(column)).sum())
         .collect();
+    let shown = |count: u64, data: bool| if data || count > 0 { told(count, least) } else { Cell::NoData };
+    let mut rows: Vec<BreakdownRow> = counts
+        .into_iter()
+        .filter(|(_, counts)| counts.iter().any(|&count| count >= least.max(1)))
+        .map(|(name, counts)| {
+            let cells = counts.iter().zip(columns).map(|(&count, &(_, data))| shown(count, data)).collect();
+            BreakdownRow { name, cells }
+        })
+        .collect();
+    // By what is told, so that the order tells no more; equal ones stay in name order.
+    let size = |row: &BreakdownRow| -> Vec<u64> { row.cells.iter().copied().map(count_of).collect() };
+    rows.sort_by_cached_key(|row| std::cmp::Reverse(size(row)));
     // One name more than fits is listed rather than hidden behind "1 more".
-    let rest = (rows.len() > rows_max + 1).then(|| rows.split_off(rows_max)).map(|rest| Rest {
-        names: rest.len() as u64,
-        cells: (0..columns.len())
-            .map(|column| {
-                let cells = rest.iter().filter_map(|row| row.cells.get(column));
-                let sum = cells.map(|cell| if let Cell::Count(count) = cell { *count } else { 0 }).sum();
-                fold_cell(columns.get(column).is_some_and(|&(_, data)| data), sum)
-            })
-            .collect(),
-    });
-    Breakdown {
-        columns: columns.iter().map(|&(name, _)| name.to_owned()).collect(),
-        rows,
-        few: any_folded.then_some(few),
-        rest,
+    let listed = if rows.len() > rows_max + 1 { rows_max } else { rows.len() };
+    let names_more = (rows.len() - listed) as u64;
+    rows.truncate(listed);
+    let mut other = Vec::new();
+    for (column, (&total, &(_, data))) in totals.iter().zip(columns).enumerate() {
+        let cells = || rows.iter().filter_map(|row| row.cells.get(column).copied());
+        let rest = total - cells().map(count_of).sum::<u64>();
+        // A single small count and nothing that was rounded: all names that have none might have it.
+        let alone = cells().filter(|&cell| cell == Cell::Few).count() == 1
+            && cells().all(|cell| matches!(cell, Cell::Few | Cell::Count(0)));
+        if alone {
+            let zeros = rows.iter_mut().filter_map(|row| row.cells.get_mut(column));
+            zeros.for_each(|cell| *cell = Cell::Few);
+        }
+        other.push(if data || rest > 0 { Cell::Count(rest) } else { Cell::NoData });
     }
+    let columns = columns.iter().map(|&(name, _)| name.to_owned()).collect();
+    Breakdown { columns, rows, other, names_more }
 }
 
-fn fold_cell(data: bool, count: u64) -> Cell {
-    if data || count > 0 { Cell::Count(count) } else { Cell::NoData }
-}
-
-/// The rows of one column that are folded: small counts, and a second name where one alone could be told.
-fn folded_rows(listed: &[bool], least: u64, of: impl Fn(usize) -> u64) -> Vec<usize> {
-    let mut folded: Vec<usize> = (0..listed.len()).filter(|&row| (1..least).contains(&of(row))).collect();
-    if let [alone] = folded[..]
-        && listed.get(alone) == Some(&true)
-    {
-        let others = (0..listed.len()).filter(|&row| row != alone && listed.get(row) == Some(&true));
-        folded.extend(others.min_by_key(|&row| (of(row), row)));
-    }
-    folded
+/// What a cell adds to its column.
+fn count_of(cell: Cell) -> u64 {
+    if let Cell::Count(count) = cell { count } else { 0 }
 }
 
 #[cfg(test)]
@@ -186,43 +193,64 @@ mod tests {
         rows.iter().map(|&(name, counts)| (name.to_owned(), counts.to_vec())).collect()
     }
 
-    const WEEKS: [(&str, bool); 2] = [("week", true), ("before", true)];
+    const PERIODS: [(&str, bool); 2] = [("week", true), ("before", true)];
 
     #[test]
     fn a_name_with_few_events_is_not_told() {
-        let table = breakdown(&WEEKS, counts(&[("a", [9, 9]), ("b", [4, 1]), ("c", [1, 0])]), 10, FEW);
+        let table = breakdown(&PERIODS, counts(&[("a", [9, 9]), ("b", [4, 1]), ("c", [1, 0])]), 10, FEW);
         assert_eq!(table.rows.len(), 1);
-        assert_eq!(table.few, Some(vec![Cell::Count(5), Cell::Count(1)]));
+        assert_eq!(table.rows[0].cells, [Cell::Count(5), Cell::Count(5)]);
+        assert_eq!(table.other, [Cell::Count(9), Cell::Count(5)]);
     }
 
     #[test]
-    fn a_single_folded_count_of_a_listed_name_is_hidden_among_two() {
-        let table = breakdown(&WEEKS, counts(&[("a", [9, 2]), ("b", [8, 8]), ("c", [7, 40])]), 10, FEW);
-        let before: Vec<Cell> = table.rows.iter().map(|row| row.cells[1]).collect();
-        assert_eq!(before, [Cell::Few, Cell::Few, Cell::Count(40)]);
-        assert_eq!(table.few, Some(vec![Cell::Count(0), Cell::Count(10)]));
+    fn a_single_small_count_hides_among_the_names_that_have_none() {
+        let table = breakdown(&PERIODS, counts(&[("a", [9, 2]), ("b", [8, 0]), ("c", [7, 0])]), 10, FEW);
+        assert!(table.rows.iter().all(|row| row.cells[1] == Cell::Few), "{table:?}");
+        assert_eq!(table.other, [Cell::Count(9), Cell::Count(2)]);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
         #[test]
         fn every_column_sums_to_its_total_and_no_small_count_shows(
-            rows in prop::collection::btree_map("[a-z]{1,3}", prop::array::uniform2(0u64..12), 0..30),
+            rows in prop::collection::btree_map("[a-z]{1,3}", prop::array::uniform2(0u64..40), 0..30),
             rows_max in 1usize..8,
             least in 0u64..9,
         ) {
             let rows: BTreeMap<String, Vec<u64>> =
                 rows.into_iter().map(|(name, counts)| (name, counts.to_vec())).collect();
-            let table = breakdown(&WEEKS, rows.clone(), rows_max, least);
-            let count = |cell: &Cell| if let Cell::Count(count) = cell { *count } else { 0 };
+            let table = breakdown(&PERIODS, rows.clone(), rows_max, least);
             for column in 0..2 {
-                let told: u64 = table.rows.iter().map(|row| count(&row.cells[column])).sum();
-                let few = table.few.as_ref().map_or(0, |cells| count(&cells[column]));
-                let rest = table.rest.as_ref().map_or(0, |rest| count(&rest.cells[column]));
+                let told: u64 = table.rows.iter().map(|row| count_of(row.cells[column])).sum();
                 let total: u64 = rows.values().map(|counts| counts[column]).sum();
-                prop_assert_eq!(told + few + rest, total);
-                let small = |cell: &Cell| matches!(cell, Cell::Count(count) if (1..least).contains(count));
-                prop_assert!(!table.rows.iter().any(|row| small(&row.cells[column])));
+                prop_assert_eq!(told + count_of(table.other[column]), total);
+                for row in &table.rows {
+                    let count = count_of(row.cells[column]);
+                    prop_assert!(count.is_multiple_of(least.max(1)) && count <= rows[&row.name][column]);
+                }
+            }
+        }
+    }
+
+    /// One period within another, as a day within a week or a week within one that is shifted and longer: what is told of
+    /// a name of both leaves at least two possible counts of what lies between, where that is small.
+    #[test]
+    fn no_difference_of_two_reports_gives_a_small_count_away() {
+        for least in 3..8 {
+            let told = |count| told(count, least);
+            for (outer, inner) in (0..60).flat_map(|outer| (0..=outer).map(move |inner| (outer, inner))) {
+                if !(1..least).contains(&(outer - inner)) {
+                    continue;
+                }
+                let told_alike = |count: u64| {
+                    let near = count.saturating_sub(least)..count + least;
+                    near.filter(move |&other| told(other) == told(count))
+                };
+                let possible: std::collections::BTreeSet<u64> = told_alike(outer)
+                    .flat_map(|outer| told_alike(inner).filter_map(move |inner| outer.checked_sub(inner)))
+                    .collect();
+                assert!(possible.len() > 1, "{outer} and {inner} under {least}: {possible:?}");
             }
         }
     }

@@ -1,65 +1,205 @@
-//! Reads one site's metrics as whole counts over the report's days and hours.
+//! Reads all metrics of a report in one pass over one selection, as whole counts per slot, and remembers what could not be
+//! read.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use annals_model::{Budget, METRIC_NAME, Matcher, Missing, SeriesSource, TimeRange, Timestamp};
+use annals_model::{Budget, METRIC_NAME, Missing, SelectedSeries, SourceError, TimeRange, Timestamp};
 
 use super::ReportError;
-use super::numbers::{Compared, Tally};
-use super::request::{ReportRequest, WEEK_DAYS, Weeks};
-use crate::exact::{ExactError, Table, sums};
+use super::grid::Grid;
+use super::numbers::{Compared, Tally, Usual};
+use super::request::{ReportRequest, Scope};
+use crate::exact::{ExactError, Sum, each_series};
 
-/// The most events of one row and day that are believed: far over what a site can send, and so far under
+/// The most events of one series and slot that are believed: far over what a site can send, and so far under
 /// 2^53 and 2^64 that neither a sum in doubles nor one over all rows and days can lose anything.
 const COUNT_MAX: f64 = (1u64 << 40) as f64;
 
-/// Reads metrics of one site and remembers what could not be read.
-pub(crate) struct Reader<'a> {
-    source: &'a dyn SeriesSource,
-    request: &'a ReportRequest,
-    budget: &'a Budget,
-    /// The days and hours.
-    pub(crate) weeks: &'a Weeks,
-    /// Per hour of [`Weeks::hours`], whether any signal was counted.
-    pub(crate) hour_data: Vec<bool>,
-    /// Per day of [`Weeks::days`], whether any signal was counted.
+/// Fewer periods than this have no usual range.
+const USUAL_PERIODS_MIN: usize = 3;
+
+/// A metric that reports read.
+pub(crate) struct Metric {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The label of few values that it is counted by, slot by slot; empty for none.
+    label: &'static str,
+    /// Labels of many values that it is counted by over the period and the one before; none for no such count.
+    names: &'static [&'static str],
+    /// Whether it sums fractions.
+    fractions: bool,
+}
+
+const fn metric(name: &'static str, label: &'static str, names: &'static [&'static str]) -> Metric {
+    Metric { name, label, names, fractions: false }
+}
+
+/// All that reports read.
+pub(crate) const METRICS: [Metric; 11] = [
+    metric("signals", "kind", &[]),
+    metric("http_requests", "status", &["route"]),
+    metric("http_response_seconds_bucket", "le", &["route", "le"]),
+    metric("http_response_seconds_count", "", &[]),
+    Metric { fractions: true, ..metric("http_response_seconds_sum", "", &[]) },
+    metric("auth_attempts", "result", &[]),
+    metric("cron_runs", "result", &["hook", "result"]),
+    metric("mails", "result", &[]),
+    metric("errors", "severity", &[]),
+    metric("config_changes", "", &["option"]),
+    metric("file_edits", "area", &[]),
+];
+
+/// The metrics that sites are told apart by where a report is about all of them.
+const OF_SITES: [&str; 4] = ["signals", "http_requests", "auth_attempts", "errors"];
+
+/// Counts of the period and of the one before.
+pub(crate) type Pair = [u64; 2];
+
+/// What was read.
+pub(crate) struct Reading<'a> {
+    pub(crate) request: &'a ReportRequest,
+    pub(crate) grid: &'a Grid,
+    /// Per metric and value of its label: counts per slot.
+    slots: BTreeMap<(&'static str, String), Vec<u64>>,
+    /// Per metric and values of its names.
+    names: BTreeMap<(&'static str, Vec<String>), Pair>,
+    /// Per metric and site, of reports about all sites.
+    sites: BTreeMap<(&'static str, String), Pair>,
+    /// Sums of the metric of fractions, where any sample is.
+    fractions: [Sum; 2],
+    /// Whether a slot has any signal.
+    pub(crate) slot_data: Vec<bool>,
+    /// Whether a day has any signal.
     pub(crate) day_data: Vec<bool>,
+    /// The usual periods that have data on each of their days, all of it kept and read.
+    whole: Vec<Range<usize>>,
     /// Samples up to here have expired.
     pub(crate) expired_through: Option<Timestamp>,
+    /// Up to here counts were cut from windows that the edges of days or hours cut, and how long those are.
+    pub(crate) rounded: Option<(Timestamp, i64)>,
     /// What could not be read.
     pub(crate) missing: Vec<Missing>,
 }
 
-/// Whole counts by label values: one count per period asked about.
-pub(crate) type Counts = Vec<(Vec<String>, Vec<u64>)>;
-
-impl<'a> Reader<'a> {
-    /// Starts with the coverage: which hours and days have any signal.
-    pub(crate) fn new(
-        source: &'a dyn SeriesSource,
+impl<'a> Reading<'a> {
+    /// Reads what [`ReportRequest::selection`] has selected.
+    pub(crate) fn of(
         request: &'a ReportRequest,
-        budget: &'a Budget,
-        weeks: &'a Weeks,
-    ) -> Result<Reader<'a>, ReportError> {
-        let mut reader = Reader {
-            source,
+        grid: &'a Grid,
+        selected: &dyn SelectedSeries,
+        budget: &Budget,
+    ) -> Result<Reading<'a>, ReportError> {
+        let mut reading = Reading {
             request,
-            budget,
-            weeks,
-            hour_data: Vec::new(),
-            day_data: vec![false; 2 * WEEK_DAYS],
-            expired_through: None,
-            missing: Vec::new(),
+            grid,
+            slots: BTreeMap::new(),
+            names: BTreeMap::new(),
+            sites: BTreeMap::new(),
+            fractions: [Sum::default(); 2],
+            slot_data: vec![false; grid.slots.len()],
+            day_data: vec![false; grid.days.len()],
+            whole: Vec::new(),
+            expired_through: selected.coverage().expired_through,
+            rounded: None,
+            missing: selected.coverage().missing.clone(),
         };
-        let hours: Vec<TimeRange> = weeks.hours.iter().map(|hour| hour.range).collect();
-        reader.hour_data =
-            reader.table("signals", &[], &hours)?.totals().iter().map(Option::is_some).collect();
-        for (hour, _) in weeks.hours.iter().zip(&reader.hour_data).filter(|(_, data)| **data) {
-            if let Some(day) = reader.day_data.get_mut(hour.day) {
+        let periods: Vec<TimeRange> = grid.slots.iter().map(|slot| slot.range).collect();
+        let mut missing = Vec::new();
+        each_series(selected, &periods, budget, &mut missing, |labels, sums| {
+            let name = labels.get(METRIC_NAME);
+            let Some(metric) = METRICS.iter().find(|metric| metric.name == name) else { return Ok(()) };
+            reading.add(metric, &|label| labels.get(label), sums, budget)
+        })?;
+        for part in missing {
+            if !reading.missing.contains(&part) {
+                reading.missing.push(part);
+            }
+        }
+        reading.see_data();
+        let coarser = selected.coverage().coarser.iter();
+        reading.rounded = coarser
+            .filter_map(|(range, resolution)| Some((range, resolution.window_ms()?)))
+            .filter(|(range, window_ms)| {
+                let cut =
+                    |at: Timestamp| range.start < at && at < range.end && at.0.rem_euclid(*window_ms) != 0;
+                periods.iter().any(|slot| cut(slot.start))
+            })
+            .map(|(range, window_ms)| (range.end, window_ms))
+            .max();
+        Ok(reading)
+    }
+
+    fn add<'l>(
+        &mut self,
+        metric: &'static Metric,
+        label: &dyn Fn(&str) -> &'l str,
+        sums: &[Sum],
+        budget: &Budget,
+    ) -> Result<(), ReportError> {
+        let [period, before] = [&self.grid.period, &self.grid.before].map(|days| self.grid.slots_of(days));
+        if metric.fractions {
+            for (total, slots) in self.fractions.iter_mut().zip([period, before]) {
+                sums.get(slots).unwrap_or_default().iter().for_each(|sum| total.join(sum));
+            }
+            return Ok(());
+        }
+        let mut counts = Vec::with_capacity(sums.len());
+        for sum in sums {
+            counts.push(whole(sum.value().unwrap_or(0.0), metric)?);
+        }
+        let pair = [period, before].map(|slots| total(&counts, &slots));
+        if !metric.names.is_empty() && pair != [0, 0] {
+            let key = metric.names.iter().map(|name| label(name).to_owned()).collect();
+            add_pair(self.names.entry((metric.name, key)).or_default(), pair);
+        }
+        if self.request.scope == Scope::Tenant && OF_SITES.contains(&metric.name) {
+            // Sign-ins count here where they were refused.
+            let refused = metric.name != "auth_attempts" || label("result") != "success";
+            let key = (metric.name, label("site").to_owned());
+            add_pair(self.sites.entry(key).or_default(), if refused { pair } else { [0, 0] });
+        }
+        if sums.iter().any(|sum| sum.value().is_some()) {
+            let key =
+                (metric.name, if metric.label.is_empty() { "" } else { label(metric.label) }.to_owned());
+            if !self.slots.contains_key(&key) {
+                let bytes = (key.1.len() + size_of_val(&*counts)) as u64;
+                budget.charge_memory(bytes).map_err(|limit| ExactError::Source(SourceError::Limit(limit)))?;
+            }
+            let row = self.slots.entry(key).or_insert_with(|| vec![0; counts.len()]);
+            row.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+            if metric.name == "signals" {
+                let data = self.slot_data.iter_mut().zip(sums);
+                data.for_each(|(data, sum)| *data |= sum.value().is_some());
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which days have data, and which of the usual periods are whole.
+    fn see_data(&mut self) {
+        for (slot, _) in self.grid.slots.iter().zip(&self.slot_data).filter(|(_, data)| **data) {
+            if let Some(day) = self.day_data.get_mut(slot.day) {
                 *day = true;
             }
         }
-        Ok(reader)
+        let is_whole = |days: &&Range<usize>| {
+            let stamps = self.grid.stamps(days);
+            let data = self.day_data.get((*days).clone()).unwrap_or_default();
+            !data.is_empty()
+                && data.iter().all(|&data| data)
+                && self.expired_through.is_none_or(|through| through <= stamps.start)
+                && !self.missing.iter().any(|part| part.range.overlaps(stamps))
+        };
+        self.whole = self.grid.usual.iter().filter(is_whole).cloned().collect();
+        if self.whole.len() < USUAL_PERIODS_MIN {
+            self.whole.clear();
+        }
+    }
+
+    /// How many of the usual periods are compared with.
+    pub(crate) fn usual_periods(&self) -> u64 {
+        self.whole.len() as u64
     }
 
     /// Counts under this are not told of a free name.
@@ -67,133 +207,141 @@ impl<'a> Reader<'a> {
         self.request.few
     }
 
-    /// Whether the week has any signal.
-    pub(crate) fn week_has_data(&self) -> bool {
-        self.day_data.iter().skip(WEEK_DAYS).any(|&data| data)
+    /// Whether any of these days has a signal.
+    pub(crate) fn has_data(&self, days: &Range<usize>) -> bool {
+        self.day_data.get(days.clone()).unwrap_or_default().iter().any(|&data| data)
     }
 
-    /// Whether the week before has any signal.
-    pub(crate) fn before_has_data(&self) -> bool {
-        self.day_data.iter().take(WEEK_DAYS).any(|&data| data)
+    /// Counts per slot by the values of a metric's label.
+    pub(crate) fn by_label(&self, metric: &'static str) -> impl Iterator<Item = (&str, &[u64])> {
+        let of =
+            self.slots.range((metric, String::new())..).take_while(move |((name, _), _)| *name == metric);
+        of.map(|((_, value), counts)| (value.as_str(), &**counts))
     }
 
-    /// Counts per day of [`Weeks::days`].
-    pub(crate) fn daily(&mut self, metric: &'static str, by: &[&str]) -> Result<Counts, ReportError> {
-        let days: Vec<TimeRange> = self.weeks.days.iter().map(|day| day.range).collect();
-        let table = self.table(metric, by, &days)?;
-        counts(metric, table)
-    }
-
-    /// Counts per hour of [`Weeks::hours`].
-    pub(crate) fn hourly(&mut self, metric: &'static str, by: &[&str]) -> Result<Counts, ReportError> {
-        let hours: Vec<TimeRange> = self.weeks.hours.iter().map(|hour| hour.range).collect();
-        let table = self.table(metric, by, &hours)?;
-        counts(metric, table)
-    }
-
-    /// The sum of a metric of fractions over the week and the week before.
-    pub(crate) fn weekly_fraction(&mut self, metric: &'static str) -> Result<[Option<f64>; 2], ReportError> {
-        let week = self.weeks.week();
-        let start = self.weeks.days.first().map_or(week.start, |day| day.range.start);
-        let table = self.table(metric, &[], &[TimeRange::new(start, week.start), week])?;
-        let totals = table.totals();
-        let of = |index: usize| totals.get(index).copied().flatten().filter(|sum| sum.is_finite());
-        Ok([of(1), of(0)])
-    }
-
-    fn table(&mut self, metric: &str, by: &[&str], periods: &[TimeRange]) -> Result<Table, ReportError> {
-        let matchers =
-            [Matcher::equal(METRIC_NAME, metric), Matcher::equal("site", self.request.site.as_str())];
-        let table = sums(self.source, &matchers, by, periods, self.budget)?;
-        self.expired_through = self.expired_through.max(table.expired_through);
-        for missing in &table.missing {
-            if !self.missing.contains(missing) {
-                self.missing.push(missing.clone());
-            }
+    /// Counts per slot of a metric, of the values of its label that are asked for.
+    pub(crate) fn sum(&self, metric: &'static str, wanted: impl Fn(&str) -> bool) -> Vec<u64> {
+        let mut sum = vec![0u64; self.grid.slots.len()];
+        for (_, counts) in self.by_label(metric).filter(|(value, _)| wanted(value)) {
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(*count));
         }
-        Ok(table)
+        sum
     }
 
-    /// A count of both weeks. No data is said only where there is nothing at all.
-    pub(crate) fn compared(&self, week: u64, before: u64) -> Compared {
+    /// Counts of the period and of the one before by the values of a metric's free names.
+    pub(crate) fn by_names(&self, metric: &'static str) -> impl Iterator<Item = (&[String], Pair)> {
+        let of = self.names.range((metric, Vec::new())..).take_while(move |((name, _), _)| *name == metric);
+        of.map(|((_, names), &pair)| (&**names, pair))
+    }
+
+    /// Counts of the period and of the one before by site.
+    pub(crate) fn by_site(&self, metric: &'static str) -> impl Iterator<Item = (&str, Pair)> {
+        let of =
+            self.sites.range((metric, String::new())..).take_while(move |((name, _), _)| *name == metric);
+        of.map(|((_, site), &pair)| (site.as_str(), pair))
+    }
+
+    /// The sums of fractions of the period and of the one before.
+    pub(crate) fn fractions(&self) -> [Option<f64>; 2] {
+        self.fractions.map(|sum| sum.value().filter(|sum| sum.is_finite()))
+    }
+
+    /// The period's count, beside the one before and the usual range.
+    pub(crate) fn compared(&self, counts: &[u64]) -> Compared {
+        let of = |days: &Range<usize>| total(counts, &self.grid.slots_of(days));
+        let shown = |days: &Range<usize>| Some(of(days)).filter(|&count| count > 0 || self.has_data(days));
         Compared {
-            week: (week > 0 || self.week_has_data()).then_some(week),
-            before: (before > 0 || self.before_has_data()).then_some(before),
+            count: shown(&self.grid.period),
+            before: shown(&self.grid.before),
+            usual: Usual::of(self.whole.iter().map(of)),
         }
     }
 
-    /// The week's and the week before's sum of daily counts.
-    pub(crate) fn weekly(&self, daily: &[u64]) -> Compared {
-        let [week, before] = halves(daily);
-        self.compared(week, before)
-    }
-
-    /// Tallies by a label of a closed enumeration: known values first and always, then any others.
-    pub(crate) fn tallies(&self, counts: &Counts, label: usize, known: &[&str]) -> Vec<Tally> {
-        let mut sums: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-        for (labels, daily) in counts {
-            let name = labels.get(label).map_or("", String::as_str);
-            add_to(sums.entry(name).or_default(), daily);
-        }
-        let mut tallies: Vec<Tally> = known
-            .iter()
-            .map(|&name| {
-                let daily = sums.remove(name).unwrap_or_default();
-                Tally { name: name.to_owned(), count: self.weekly(&daily) }
-            })
-            .collect();
-        tallies.extend(
-            sums.into_iter()
-                .filter(|(_, daily)| daily.iter().any(|&count| count > 0))
-                .map(|(name, daily)| Tally { name: name.to_owned(), count: self.weekly(&daily) }),
-        );
-        tallies
-    }
-
-    /// Counts per day of the week, beside the same weekday of the week before.
-    pub(crate) fn days(&self, daily: &[u64]) -> Vec<Compared> {
-        let shown = |day: usize| {
-            let count = daily.get(day).copied().unwrap_or(0);
-            (count > 0 || self.day_data.get(day) == Some(&true)).then_some(count)
+    /// The counts of each step.
+    pub(crate) fn steps(&self, counts: &[u64]) -> Vec<Compared> {
+        let of = |slots: &Range<usize>| total(counts, slots);
+        let has_data = |slots: &Range<usize>| {
+            self.slot_data.get(slots.clone()).unwrap_or_default().iter().any(|&data| data)
         };
-        (0..WEEK_DAYS).map(|day| Compared { week: shown(day + WEEK_DAYS), before: shown(day) }).collect()
+        let shown = |slots: &Range<usize>| Some(of(slots)).filter(|&count| count > 0 || has_data(slots));
+        // The days of usual periods that are whole.
+        let usual = |slots: &&Range<usize>| {
+            self.whole.iter().any(|days| {
+                let whole = self.grid.slots_of(days);
+                whole.start <= slots.start && slots.end <= whole.end
+            })
+        };
+        let steps = self.grid.steps.iter().map(|step| Compared {
+            count: shown(&step.slots),
+            before: step.before.as_ref().and_then(shown),
+            usual: Usual::of(step.usual.iter().filter(usual).map(of)),
+        });
+        steps.collect()
+    }
+
+    /// The counts of each day, from the first that is read on; none where a day has no data.
+    pub(crate) fn trend(&self, counts: &[u64]) -> Vec<Option<u64>> {
+        let days = self.grid.days.iter().zip(&self.day_data).map(|(day, &data)| {
+            let count = total(counts, &day.slots);
+            (count > 0 || data).then_some(count)
+        });
+        days.collect()
+    }
+
+    /// Tallies by the values of a metric's label, a closed enumeration: known values first and always, then any others.
+    pub(crate) fn tallies(&self, metric: &'static str, known: &[&str]) -> Vec<Tally> {
+        let tally =
+            |name: &str, counts: &[u64]| Tally { name: name.to_owned(), count: self.compared(counts) };
+        let known_tallies = known.iter().map(|&name| tally(name, &self.sum(metric, |value| value == name)));
+        let others = self.by_label(metric).filter(|(value, _)| !known.contains(value));
+        let others = others.map(|(value, counts)| tally(value, counts));
+        let told = |tally: &Tally| tally.count.count.unwrap_or(0) > 0 || tally.count.before.unwrap_or(0) > 0;
+        known_tallies.chain(others.filter(told)).collect()
+    }
+
+    /// Feeds all that was read, in one order.
+    pub(crate) fn digest(&self, feed: &mut dyn FnMut(&[u8])) {
+        let mut text = |text: &str| {
+            feed(&(text.len() as u64).to_le_bytes());
+            feed(text.as_bytes());
+        };
+        for ((metric, value), counts) in &self.slots {
+            text(metric);
+            text(value);
+            text(&format!("{counts:?}"));
+        }
+        for ((metric, names), pair) in &self.names {
+            text(metric);
+            names.iter().for_each(|name| text(name));
+            text(&format!("{pair:?}"));
+        }
+        for ((metric, site), pair) in &self.sites {
+            text(metric);
+            text(site);
+            text(&format!("{pair:?}"));
+        }
+        for sum in self.fractions() {
+            text(&format!("{sum:.6?}"));
+        }
     }
 }
 
-/// Sums of daily counts: of the week, and of the week before.
-pub(crate) fn halves(daily: &[u64]) -> [u64; 2] {
-    let (before, week) = daily.split_at_checked(WEEK_DAYS).unwrap_or((daily, &[]));
-    [week, before].map(|days| days.iter().fold(0u64, |sum, &count| sum.saturating_add(count)))
+/// The sum of the counts of some slots.
+pub(crate) fn total(counts: &[u64], slots: &Range<usize>) -> u64 {
+    let counts = counts.get(slots.clone()).unwrap_or_default();
+    counts.iter().fold(0, |sum, &count| sum.saturating_add(count))
 }
 
-/// Sums over all rows, per period.
-pub(crate) fn total(counts: &Counts) -> Vec<u64> {
-    let mut sum = Vec::new();
-    for (_, row) in counts {
-        add_to(&mut sum, row);
+fn add_pair(sum: &mut Pair, pair: Pair) {
+    sum.iter_mut().zip(pair).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+}
+
+fn whole(sum: f64, metric: &'static Metric) -> Result<u64, ReportError> {
+    // The range check makes the cast exact.
+    if sum.fract() == 0.0 && (0.0..=COUNT_MAX).contains(&sum) {
+        return Ok(sum as u64);
     }
-    sum
-}
-
-/// Adds counts period by period.
-pub(crate) fn add_to(sum: &mut Vec<u64>, row: &[u64]) {
-    sum.resize(sum.len().max(row.len()), 0);
-    for (sum, count) in sum.iter_mut().zip(row) {
-        *sum = sum.saturating_add(*count);
-    }
-}
-
-fn counts(metric: &'static str, table: Table) -> Result<Counts, ReportError> {
-    let whole = |sum: Option<f64>| match sum.unwrap_or(0.0) {
-        // The range check makes the cast exact.
-        sum if sum.fract() == 0.0 && (0.0..=COUNT_MAX).contains(&sum) => Ok(sum as u64),
-        _ => Err(ReportError::NotACount { metric }),
-    };
-    table
-        .rows
-        .into_iter()
-        .map(|row| Ok((row.labels, row.sums.into_iter().map(whole).collect::<Result<_, _>>()?)))
-        .collect()
+    Err(ReportError::NotACount { metric: metric.name })
 }
 
 impl From<ExactError> for ReportError {

@@ -1,45 +1,68 @@
-//! What happened, in three to six plain sentences.
+//! What happened, in a few plain sentences, and what changed most.
+
+use serde::Serialize;
 
 use super::build::Report;
-use super::numbers::{Compared, sum_of};
-use super::words::{self, change_sentence, count, plural, share};
-use super::work::all;
+use super::coverage::GAP_HOURS_MIN;
+use super::numbers::{Compared, Usual};
+use super::responses::Between;
+use super::words::{self, change_sentence, count, plural, share, usual_sentence};
 
-/// A change is worth a sentence from this many events on.
+/// A change is worth telling from this many events on.
 const CHANGE_MIN: u64 = 10;
-/// And from this share of the week before on, in percent.
+/// And from this share of the period before on, in percent.
 const CHANGE_PERCENT_MIN: u64 = 25;
-/// Changes that are named.
+/// Changes that are told.
 const CHANGES_MAX: usize = 3;
+/// A count within the range of so many usual periods, or more, has not changed.
+const USUAL_MIN: u64 = 4;
+
+/// A count that changed much.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What was counted.
+    pub what: String,
+    /// Of the period.
+    pub count: u64,
+    /// Of the period before.
+    pub before: u64,
+    /// Of the eight periods before.
+    pub usual: Option<Usual>,
+    /// The change in a sentence.
+    pub words: String,
+}
 
 /// The summary of a report whose other sections are complete.
 pub(crate) fn summary(report: &Report) -> Vec<String> {
-    if !report.has_data() && all_zero(report) {
+    if !report.has_data() && headline(report).iter().all(|(_, counts)| counts.count() == 0) {
         return nothing(report);
     }
     let mut sentences = vec![requests(report)];
     sentences.extend(server_errors(report));
+    sentences.extend(slower(report));
     sentences.push(sign_ins(report));
     sentences.extend(trouble(report));
-    sentences.extend(largest_changes(report));
+    sentences.extend(silent_sites(report));
     sentences.extend(gaps(report));
     sentences
 }
 
-/// Whether no section counted anything in the week.
-fn all_zero(report: &Report) -> bool {
-    headline(report).iter().all(|(_, counts)| counts.count() == 0)
-        && report.traffic.requests.count() == 0
-        && all(&report.signins.results).count() == 0
+/// What a report is about, in a sentence.
+fn subject(report: &Report) -> &'static str {
+    if report.site.is_some() { "The site" } else { "The sites" }
 }
 
 fn nothing(report: &Report) -> Vec<String> {
-    let mut sentences =
-        vec!["There is no data for this week: the site sent no signal in any of its hours.".to_owned()];
+    let noun = report.span.noun();
+    let who = match &report.site {
+        Some(_) => "the site sent no signal",
+        None => "no site sent a signal",
+    };
+    let mut sentences = vec![format!("There is no data for this {noun}: {who} in any of its hours.")];
     sentences.push(match report.coverage.before_hours_with_data {
-        0 => "The week before has none either.".to_owned(),
+        0 => format!("The {noun} before has none either."),
         hours => format!(
-            "The week before has data in {} of its {}.",
+            "The {noun} before has data in {} of its {}.",
             count(hours),
             plural(report.coverage.before_hours, "hour", "hours")
         ),
@@ -53,20 +76,21 @@ fn nothing(report: &Report) -> Vec<String> {
 }
 
 fn requests(report: &Report) -> String {
-    let requests = report.traffic.requests;
+    let (requests, span) = (report.traffic.requests, report.span);
     let missed = report.coverage.hours.saturating_sub(report.coverage.hours_with_data);
     let basis = if missed * 4 > report.coverage.hours {
         format!(" in {} with data", plural(report.coverage.hours_with_data, "hour", "hours"))
     } else {
         String::new()
     };
+    let subject = subject(report);
     match requests.count() {
         0 if requests.before.unwrap_or(0) == 0 => format!("No request was recorded{basis}."),
         0 => format!(
-            "The site recorded no request{basis}; {}.",
+            "{subject} recorded no request{basis}; {}.",
             match requests.before {
-                Some(before) => format!("{} the week before", count(before)),
-                None => "the week before has no data".to_owned(),
+                Some(before) => format!("{} the {} before", count(before), span.noun()),
+                None => format!("the {} before has no data", span.noun()),
             }
         ),
         answered => {
@@ -76,36 +100,58 @@ fn requests(report: &Report) -> String {
                 true => format!(", which has data in {} only", plural(before, "hour", "hours")),
                 false => String::new(),
             };
+            let usual = usual_sentence(requests, &report.usual_words);
+            let usual = usual.map_or_else(String::new, |usual| format!(", {usual}"));
             format!(
-                "The site answered {}{basis}; {}{before}.",
+                "{subject} answered {}{basis}; {}{before}{usual}.",
                 plural(answered, "request", "requests"),
-                change_sentence(requests)
+                change_sentence(requests, span)
             )
         }
     }
 }
 
 fn server_errors(report: &Report) -> Option<String> {
-    let errors = sum_of(&report.traffic.classes, &["5xx"]);
-    if errors.count() == 0 && errors.before.unwrap_or(0) == 0 {
+    let (errors, span) = (report.traffic.server_errors()?, report.span);
+    if errors.is_nothing() {
         return None;
     }
     Some(match errors.count() {
         0 => format!(
-            "None failed on the server's side, against {} the week before.",
-            plural(errors.before.unwrap_or(0), "request", "requests")
+            "None failed on the server's side, against {} the {} before.",
+            plural(errors.before.unwrap_or(0), "request", "requests"),
+            span.noun()
         ),
         failed => format!(
             "{} ({}) failed on the server's side (5xx); {}.",
             plural(failed, "request", "requests"),
             share(failed, report.traffic.requests.count()),
-            change_sentence(errors)
+            change_sentence(errors, span)
         ),
     })
 }
 
+/// That the 95th percentile lies between other bounds than in the period before.
+fn slower(report: &Report) -> Option<String> {
+    let p95 = report.responses.as_ref()?.quantiles.iter().find(|quantile| quantile.name == "p95")?;
+    let (Between(now), Between(before)) = (p95.value?, p95.before?);
+    if now == before {
+        return None;
+    }
+    let within = |at_most: f64, above: f64| match at_most.is_finite() {
+        true => format!("within {}", words::seconds(at_most)),
+        false => format!("within more than {}", words::seconds(above)),
+    };
+    Some(format!(
+        "95 % of requests were answered {}, {} the {} before.",
+        within(now.at_most, now.above),
+        within(before.at_most, before.above),
+        report.span.noun()
+    ))
+}
+
 fn sign_ins(report: &Report) -> String {
-    let (refused, succeeded) = (report.signins.refused().count(), report.signins.succeeded().count());
+    let (refused, succeeded) = (report.signins.refused.count(), report.signins.succeeded().count());
     let Some(wave) = report.signins.waves.iter().max_by_key(|wave| wave.refused) else {
         return match (succeeded, refused) {
             (0, 0) => "Nobody signed in or tried to.".to_owned(),
@@ -122,7 +168,7 @@ fn sign_ins(report: &Report) -> String {
         _ => format!(" ({} besides)", plural(others, "smaller wave", "smaller waves")),
     };
     let start = match wave.began_before {
-        true => "had begun before the week".to_owned(),
+        true => format!("had begun before the {}", report.span.noun()),
         false => format!("began {}", wave.start_words),
     };
     let end = match wave.goes_on {
@@ -143,12 +189,8 @@ fn sign_ins(report: &Report) -> String {
 
 /// Runs and mails that went wrong.
 fn trouble(report: &Report) -> Option<String> {
-    let runs = all(&report.schedule.results).count();
-    let bad_runs = sum_of(&report.schedule.results, &["failed", "missed", "late"]).count();
-    let mails = all(&report.mail.results).count();
-    let bad_mails = sum_of(&report.mail.results, &["failed", "deferred"]).count();
     let mut parts = Vec::new();
-    match (runs, bad_runs) {
+    match (report.schedule.runs.count(), report.schedule.bad.count()) {
         (0, _) => {}
         (runs, 0) => parts.push(format!(
             "{} on time",
@@ -161,11 +203,9 @@ fn trouble(report: &Report) -> Option<String> {
             if bad == 1 { "was" } else { "were" }
         )),
     }
-    match (mails, bad_mails) {
+    match (report.mail.mails.count(), report.mail.bad.count()) {
         (0, _) => {}
-        (mails, 0) => {
-            parts.push(format!("{} sent", plural(mails, "mail was", "mails were")));
-        }
+        (mails, 0) => parts.push(plural(mails, "mail was sent", "mails were sent")),
         (mails, bad) => parts.push(format!(
             "{} of {} failed or {} deferred",
             count(bad),
@@ -176,52 +216,80 @@ fn trouble(report: &Report) -> Option<String> {
     (!parts.is_empty()).then(|| format!("{}.", parts.join("; ")))
 }
 
-/// The counts that compete for the largest change; requests and sign-ins have their own sentences.
+/// The counts that compete for the largest change.
 fn headline(report: &Report) -> Vec<(String, Compared)> {
-    let mut all_counts = Vec::new();
+    let mut all_counts = vec![("requests".to_owned(), report.traffic.requests)];
     let mut tallies = |prefix: &str, tallies: &[super::Tally], suffix: &str| {
         all_counts
             .extend(tallies.iter().map(|tally| (format!("{prefix}{}{suffix}", tally.name), tally.count)));
     };
+    let classes = report.traffic.classes.iter().filter(|class| ["4xx", "5xx"].contains(&class.name.as_str()));
+    tallies("", &classes.cloned().collect::<Vec<_>>(), " responses");
     tallies("errors of severity ", &report.errors.severities, "");
-    tallies("scheduled runs ", &report.schedule.results, "");
+    tallies("scheduled runs that were ", &report.schedule.results, "");
     tallies("mails ", &report.mail.results, "");
-    tallies("", report.traffic.classes.get(2..3).unwrap_or_default(), " responses");
+    tallies("file edits in ", &report.changes.areas, "");
     all_counts.push(("configuration changes".to_owned(), report.changes.config));
-    all_counts.push(("file edits".to_owned(), report.changes.files));
     all_counts.push(("successful sign-ins".to_owned(), report.signins.succeeded()));
-    if report.signins.waves.is_empty() {
-        all_counts.push(("refused sign-ins".to_owned(), report.signins.refused()));
-    }
+    all_counts.push(("refused sign-ins".to_owned(), report.signins.refused));
     all_counts
 }
 
-fn largest_changes(report: &Report) -> Option<String> {
-    let mut changed: Vec<(u128, String)> = headline(report)
+/// What changed most against the period before, the largest change first.
+pub(crate) fn changed(report: &Report) -> Vec<Change> {
+    let mut changed: Vec<(u128, Change)> = headline(report)
         .into_iter()
-        .filter_map(|(name, counts)| {
-            let (week, before) = (counts.week?, counts.before?);
-            let difference = week.abs_diff(before);
+        .filter_map(|(what, counts)| {
+            let (now, before) = (counts.count?, counts.before?);
+            let difference = now.abs_diff(before);
             let large = difference >= CHANGE_MIN
                 && difference.saturating_mul(100) >= before.saturating_mul(CHANGE_PERCENT_MIN);
-            // Ranked by the difference in standard deviations of counts, so that 4 → 40 beats 4,000 → 5,100.
-            let rank = u128::from(difference).pow(2) / u128::from(week.saturating_add(before).max(1));
-            large.then(|| (rank, format!("{name} {} → {}", count(before), count(week))))
+            let is_usual = counts
+                .usual
+                .is_some_and(|usual| usual.periods >= USUAL_MIN && (usual.least..=usual.most).contains(&now));
+            // Ranked by the difference in standard deviations of counts, so that 4 → 40 beats 4,000 → 4,200.
+            let rank = u128::from(difference).pow(2) / u128::from(now.saturating_add(before).max(1));
+            let words = in_words(report, &what, [now, before], counts.usual);
+            let change = Change { what, count: now, before, usual: counts.usual, words };
+            (large && !is_usual).then_some((rank, change))
         })
         .collect();
-    changed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    changed.truncate(CHANGES_MAX);
-    let named: Vec<String> = changed.into_iter().map(|(_, words)| words).collect();
-    (!named.is_empty()).then(|| format!("Changed most against the week before: {}.", words::list(&named)))
+    changed.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.what.cmp(&b.1.what)));
+    changed.into_iter().map(|(_, change)| change).take(CHANGES_MAX).collect()
+}
+
+/// "Mails deferred rose from 0 to 30; 0–2 in the eight weeks before."
+fn in_words(report: &Report, what: &str, [now, before]: [u64; 2], usual: Option<Usual>) -> String {
+    let usual = usual.map_or_else(String::new, |usual| {
+        format!("; {} in {}", words::usual(Some(usual)), report.usual_words)
+    });
+    format!("{} {}{usual}.", words::capital(what), words::movement(now, before))
+}
+
+fn silent_sites(report: &Report) -> Option<String> {
+    let sites = report.sites.as_ref().filter(|sites| sites.silent_sites > 0)?;
+    let more = sites.silent_sites.saturating_sub(sites.silent.len() as u64);
+    let mut names = sites.silent.clone();
+    if more > 0 {
+        names.push(format!("{} more", count(more)));
+    }
+    Some(format!(
+        "{} sent no signal, and had the {} before: {}.",
+        plural(sites.silent_sites, "site", "sites"),
+        report.span.noun(),
+        words::list(&names)
+    ))
 }
 
 fn gaps(report: &Report) -> Option<String> {
     let coverage = &report.coverage;
     let without = coverage.hours.saturating_sub(coverage.hours_with_data);
+    let before_without = coverage.before_hours.saturating_sub(coverage.before_hours_with_data);
     let days = coverage.days_without_data.len() as u64;
     let mut text = match (days, without) {
         (_, 0) => String::new(),
-        (0, hours) if hours * 4 <= coverage.hours => String::new(),
+        // Hours of quiet nights go without saying, and those of a longer silence do not.
+        (0, hours) if hours * 4 <= coverage.hours && hours < before_without + GAP_HOURS_MIN => String::new(),
         (0, hours) => {
             format!("{} of {} hours have no data", count(hours), count(coverage.hours))
         }

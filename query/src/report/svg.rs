@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::document::{Days, Heat, Stack};
+use super::document::{Bars, Heat, Stack, Trend};
 use super::html::escape;
 use super::words::{compact, count, maybe, share};
 
@@ -14,42 +14,122 @@ const BARS: u64 = 112;
 const TOP: u64 = 26;
 /// Room under the bars for the days.
 const BOTTOM: u64 = 24;
+/// More steps than this have room for every third label only, and for no numbers.
+const NAMED_STEPS_MAX: usize = 8;
 /// Layers of a stack that have a colour of their own.
 const TONES: u64 = 5;
 
-/// Bars per day, the week before as a paler bar beside each.
-pub(crate) fn days(chart: &Days, id: usize) -> String {
-    let max = chart.counts.iter().flat_map(|day| [day.week, day.before]).flatten().max().unwrap_or(0);
-    let slot = WIDTH / chart.counts.len().max(1) as u64;
+/// Bars per step, the period before as a paler bar beside each, the usual range as a line over it.
+pub(crate) fn bars(chart: &Bars, id: usize) -> String {
+    let all =
+        chart.counts.iter().flat_map(|step| [step.count, step.before, step.usual.map(|usual| usual.most)]);
+    let max = all.flatten().max().unwrap_or(0);
+    let steps = chart.counts.len().max(1) as u64;
+    let slot = WIDTH / steps;
     let tone = if chart.bad { "bad" } else { "now" };
     let mut body = String::new();
-    for (index, (label, day)) in chart.labels.iter().zip(&chart.counts).enumerate() {
+    for (index, (label, step)) in chart.labels.iter().zip(&chart.counts).enumerate() {
         let left = slot * index as u64;
-        let (middle, wide, narrow) = (left + slot / 2, slot * 44 / 100, slot * 20 / 100);
-        let x = left + (slot - wide - narrow - 2) / 2;
-        bar(&mut body, tone, x, wide, day.week.unwrap_or(0), max);
-        bar(&mut body, "past", x + wide + 2, narrow, day.before.unwrap_or(0), max);
-        let top = TOP + BARS - height(day.week.unwrap_or(0), max) - 7;
-        match day.week {
-            Some(value) => text(&mut body, "value", x + wide / 2, top, &compact(value)),
-            None => {
-                let top = TOP + BARS - height(day.before.unwrap_or(0), max) - 7;
-                text(&mut body, "none", middle, top, "no data");
-            }
+        let (middle, wide, narrow) = (left + slot / 2, slot * 44 / 100, (slot * 20 / 100).max(2));
+        let x = left + (slot.saturating_sub(wide + narrow + 2)) / 2;
+        bar(&mut body, tone, x, wide, step.count.unwrap_or(0), max);
+        bar(&mut body, "past", x + wide + 2, narrow, step.before.unwrap_or(0), max);
+        if let Some(usual) = step.usual {
+            let (top, base) = (y_of(usual.most, max), y_of(usual.least, max));
+            let x = x + wide + narrow + 4;
+            let _ = write!(
+                body,
+                "<path class=\"usual\" d=\"M{} {top}h4m-2 0V{base}m-2 0h4\"/>",
+                x.saturating_sub(1)
+            );
         }
-        text(&mut body, "day", middle, TOP + BARS + 16, short(label));
+        let label = label_of(label, index, chart.labels.len());
+        let provisional = chart.provisional.get(index) == Some(&true);
+        let star = if provisional && !label.is_empty() { "*" } else { "" };
+        text(&mut body, "day", middle, TOP + BARS + 16, &format!("{label}{star}"));
+        if steps > NAMED_STEPS_MAX as u64 {
+            if step.count.is_none() {
+                text(&mut body, "none", middle, TOP + BARS - 3, "·");
+            }
+            continue;
+        }
+        match step.count {
+            Some(value) => text(&mut body, "value", x + wide / 2, y_of(value, max) - 7, &compact(value)),
+            None => text(&mut body, "none", middle, y_of(step.before.unwrap_or(0), max) - 7, "no data"),
+        }
     }
     axis(&mut body);
+    if steps > NAMED_STEPS_MAX as u64 {
+        let _ = write!(body, "<text class=\"key\" x=\"0\" y=\"{}\">{}</text>", TOP - 8, compact(max));
+    }
+    let noun = chart.span.noun();
     let words: Vec<String> = chart
         .labels
         .iter()
         .zip(&chart.counts)
-        .map(|(label, day)| format!("{label}: {}, week before {}", maybe(day.week), maybe(day.before)))
+        .map(|(label, step)| format!("{label}: {}, {noun} before {}", maybe(step.count), maybe(step.before)))
         .collect();
     frame(id, &chart.title, &words.join("; "), WIDTH, TOP + BARS + BOTTOM, &body)
 }
 
-/// One bar per day, in layers that fill it by their share.
+/// A bar per day over a long time, those of the period in colour.
+pub(crate) fn trend(chart: &Trend, id: usize) -> String {
+    let days: Vec<Option<u64>> = chart.rows.iter().flat_map(|row| row.counts.iter().copied()).collect();
+    let max = days.iter().filter_map(|&count| count).max().unwrap_or(0);
+    let number = days.len().max(1) as u64;
+    // In tenths of a unit, so that some hundred days keep their places.
+    let slot = WIDTH * 10 / number;
+    let place = |index: usize| (slot * index as u64 + slot / 2) / 10;
+    let (mut past, mut now, mut void) = (String::new(), String::new(), String::new());
+    let first = days.len().saturating_sub(chart.period_days);
+    for (index, &count) in days.iter().enumerate() {
+        let path = match count {
+            None => &mut void,
+            Some(_) if index < first => &mut past,
+            Some(_) => &mut now,
+        };
+        let (x, tall) = (place(index), if count.is_none() { 4 } else { height(count.unwrap_or(0), max) });
+        if tall > 0 {
+            let _ = write!(path, "M{x} {}v-{tall}", TOP + BARS);
+        }
+    }
+    let wide = (slot * 7 / 100).max(1);
+    let tone = if chart.bad { "bad" } else { "now" };
+    let mut body = String::new();
+    for (class, path) in [("past", &past), (tone, &now), ("void", &void)] {
+        if !path.is_empty() {
+            let _ = write!(body, "<path class=\"days {class}\" stroke-width=\"{wide}\" d=\"{path}\"/>");
+        }
+    }
+    axis(&mut body);
+    let _ = write!(body, "<text class=\"key\" x=\"0\" y=\"{}\">most: {}</text>", TOP - 8, count(max));
+    let mut day = 0;
+    let (mut words, every) = (Vec::new(), chart.rows.len().div_ceil(5).max(1));
+    for (index, row) in chart.rows.iter().enumerate() {
+        // Counted from the period, which always has its label; an end of the axis has no room for a second.
+        if (chart.rows.len() - 1 - index).is_multiple_of(every) {
+            let _ = write!(
+                body,
+                "<text class=\"key\" x=\"{}\" y=\"{}\"{}>{}</text>",
+                (slot * day / 10).min(WIDTH),
+                TOP + BARS + 16,
+                if index + 1 == chart.rows.len() && row.counts.len() < 7 {
+                    " text-anchor=\"end\""
+                } else {
+                    ""
+                },
+                escape(&row.label)
+            );
+        }
+        day += row.counts.len() as u64;
+        let counts = || row.counts.iter().filter_map(|&count| count);
+        let sum = counts().next().map(|_| counts().fold(0, u64::saturating_add));
+        words.push(format!("from {}: {}", row.label, maybe(sum)));
+    }
+    frame(id, &chart.title, &words.join("; "), WIDTH, TOP + BARS + BOTTOM, &body)
+}
+
+/// One bar per step, in layers that fill it by their share.
 pub(crate) fn stack(chart: &Stack, id: usize) -> String {
     let totals: Vec<u64> = (0..chart.labels.len())
         .map(|day| chart.layers.iter().filter_map(|(_, days)| days.get(day).copied().flatten()).sum())
@@ -78,10 +158,12 @@ pub(crate) fn stack(chart: &Stack, id: usize) -> String {
         if total == 0 {
             let known = chart.layers.iter().any(|(_, days)| days.get(day).is_some_and(Option::is_some));
             let words = if known { "none" } else { "no data" };
-            text(&mut body, "none", left + slot / 2, TOP + BARS - 7, words);
+            let few = chart.labels.len() <= NAMED_STEPS_MAX;
+            text(&mut body, "none", left + slot / 2, TOP + BARS - 7, if few { words } else { "·" });
             parts.push(words.to_owned());
         }
-        text(&mut body, "day", left + slot / 2, TOP + BARS + 16, short(label));
+        let name = label_of(label, day, chart.labels.len());
+        text(&mut body, "day", left + slot / 2, TOP + BARS + 16, name);
         words.push(format!("{label}: {}", parts.join(", ")));
     }
     axis(&mut body);
@@ -187,6 +269,22 @@ fn bar(body: &mut String, class: &str, x: u64, wide: u64, value: u64, max: u64) 
 /// `Mon 4` of `Mon 4 May`.
 fn short(label: &str) -> &str {
     label.rsplit_once(' ').map_or(label, |(day, _)| day)
+}
+
+/// The label of a step: of many steps only each third's, `4` of `Mon 4 May` or `09` of `09:00`.
+fn label_of(label: &str, index: usize, steps: usize) -> &str {
+    if steps <= NAMED_STEPS_MAX {
+        return short(label);
+    }
+    match index % 3 {
+        0 => label.split(' ').nth(1).or_else(|| label.split(':').next()).unwrap_or(label),
+        _ => "",
+    }
+}
+
+/// Where a bar of this height ends.
+fn y_of(value: u64, max: u64) -> u64 {
+    TOP + BARS - height(value, max)
 }
 
 /// The height of a bar: at least two units where there is anything, so that one is not lost beside thousands.

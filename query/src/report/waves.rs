@@ -2,8 +2,8 @@
 //!
 //! An hour stands out where at least [`HOUR_MIN`] sign-ins were refused and at least [`TIMES`] times the
 //! background. The background belongs to the hour of the day: the count that a third of the days with data
-//! stay at or under, both weeks taken together. Quiet weekends do not make busy weekdays stand out, and a wave
-//! of up to nine days of fourteen does not become its own background. Hours that stand out, no more than
+//! stay at or under, of all days that the report has in hours: two weeks or more, the period among them. Quiet weekends
+//! do not make busy weekdays stand out, and a wave of up to nine days of fourteen does not become its own background. Hours that stand out, no more than
 //! [`PAUSE_HOURS`] apart, are one wave; under [`WAVE_MIN`] refused sign-ins it is not worth a line.
 
 /// The fewest refused sign-ins of an hour that stands out.

@@ -4,7 +4,8 @@ use annals_model::Timestamp;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 
-use super::numbers::{Cell, Compared};
+use super::numbers::{Cell, Compared, Usual};
+use super::request::Span;
 
 /// A count with a comma between thousands.
 pub(crate) fn count(value: u64) -> String {
@@ -71,27 +72,36 @@ fn per_mille(part: u64, whole: u64) -> Option<u64> {
     Some(u64::try_from(rounded).unwrap_or(u64::MAX))
 }
 
-/// The change against the week before, absolute and in percent.
+/// The change against the period before, absolute and in percent.
 pub(crate) fn change(counts: Compared) -> String {
-    match (counts.week, counts.before) {
+    match (counts.count, counts.before) {
         (None, _) => "no data".to_owned(),
-        // The column of the week before says that it has no data.
+        // The column of the period before says that it has no data.
         (Some(_), None) => "–".to_owned(),
-        (Some(week), Some(before)) if week == before => "same".to_owned(),
-        (Some(week), Some(0)) => format!("new (+{})", count(week)),
-        (Some(week), Some(before)) => {
-            let sign = if week > before { "+" } else { "−" };
-            let difference = week.abs_diff(before);
+        (Some(now), Some(before)) if now == before => "same".to_owned(),
+        (Some(now), Some(0)) => format!("new (+{})", count(now)),
+        (Some(now), Some(before)) => {
+            let sign = if now > before { "+" } else { "−" };
+            let difference = now.abs_diff(before);
             format!("{sign}{} ({sign}{})", count(difference), percent(difference, before))
         }
     }
 }
 
+/// The usual range: "9,000–12,500", one number where all periods have it.
+pub(crate) fn usual(range: Option<Usual>) -> String {
+    match range {
+        None => "–".to_owned(),
+        Some(range) if range.least == range.most => count(range.least),
+        Some(range) => format!("{}–{}", count(range.least), count(range.most)),
+    }
+}
+
 /// The change between two cells of a breakdown: only where both may be told.
-pub(crate) fn cell_change(week: Cell, before: Cell) -> String {
-    match (week, before) {
-        (Cell::Count(week), Cell::Count(before)) => {
-            change(Compared { week: Some(week), before: Some(before) })
+pub(crate) fn cell_change(now: Cell, before: Cell) -> String {
+    match (now, before) {
+        (Cell::Count(now), Cell::Count(before)) => {
+            change(Compared { count: Some(now), before: Some(before), usual: None })
         }
         (Cell::NoData, _) => "no data".to_owned(),
         (Cell::Few, _) | (_, Cell::Few | Cell::NoData) => "–".to_owned(),
@@ -110,17 +120,52 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// The change in a sentence: "8.3 % more than the week before (11,400)".
-pub(crate) fn change_sentence(counts: Compared) -> String {
-    match (counts.week, counts.before) {
+pub(crate) fn change_sentence(counts: Compared, span: Span) -> String {
+    let noun = span.noun();
+    match (counts.count, counts.before) {
         (None, _) => "no data".to_owned(),
-        (Some(_), None) => "the week before has no data to compare with".to_owned(),
-        (Some(week), Some(before)) if week == before => "as many as the week before".to_owned(),
-        (Some(_), Some(0)) => "none the week before".to_owned(),
-        (Some(week), Some(before)) => {
-            let word = if week > before { "more" } else { "fewer" };
-            let difference = percent(week.abs_diff(before), before);
-            format!("{difference} {word} than the week before ({})", count(before))
+        (Some(_), None) => format!("the {noun} before has no data to compare with"),
+        (Some(now), Some(before)) if now == before => format!("as many as the {noun} before"),
+        (Some(_), Some(0)) => format!("none the {noun} before"),
+        (Some(now), Some(before)) => {
+            let word = if now > before { "more" } else { "fewer" };
+            let difference = percent(now.abs_diff(before), before);
+            format!("{difference} {word} than the {noun} before ({})", count(before))
         }
+    }
+}
+
+/// The change as a movement: "rose from 78 to 7,708 (+9,782 %)".
+pub(crate) fn movement(now: u64, before: u64) -> String {
+    let (word, sign) = if now > before { ("rose", "+") } else { ("fell", "−") };
+    let share = match before {
+        0 => String::new(),
+        before => format!(" ({sign}{})", percent(now.abs_diff(before), before)),
+    };
+    format!("{word} from {} to {}{share}", count(before), count(now))
+}
+
+/// Where a count lies in the usual range: "above the range of the eight weeks before (9,000–12,500)".
+pub(crate) fn usual_sentence(counts: Compared, usual_words: &str) -> Option<String> {
+    let (now, range) = (counts.count?, counts.usual?);
+    let place = match now {
+        now if now > range.most => "above",
+        now if now < range.least => "below",
+        _ => "within",
+    };
+    Some(format!("{place} the range of {usual_words} ({})", usual(Some(range))))
+}
+
+/// What the usual range is of: "the eight weeks before", "3 of the eight Mondays before".
+pub(crate) fn usual_words(span: Span, first: Date, periods: u64) -> String {
+    let noun = match span {
+        Span::Day => format!("{}s", weekday(first)),
+        Span::Week { .. } => "weeks".to_owned(),
+        Span::Month => "months".to_owned(),
+    };
+    match periods {
+        0 | 8 => format!("the eight {noun} before"),
+        some => format!("{some} of the eight {noun} before"),
     }
 }
 
@@ -178,13 +223,40 @@ pub(crate) fn day_short(date: Date) -> String {
     format!("{} {} {}", day.get(..3).unwrap_or(day), date.day(), month.get(..3).unwrap_or(month))
 }
 
+/// `4 May`.
+pub(crate) fn day_only(date: Date) -> String {
+    let month = month(date);
+    format!("{} {}", date.day(), month.get(..3).unwrap_or(month))
+}
+
+/// A word with a capital.
+pub(crate) fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase()).into_iter();
+    first.chain(letters).collect()
+}
+
+/// `Week of` in the middle of a line.
+pub(crate) fn uncapital(text: &str) -> String {
+    text.strip_prefix("Week of").map_or_else(|| text.to_owned(), |rest| format!("week of{rest}"))
+}
+
 /// `Monday 4 May`.
 pub(crate) fn day_long(date: Date) -> String {
     format!("{} {} {}", weekday(date), date.day(), month(date))
 }
 
+/// A period: `Monday 4 May 2026`, `4 to 10 May 2026`, `May 2026`.
+pub(crate) fn period(span: Span, first: Date, last: Date) -> String {
+    match span {
+        Span::Day => format!("{} {}", day_long(first), first.year()),
+        Span::Week { .. } => days(first, last),
+        Span::Month => format!("{} {}", month(first), first.year()),
+    }
+}
+
 /// `4 to 10 May 2026`, `29 June to 5 July 2026`, `28 December 2026 to 3 January 2027`.
-pub(crate) fn days(first: Date, last: Date) -> String {
+fn days(first: Date, last: Date) -> String {
     let end = format!("{} {} {}", last.day(), month(last), last.year());
     if first.year() != last.year() {
         format!("{} {} {} to {end}", first.day(), month(first), first.year())
@@ -245,7 +317,7 @@ mod tests {
 
     #[test]
     fn changes_say_new_same_and_no_data() {
-        let of = |week, before| change(Compared { week, before });
+        let of = |count, before| change(Compared { count, before, usual: None });
         assert_eq!(of(Some(12), Some(10)), "+2 (+20.0 %)");
         assert_eq!(of(Some(1), Some(2448)), "−2,447 (−99.9 %)");
         assert_eq!(of(Some(7), Some(0)), "new (+7)");
@@ -253,6 +325,19 @@ mod tests {
         assert_eq!(of(Some(7), None), "–");
         assert_eq!(of(None, Some(7)), "no data");
         assert!(of(Some(u64::MAX), Some(1)).starts_with("+18,446,744,073,709,551,614 (+"));
+    }
+
+    #[test]
+    fn a_count_is_placed_in_its_usual_range() {
+        let of = |count| {
+            let usual = Usual::of([9, 12, 10].into_iter());
+            usual_sentence(Compared { count: Some(count), before: None, usual }, "the eight weeks before")
+        };
+        assert_eq!(of(8).as_deref(), Some("below the range of the eight weeks before (9–12)"));
+        assert_eq!(of(9).as_deref(), Some("within the range of the eight weeks before (9–12)"));
+        assert_eq!(of(13).as_deref(), Some("above the range of the eight weeks before (9–12)"));
+        assert_eq!(usual(Usual::of([3, 3].into_iter())), "3");
+        assert_eq!(usual_words(Span::Day, date(2026, 5, 4), 3), "3 of the eight Mondays before");
     }
 
     #[test]

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::ReportError;
 use super::numbers::{Breakdown, Compared, Tally, breakdown};
-use super::read::{Reader, add_to, halves, total};
-use super::traffic::by_name;
+use super::read::Reading;
+use super::traffic::{by_name, shown};
 
 /// Names that are listed in one table.
 const NAMES_MAX: usize = 10;
@@ -17,33 +16,53 @@ const SEVERITIES: [&str; 5] = ["notice", "warning", "error", "critical", "fatal"
 const RUN_RESULTS: [&str; 4] = ["ok", "failed", "missed", "late"];
 /// What became of a mail.
 const MAIL_RESULTS: [&str; 3] = ["sent", "failed", "deferred"];
+/// Where files are edited.
+const AREAS: [&str; 5] = ["core", "plugin", "theme", "upload", "other"];
 
-/// Errors of the week.
+/// Errors of the period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Errors {
+    /// All of them.
+    pub errors: Compared,
     /// By severity, from the mildest.
     pub severities: Vec<Tally>,
-    /// All severities, per day of the week.
-    pub days: Vec<Compared>,
+    /// All severities, per step.
+    pub steps: Vec<Compared>,
 }
 
-/// Scheduled work of the week.
+/// Scheduled work of the period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Schedule {
+    /// All runs, those that were missed among them.
+    pub runs: Compared,
+    /// Those that failed, were missed or late.
+    pub bad: Compared,
     /// By result.
     pub results: Vec<Tally>,
-    /// By hook; columns are the results of the week.
+    /// By hook; columns are the results of the period.
     pub hooks: Breakdown,
 }
 
-/// Mail of the week.
+impl Schedule {
+    /// Runs that failed or were missed.
+    pub(crate) fn failed(&self) -> u64 {
+        let failed = self.results.iter().filter(|tally| ["failed", "missed"].contains(&tally.name.as_str()));
+        failed.map(|tally| tally.count.count()).sum()
+    }
+}
+
+/// Mail of the period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mail {
+    /// All mails.
+    pub mails: Compared,
+    /// Those that failed or were deferred.
+    pub bad: Compared,
     /// By result.
     pub results: Vec<Tally>,
 }
 
-/// Configuration changes and file edits of the week.
+/// Configuration changes and file edits of the period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// All configuration changes.
@@ -53,56 +72,59 @@ pub struct Changes {
     /// All file edits.
     pub files: Compared,
     /// By area.
-    pub areas: Breakdown,
+    pub areas: Vec<Tally>,
 }
 
-/// The sum of all tallies.
-pub(crate) fn all(tallies: &[Tally]) -> Compared {
-    tallies.iter().map(|tally| tally.count).reduce(Compared::plus).unwrap_or_default()
+/// The errors section.
+pub(crate) fn errors(reading: &Reading<'_>) -> Errors {
+    let all = reading.sum("errors", |_| true);
+    Errors {
+        errors: reading.compared(&all),
+        severities: reading.tallies("errors", &SEVERITIES),
+        steps: reading.steps(&all),
+    }
 }
 
-/// Reads the errors section.
-pub(crate) fn errors(reader: &mut Reader<'_>) -> Result<Errors, ReportError> {
-    let counts = reader.daily("errors", &["severity"])?;
-    Ok(Errors { severities: reader.tallies(&counts, 0, &SEVERITIES), days: reader.days(&total(&counts)) })
-}
-
-/// Reads the scheduled work.
-pub(crate) fn schedule(reader: &mut Reader<'_>) -> Result<Schedule, ReportError> {
-    let counts = reader.daily("cron_runs", &["hook", "result"])?;
-    let results = reader.tallies(&counts, 1, &RUN_RESULTS);
+/// The scheduled work.
+pub(crate) fn schedule(reading: &Reading<'_>) -> Schedule {
+    let of = |wanted: &dyn Fn(&str) -> bool| reading.compared(&reading.sum("cron_runs", wanted));
+    let results = reading.tallies("cron_runs", &RUN_RESULTS);
     let names: Vec<&str> = results.iter().map(|tally| tally.name.as_str()).collect();
     let mut hooks: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for (labels, daily) in &counts {
-        let (Some(hook), Some(result)) = (labels.first(), labels.get(1)) else { continue };
-        let Some(column) = names.iter().position(|name| name == result) else { continue };
-        let hook = if hook.is_empty() { "(none)" } else { hook.as_str() };
-        let mut row = vec![0; names.len()];
-        if let Some(cell) = row.get_mut(column) {
-            *cell = halves(daily)[0];
+    for (labels, [count, _]) in reading.by_names("cron_runs") {
+        let [hook, result] = labels else { continue };
+        let row = hooks.entry(shown(hook)).or_insert_with(|| vec![0; names.len()]);
+        let column = names.iter().position(|name| name == result);
+        if let Some(cell) = column.and_then(|column| row.get_mut(column)) {
+            *cell = cell.saturating_add(count);
         }
-        add_to(hooks.entry(hook.to_owned()).or_default(), &row);
     }
-    let data = reader.week_has_data();
+    let data = reading.has_data(&reading.grid.period);
     let columns: Vec<(&str, bool)> = names.iter().map(|&name| (name, data)).collect();
-    let hooks = breakdown(&columns, hooks, NAMES_MAX, reader.few());
-    Ok(Schedule { hooks, results })
+    Schedule {
+        runs: of(&|_| true),
+        bad: of(&|result| ["failed", "missed", "late"].contains(&result)),
+        hooks: breakdown(&columns, hooks, NAMES_MAX, reading.few()),
+        results,
+    }
 }
 
-/// Reads the mail section.
-pub(crate) fn mail(reader: &mut Reader<'_>) -> Result<Mail, ReportError> {
-    let counts = reader.daily("mails", &["result"])?;
-    Ok(Mail { results: reader.tallies(&counts, 0, &MAIL_RESULTS) })
+/// The mail section.
+pub(crate) fn mail(reading: &Reading<'_>) -> Mail {
+    let of = |wanted: &dyn Fn(&str) -> bool| reading.compared(&reading.sum("mails", wanted));
+    Mail {
+        mails: of(&|_| true),
+        bad: of(&|result| ["failed", "deferred"].contains(&result)),
+        results: reading.tallies("mails", &MAIL_RESULTS),
+    }
 }
 
-/// Reads the changes section.
-pub(crate) fn changes(reader: &mut Reader<'_>) -> Result<Changes, ReportError> {
-    let config = reader.daily("config_changes", &["option"])?;
-    let files = reader.daily("file_edits", &["area"])?;
-    Ok(Changes {
-        config: reader.weekly(&total(&config)),
-        options: by_name(reader, &config, 0, NAMES_MAX),
-        files: reader.weekly(&total(&files)),
-        areas: by_name(reader, &files, 0, NAMES_MAX),
-    })
+/// The changes section.
+pub(crate) fn changes(reading: &Reading<'_>) -> Changes {
+    Changes {
+        config: reading.compared(&reading.sum("config_changes", |_| true)),
+        options: by_name(reading, "config_changes", NAMES_MAX),
+        files: reading.compared(&reading.sum("file_edits", |_| true)),
+        areas: reading.tallies("file_edits", &AREAS),
+    }
 }

@@ -1,23 +1,26 @@
 //! An in-memory source of delta series, and the weeks that the report tests read.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use annals_model::{
     Budget, Coverage, LabelSet, METRIC_NAME, MINUTE_MS, Matcher, QueryLimits, Samples, SelectedSeries,
     SeriesKind, SeriesSource, SiteName, SourceError, TenantId, TimeRange, Timestamp,
 };
 use annals_query::exact::{Period, day_range};
-use annals_query::report::ReportRequest;
+use annals_query::report::{Report, ReportError, ReportRequest, Scope, SnapshotDay, Span, build};
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 
 /// Series in memory.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Memory {
     /// Labels to kind and samples.
     pub(crate) series: BTreeMap<LabelSet, (Option<SeriesKind>, BTreeMap<i64, f64>)>,
     /// What every selection says that it covers.
     pub(crate) coverage: Coverage,
+    /// What is known of its days.
+    pub(crate) days: Vec<SnapshotDay>,
 }
 
 impl Memory {
@@ -152,25 +155,46 @@ pub(crate) fn zone(name: &str) -> TimeZone {
 pub(crate) fn request(week_of: Date) -> ReportRequest {
     ReportRequest::new(
         TenantId::new("acme").expect("valid"),
-        SiteName::new("shop.example").expect("valid"),
+        Scope::Site(SiteName::new("shop.example").expect("valid")),
         zone("Europe/Berlin"),
+        Span::WEEK,
         week_of,
     )
+}
+
+/// Selects and builds.
+pub(crate) fn try_make(memory: &Memory, request: &ReportRequest) -> Result<Report, ReportError> {
+    let (matchers, range) = request.selection()?;
+    let selected = memory.select(&matchers, range, &budget()).expect("selected");
+    build(request, &*selected, &memory.days, &budget())
+}
+
+/// The report, which there is.
+pub(crate) fn make(memory: &Memory, request: &ReportRequest) -> Report {
+    try_make(memory, request).expect("a report")
 }
 
 /// The Monday of the rich week.
 pub(crate) const RICH: Date = date(2026, 5, 4);
 
-/// Two weeks of a shop: office hours, a slow route, a wave of sign-ins from Tuesday to Thursday, a failing
-/// hook, a mail outage, a silent Sunday night.
+/// Nine weeks of a shop: office hours, a slow route; in the last of them a wave of sign-ins from Tuesday to Thursday, a
+/// failing hook, a mail outage, a silent Sunday night.
 pub(crate) fn rich() -> Memory {
+    static RICH_WEEKS: LazyLock<Memory> = LazyLock::new(rich_weeks);
+    RICH_WEEKS.clone()
+}
+
+fn rich_weeks() -> Memory {
     let (mut memory, mut seed, berlin) = (Memory::default(), Seed(7), zone("Europe/Berlin"));
-    let monday = day_range(RICH, &berlin).expect("in range").start.0;
-    const DAY: i64 = 86_400_000;
     const HOUR: i64 = 3_600_000;
-    let range = TimeRange::new(Timestamp(monday - 7 * DAY), Timestamp(monday + 7 * DAY));
-    for (index, hour) in Period::Hour.over(range, &berlin).expect("in range").iter().enumerate() {
-        let (day, clock, this_week) = (index / 24 % 7, index % 24, index >= 168);
+    let days = (-56..7i64).flat_map(|day| {
+        let date = RICH.checked_add(jiff::Span::new().days(day)).expect("near");
+        let hours = Period::Hour.over(day_range(date, &berlin).expect("in range"), &berlin);
+        hours.expect("in range").into_iter().enumerate().map(move |(clock, hour)| (day, clock, hour))
+    });
+    for (date, clock, hour) in days {
+        let (day, this_week) = (date.rem_euclid(7), date >= 0);
+        let index = (day * 24) as usize + clock;
         let at = hour.start.0 + 20 * MINUTE_MS;
         if this_week && day == 6 && clock >= 15 {
             continue;
@@ -208,7 +232,7 @@ pub(crate) fn rich() -> Memory {
         let (good, bad) = (seed.below(if (8..18).contains(&clock) { 5 } else { 1 }), seed.below(2));
         memory.count("auth_attempts", &[("result", "success"), ("method", "password")], at, good);
         memory.count("auth_attempts", &[("result", "failure"), ("method", "password")], at, bad);
-        let wave = this_week && (26..80).contains(&(index - 168));
+        let wave = this_week && (26..80).contains(&index);
         if wave {
             let size = 60 + seed.below(80);
             memory.count("auth_attempts", &[("result", "failure"), ("method", "password")], at, size);

@@ -1,15 +1,15 @@
 //! The numbers of a report against what was put in.
 
-use crate::common::{Memory, RICH, budget, request, rich, zone};
+use crate::common::{Memory, RICH, make, request, rich, try_make, zone};
 use annals_model::SeriesKind;
 use annals_query::exact::day_range;
-use annals_query::report::{Compared, Report, ReportError, build};
+use annals_query::report::{Report, ReportError};
 use jiff::ToSpan;
 use jiff::civil::{Date, date};
 use proptest::prelude::*;
 
 fn report(memory: &Memory, week_of: Date) -> Report {
-    build(memory, &request(week_of), &budget()).expect("a report")
+    make(memory, &request(week_of))
 }
 
 fn start(day: Date) -> i64 {
@@ -37,14 +37,14 @@ proptest! {
         }
         let report = report(&memory, monday);
         let some = |week: usize, count: u64| (days[week].iter().sum::<u64>() > 0).then_some(count);
-        for (day, found) in report.traffic.days.iter().enumerate() {
+        for (day, found) in report.traffic.steps.iter().enumerate() {
             // A day without any signal has no data.
             let of = |week: usize| Some(days[week][day]).filter(|&count| count > 0);
-            prop_assert_eq!(*found, Compared { week: of(1), before: of(0) });
+            prop_assert_eq!((found.count, found.before), (of(1), of(0)));
         }
         for (class, tally) in report.traffic.classes.iter().enumerate() {
             let of = |week: usize| some(week, classes[week][class]);
-            prop_assert_eq!(tally.count, Compared { week: of(1), before: of(0) });
+            prop_assert_eq!((tally.count.count, tally.count.before), (of(1), of(0)));
         }
         let signals = report.coverage.signals.iter().map(|tally| tally.count.count()).sum::<u64>();
         prop_assert_eq!(signals, report.traffic.requests.count());
@@ -60,8 +60,8 @@ fn the_planted_wave_is_told_by_start_end_peak_and_size() {
     assert_eq!((wave.hours, wave.began_before, wave.goes_on), (54, false, false));
     assert_eq!(wave.peak.refused, report.signins.heaviest[0].refused);
     let strip: u64 = report.signins.refused_hours.iter().flatten().flatten().sum();
-    assert_eq!(strip, report.signins.refused().count());
-    assert!(report.summary.join(" ").contains("A brute-force wave of 7,654 refused sign-ins began"));
+    assert_eq!(strip, report.signins.refused.count());
+    assert!(report.summary.join(" ").contains("A brute-force wave of 7,081 refused sign-ins began"));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn an_attack_of_2448_a_day_that_dies_down_to_1_a_day_is_told_in_the_summary() {
         }
     }
     let report = report(&memory, RICH);
-    let days: Vec<u64> = report.signins.refused_days.iter().filter_map(|day| day.week).collect();
+    let days: Vec<u64> = report.signins.refused_steps.iter().filter_map(|day| day.count).collect();
     assert_eq!(days, [2448, 2448, 1, 1, 1, 1, 1]);
     let [wave] = &report.signins.waves[..] else { panic!("{:?}", report.signins.waves) };
     assert!(wave.began_before && !wave.goes_on);
@@ -112,8 +112,10 @@ fn a_week_without_data_is_not_a_week_of_zeros() {
     let mut memory = Memory::default();
     memory.count("mails", &[("result", "sent")], start(RICH) - 86_400_000, 12);
     let report = report(&memory, RICH);
-    assert_eq!(report.traffic.requests, Compared { week: None, before: Some(0) });
-    assert_eq!(report.mail.results[0].count, Compared { week: None, before: Some(12) });
+    let requests = report.traffic.requests;
+    assert_eq!((requests.count, requests.before), (None, Some(0)));
+    let sent = report.mail.results[0].count;
+    assert_eq!((sent.count, sent.before), (None, Some(12)));
     assert_eq!(report.coverage.hours_with_data, 0);
     assert!(report.summary[0].starts_with("There is no data for this week"));
     assert!(report.summary[1].contains("The week before has data in 1 of its 168 hours"));
@@ -134,18 +136,18 @@ fn values_that_are_no_counts_are_refused_not_rounded() {
     for value in [0.5, -1e9, f64::NAN, f64::INFINITY, 1e300] {
         let mut memory = rich();
         memory.add("mails", &[("site", "shop.example"), ("result", "sent")], start(RICH) + 60_000, value);
-        let error = build(&memory, &request(RICH), &budget());
+        let error = try_make(&memory, &request(RICH));
         assert_eq!(error, Err(ReportError::NotACount { metric: "mails" }), "{value}");
     }
     let mut memory = rich();
     let labels = [("site", "shop.example"), ("le", "soon")];
     memory.add("http_response_seconds_bucket", &labels, start(RICH) + 60_000, 1.0);
-    assert_eq!(build(&memory, &request(RICH), &budget()), Err(ReportError::BucketBound));
+    assert_eq!(try_make(&memory, &request(RICH)), Err(ReportError::BucketBound));
     let mut memory = rich();
     for (kind, _) in memory.series.values_mut() {
         *kind = Some(SeriesKind::Gauge);
     }
-    assert!(matches!(build(&memory, &request(RICH), &budget()), Err(ReportError::Exact(_))));
+    assert!(matches!(try_make(&memory, &request(RICH)), Err(ReportError::Exact(_))));
 }
 
 #[test]
@@ -167,7 +169,7 @@ fn quantiles_are_told_as_the_bounds_of_their_bucket() {
 fn weeks_at_the_ends_of_the_calendar_are_refused() {
     for day in [Date::MIN, Date::MAX] {
         assert!(matches!(
-            build(&Memory::default(), &request(day), &budget()),
+            try_make(&Memory::default(), &request(day)),
             Err(ReportError::Calendar(_) | ReportError::Exact(_))
         ));
     }
