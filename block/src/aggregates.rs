@@ -3,8 +3,8 @@
 //! The section `aggregates` holds pages: each is the aggregates of [`PAGE_CHUNKS`] chunks in the order of the series
 //! table (the last page of fewer), as eight columns of doubles, each a length (varint) and a chunk of values as
 //! `codec/values.rs` encodes them: `sum`, `sum_low`, `min`, `max`, `first`, `last`, `resets`, `correction`. A chunk that has
-//! no aggregate, as a value is not finite, has NaN as its sum, and zeros. Counts and times are those of the chunk's column
-//! of timestamps. A column that is constant, as `sum_low` is for whole numbers, takes a few bytes a page.
+//! no aggregate, as a value is not finite or start times overlap, has NaN as its sum, and zeros. Counts and times are those of
+//! the chunk's column of timestamps, starts those of its column of start times. A column that is constant, as `sum_low` is for whole numbers, takes a few bytes a page.
 //!
 //! The section `pages` says where each is:
 //!
@@ -14,8 +14,8 @@
 //! |    varint | `bytes`  | its size in `aggregates`                          |
 //! | 4 * count | `checks` | the check of each page, with its position as ordinal |
 
-use annals_model::Aggregate;
 use annals_model::bytes::{Cursor, PutBytes};
+use annals_model::{Aggregate, START_UNKNOWN};
 
 use crate::container::{ContainerWriter, Part, SectionKind};
 
@@ -23,6 +23,7 @@ use crate::codec::ints::{Decoding, Effort};
 use crate::codec::kernel::Level;
 use crate::codec::values::{self, ValueEncoder};
 use crate::columns::Column;
+use crate::series::Chunk;
 
 /// Chunks whose aggregates are coded, checked and read together.
 pub(crate) const PAGE_CHUNKS: usize = 512;
@@ -77,8 +78,10 @@ impl Page {
         cursor.is_empty().then_some(())
     }
 
-    /// The aggregate of the chunk at this position, whose timestamps are `column`.
-    pub(crate) fn get(&self, position: usize, column: &Column) -> Option<Aggregate> {
+    /// The aggregate of the chunk at this position.
+    pub(crate) fn get(&self, position: usize, chunk: &Chunk) -> Option<Aggregate> {
+        let column = &chunk.column;
+        let start = |of: fn(&Column) -> i64| chunk.starts.as_ref().map_or(START_UNKNOWN, of);
         let [sum, sum_low, min, max, first, last, resets, correction] = &self.0;
         let value = |column: &Vec<f64>| column.get(position).copied();
         Some(Aggregate {
@@ -94,6 +97,9 @@ impl Page {
             // Saturates, whatever is there.
             resets: value(resets)? as u64,
             correction: value(correction)?,
+            first_start: start(|starts| starts.first),
+            last_start: start(|starts| starts.last),
+            overlaps: false,
         })
     }
 }

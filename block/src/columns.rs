@@ -1,5 +1,6 @@
 //! Columns of timestamps: each distinct one is stored once per block and shared by the chunks of all series
-//! that were sampled together.
+//! that were sampled together. Columns of start times, where series have them, likewise: the series of one process share
+//! the time at which it began.
 //!
 //! The section `stamps` holds the columns one after the other, each as a run of `codec/ints.rs`. The section
 //! `columns` says where each is:
@@ -14,6 +15,10 @@
 //! | 4 * count | `checks` | the check of each column, with its position as ordinal            |
 //!
 //! Stamps ascend strictly within a column and lie in the block's day.
+//!
+//! The sections `starts` and `begun` are the same for start times, which are any numbers of milliseconds: there `first` and
+//! `span` are in zigzag, `first` is the first start itself, and `span` wraps. They are only there where some series' form in
+//! the table says that it has starts (`series.rs`).
 
 use std::hash::BuildHasher;
 
@@ -27,6 +32,61 @@ use crate::container::{ContainerWriter, Part, SectionKind};
 
 /// No chunk holds more samples; a reader allocates for this many at most.
 pub(crate) const CHUNK_SAMPLES_MAX: usize = 1 << 16;
+
+/// What columns hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Held {
+    /// Stamps within a day.
+    Stamps(Day),
+    /// Start times.
+    Starts,
+}
+
+impl Held {
+    fn section(self) -> SectionKind {
+        match self {
+            Held::Stamps(_) => SectionKind::Stamps,
+            Held::Starts => SectionKind::Starts,
+        }
+    }
+
+    fn put_ends(self, (first, last): (i64, i64), out: &mut Vec<u8>) {
+        match self {
+            Held::Stamps(day) => {
+                out.put_varint((first - day.range().start.0) as u64);
+                out.put_varint((last - first) as u64);
+            }
+            Held::Starts => {
+                out.put_varint_signed(first);
+                out.put_varint_signed(last.wrapping_sub(first));
+            }
+        }
+    }
+
+    /// The first and the last of so many.
+    fn ends(self, cursor: &mut Cursor<'_>, count: usize) -> Result<(i64, i64), &'static str> {
+        match self {
+            Held::Stamps(day) => {
+                let (first, span) = cursor.varint().zip(cursor.varint()).ok_or(SHORT)?;
+                if first == 0 || first.checked_add(span).is_none_or(|last| last > DAY_MS as u64) {
+                    return Err("a column lies outside the block's day");
+                }
+                if count as u64 > span + 1 {
+                    return Err("a column has more stamps than milliseconds");
+                }
+                // Both are below a day.
+                let first = day.range().start.0 + first as i64;
+                Ok((first, first + span as i64))
+            }
+            Held::Starts => {
+                let (first, span) = cursor.varint_signed().zip(cursor.varint_signed()).ok_or(SHORT)?;
+                Ok((first, first.wrapping_add(span)))
+            }
+        }
+    }
+}
+
+const SHORT: &str = "it ends within a column";
 
 /// What is known of a column without decoding it.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +114,7 @@ impl Column {
         let decoded = ints::decode_into(&mut cursor, self.count, decoding, stamps);
         let ends = stamps.first().copied().zip(stamps.last().copied());
         if decoded.is_none() || !cursor.is_empty() {
-            return Err("it is not a column of timestamps");
+            return Err("it is not a column");
         }
         if ends != Some((self.first, self.last)) {
             return Err("its ends are not those of the columns section");
@@ -65,6 +125,7 @@ impl Column {
 
 /// Collects columns, each distinct one once.
 pub(crate) struct ColumnWriter {
+    held: Held,
     data: Vec<u8>,
     columns: Vec<Column>,
     hashes: Vec<u64>,
@@ -74,8 +135,9 @@ pub(crate) struct ColumnWriter {
 }
 
 impl ColumnWriter {
-    pub(crate) fn new() -> ColumnWriter {
+    pub(crate) fn new(held: Held) -> ColumnWriter {
         ColumnWriter {
+            held,
             data: Vec::new(),
             columns: Vec::new(),
             hashes: Vec::new(),
@@ -85,7 +147,13 @@ impl ColumnWriter {
         }
     }
 
-    /// The number of the column with these stamps, which ascend, are at least one and few enough for a chunk.
+    /// Whether there is no column.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    /// The number of the column with these stamps, which ascend where they are not starts, are at least one and few enough
+    /// for a chunk.
     pub(crate) fn number(&mut self, stamps: &[i64], ints: &mut IntEncoder, effort: Effort) -> u32 {
         let hash = FixedHash::default().hash_one(stamps);
         let (columns, hashes, data) = (&self.columns, &self.hashes, &self.data);
@@ -114,7 +182,7 @@ impl ColumnWriter {
             first,
             last,
             part: Part {
-                kind: SectionKind::Stamps,
+                kind: self.held.section(),
                 ordinal: u64::from(number),
                 offset: offset as u64,
                 bytes: bytes.len(),
@@ -127,7 +195,7 @@ impl ColumnWriter {
         number
     }
 
-    /// The sections `stamps` and `columns`. Columns are sealed only now: new ones were compared with them.
+    /// The sections `stamps` and `columns`, or `starts` and `begun`. Columns are sealed only now: new ones were compared with them.
     pub(crate) fn finish(mut self, container: &mut ContainerWriter) -> (Vec<u8>, Vec<u8>) {
         let mut stamps = Vec::with_capacity(self.data.len());
         for column in &mut self.columns {
@@ -138,17 +206,16 @@ impl ColumnWriter {
             part.check = container.seal_part(part.kind, part.ordinal, &mut stamps, offset);
             (part.offset, part.bytes) = (offset as u64, stamps.len() - offset);
         }
-        let directory = self.directory(container.identity().id.day);
+        let directory = self.directory();
         (stamps, directory)
     }
 
-    fn directory(&self, day: Day) -> Vec<u8> {
+    fn directory(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.put_varint(self.columns.len() as u64);
         for column in &self.columns {
             out.put_varint(column.count as u64);
-            out.put_varint((column.first - day.range().start.0) as u64);
-            out.put_varint((column.last - column.first) as u64);
+            self.held.put_ends((column.first, column.last), &mut out);
             out.put_varint(column.part.bytes as u64);
         }
         self.columns.iter().for_each(|column| out.put_u32(column.part.check));
@@ -156,31 +223,25 @@ impl ColumnWriter {
     }
 }
 
-/// Reads the `columns` section; says what is wrong where it is not one.
-pub(crate) fn parse_columns(bytes: &[u8], day: Day, stamps_bytes: u64) -> Result<Vec<Column>, &'static str> {
-    const SHORT: &str = "it ends within a column";
+/// Reads the section `columns`, or `begun`; says what is wrong where it is not one.
+pub(crate) fn parse_columns(
+    bytes: &[u8],
+    held: Held,
+    stamps_bytes: u64,
+) -> Result<Vec<Column>, &'static str> {
     let mut cursor = Cursor::new(bytes);
     let count = cursor.count(8).ok_or(SHORT)?;
     let mut columns = Vec::with_capacity(count);
     let mut offset = 0u64;
     for ordinal in 0..count as u64 {
-        let stamps = cursor.varint().ok_or(SHORT)?;
-        let first = cursor.varint().ok_or(SHORT)?;
-        let span = cursor.varint().ok_or(SHORT)?;
-        let bytes = cursor.varint().ok_or(SHORT)?;
-        if stamps == 0 || stamps > CHUNK_SAMPLES_MAX as u64 {
+        let count = usize::try_from(cursor.varint().ok_or(SHORT)?).unwrap_or(usize::MAX);
+        if count == 0 || count > CHUNK_SAMPLES_MAX {
             return Err("a column has more stamps than a chunk may have, or none");
         }
-        if first == 0 || first.checked_add(span).is_none_or(|last| last > DAY_MS as u64) {
-            return Err("a column lies outside the block's day");
-        }
-        if stamps > span + 1 {
-            return Err("a column has more stamps than milliseconds");
-        }
-        // Both are below a day.
-        let first = day.range().start.0 + first as i64;
-        let part = Part { kind: SectionKind::Stamps, ordinal, offset, bytes: bytes as usize, check: 0 };
-        columns.push(Column { count: stamps as usize, first, last: first + span as i64, part });
+        let (first, last) = held.ends(&mut cursor, count)?;
+        let bytes = cursor.varint().ok_or(SHORT)?;
+        let part = Part { kind: held.section(), ordinal, offset, bytes: bytes as usize, check: 0 };
+        columns.push(Column { count, first, last, part });
         offset = offset.checked_add(bytes).filter(|&end| end <= stamps_bytes).ok_or("a column too long")?;
     }
     for column in &mut columns {

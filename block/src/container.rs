@@ -39,7 +39,7 @@
 //! |     4 | `magic`        | `ANBE`                                                                        |
 //!
 //! Little-endian. A sealed section, or part of one, is stored as `SEAL_BYTES` more than it has plain; the sections
-//! `stamps`, `values`, `aggregates` and `rows` consist of such parts. Apart from the two of the header and `body_check`,
+//! `stamps`, `starts`, `values`, `aggregates` and `rows` consist of such parts. Apart from the two of the header and `body_check`,
 //! every check is the CRC-32 of tenant (4), day (4), sequence (8), content (1), section kind (1), part ordinal (8; all
 //! ones for a section as a whole) and the bytes as they are stored, so that intact bytes of another block, section or part
 //! do not pass. Every byte of the file is under a check.
@@ -72,8 +72,10 @@ const VERSION: u16 = 1;
 const FEATURE_SEALED: u32 = 1;
 /// Required feature: the block has series of histograms.
 pub(crate) const FEATURE_HISTOGRAMS: u32 = 2;
+/// Required feature: the block has series that know their start times.
+pub(crate) const FEATURE_STARTS: u32 = 4;
 /// Required features that this engine knows.
-const FEATURES_KNOWN: u32 = FEATURE_SEALED | FEATURE_HISTOGRAMS;
+const FEATURES_KNOWN: u32 = FEATURE_SEALED | FEATURE_HISTOGRAMS | FEATURE_STARTS;
 /// How every block begins.
 pub const MAGIC: &[u8; 8] = b"ANNALBLK";
 const END_MAGIC: &[u8; 4] = b"ANBE";
@@ -125,6 +127,10 @@ pub(crate) enum SectionKind {
     Checks = 8,
     /// Where each page of aggregates is.
     Pages = 9,
+    /// Columns of start times.
+    Starts = 10,
+    /// Where each column of start times is.
+    Begun = 11,
     /// Schemas of signal kinds.
     Schemas = 16,
     /// Where each group of rows is.
@@ -133,7 +139,7 @@ pub(crate) enum SectionKind {
     Rows = 18,
 }
 
-const SECTION_KINDS: [SectionKind; 12] = [
+const SECTION_KINDS: [SectionKind; 14] = [
     SectionKind::Stamps,
     SectionKind::Values,
     SectionKind::Aggregates,
@@ -143,6 +149,8 @@ const SECTION_KINDS: [SectionKind; 12] = [
     SectionKind::Series,
     SectionKind::Checks,
     SectionKind::Pages,
+    SectionKind::Starts,
+    SectionKind::Begun,
     SectionKind::Schemas,
     SectionKind::Groups,
     SectionKind::Rows,
@@ -153,7 +161,11 @@ impl SectionKind {
     fn is_in_parts(self) -> bool {
         matches!(
             self,
-            SectionKind::Stamps | SectionKind::Values | SectionKind::Aggregates | SectionKind::Rows
+            SectionKind::Stamps
+                | SectionKind::Values
+                | SectionKind::Aggregates
+                | SectionKind::Starts
+                | SectionKind::Rows
         )
     }
 
@@ -169,6 +181,8 @@ impl SectionKind {
             SectionKind::Series => "series",
             SectionKind::Checks => "checks",
             SectionKind::Pages => "pages",
+            SectionKind::Starts => "starts",
+            SectionKind::Begun => "begun",
             SectionKind::Schemas => "schemas",
             SectionKind::Groups => "groups",
             SectionKind::Rows => "rows",

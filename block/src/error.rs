@@ -299,6 +299,16 @@ pub enum WriteError {
         /// How many values.
         values: usize,
     },
+    /// As many start times as values, or none.
+    #[error("series {ordinal} has {values} values and {starts} start times")]
+    Starts {
+        /// Its ordinal.
+        ordinal: u32,
+        /// How many values.
+        values: usize,
+        /// How many start times.
+        starts: usize,
+    },
     /// Timestamps must ascend strictly.
     #[error("series {ordinal}: timestamp {position} does not come after the one before it")]
     TimeOrder {

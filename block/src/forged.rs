@@ -6,7 +6,7 @@ use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::schema::{FieldSchema, FieldType, KindSchema, MetricSchema};
 use annals_model::{
     BlockContent, BlockId, ChunkAge, Day, FieldValue, LabelSet, Lsn, LsnRange, MatchOp, Matcher, Pseudonym,
-    SeriesKind, SignalRow, SiteName, TenantNumber, TimeRange, Timestamp,
+    Samples, SeriesKind, SignalRow, SiteName, TenantNumber, TimeRange, Timestamp,
 };
 use annals_vfs::Sealed;
 
@@ -53,7 +53,10 @@ fn metric_block() -> Vec<u8> {
         let jitter = if series % 2 == 0 { 1 } else { series };
         let stamps: Vec<i64> = (1..=3 + series * 40).map(|i| start + i * 1000 + i % jitter).collect();
         let values: Vec<f64> = stamps.iter().map(|t| ((t ^ series) % 100) as f64 / 4.0).collect();
-        writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values).expect("valid");
+        let has_starts = |_: &&i64| series % 3 == 0;
+        let starts: Vec<i64> =
+            stamps.iter().filter(has_starts).map(|t| start - series + t / 50_000).collect();
+        writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values, &starts).expect("valid");
     }
     writer.finish().expect("small").expect("not empty").bytes
 }
@@ -74,10 +77,12 @@ fn use_metrics(bytes: Vec<u8>) {
     let _ = (block.label_names().map(|all| all.len()), block.label_values("b").map(|all| all.len()));
     let _ = (block.codecs(), block.column_count(), block.verify());
     for ordinal in 0..60 {
-        let (mut stamps, mut values) = (Vec::new(), Vec::new());
+        let mut samples = Samples::default();
         let range = TimeRange::new(Timestamp(0), Day(20).range().end);
-        block.read_lossy(ordinal, range, &mut stamps, &mut values, &mut |_, _| ());
-        assert_eq!(stamps.len(), values.len());
+        block.read_lossy(ordinal, range, &mut samples, &mut |_, _| ());
+        let Samples { timestamps, values, start_times, .. } = samples;
+        assert_eq!(timestamps.len(), values.len());
+        assert!(start_times.is_empty() || start_times.len() == values.len());
         let _ = (block.labels(ordinal), block.kind(ordinal), block.samples_in(ordinal, TimeRange::ALL));
     }
 }
@@ -98,6 +103,8 @@ fn forged_metric_indexes_never_panic() {
         SectionKind::Stamps,
         SectionKind::Aggregates,
         SectionKind::Pages,
+        SectionKind::Starts,
+        SectionKind::Begun,
     ];
     for kind in kinds {
         for _ in 0..FORGERIES {
@@ -210,7 +217,7 @@ fn forged_data_never_panics() {
     let values: Vec<f64> =
         stamps.iter().map(|t| if t % 97 == 0 { f64::NAN } else { (t % 100) as f64 }).collect();
     let labels = LabelSet::from_pairs([("a", "b")]).expect("valid");
-    writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values).expect("valid");
+    writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values, &[]).expect("valid");
     let ours = writer.finish().expect("small").expect("not empty").bytes;
     let container = Container::open(Sealed::new(ours), identity(content), content, "ours").expect("ours");
     // One chunk, one column and one page: their checks are all there is in `checks`, and the end of the others.
@@ -244,7 +251,9 @@ fn postings_that_are_not_those_of_the_series_are_damage() {
     let mut writer = MetricBlockWriter::new(identity(content), LSNS, 0, ChunkAge::Fresh);
     for value in ["b", "c"] {
         let labels = LabelSet::from_pairs([("a", value)]).expect("valid");
-        writer.add_series(&labels, SeriesKind::Gauge, &[Day(20).range().start.0 + 1], &[1.0]).expect("valid");
+        writer
+            .add_series(&labels, SeriesKind::Gauge, &[Day(20).range().start.0 + 1], &[1.0], &[])
+            .expect("valid");
     }
     let ours = writer.finish().expect("small").expect("not empty").bytes;
     let container = Container::open(Sealed::new(ours), identity(content), content, "ours").expect("ours");
@@ -351,7 +360,7 @@ fn an_index_that_hardly_differs_is_written_so_that_it_can_be_read() {
     for series in 0..2_000 {
         let value = format!("{}{series:06}{}", "x".repeat(1_000), "y".repeat(1_000));
         let labels = LabelSet::from_pairs([("a", value)]).expect("valid");
-        writer.add_series(&labels, SeriesKind::Gauge, &stamps, &[1.0]).expect("valid");
+        writer.add_series(&labels, SeriesKind::Gauge, &stamps, &[1.0], &[]).expect("valid");
     }
     let bytes = writer.finish().expect("small").expect("not empty").bytes;
     let block =
@@ -368,7 +377,7 @@ fn chunks_of(tenant: TenantNumber, values: &[f64]) -> (BlockIdentity, Vec<u8>) {
     let stamps: Vec<i64> = (1..=1024 * values.len() as i64).map(|i| start + i).collect();
     let values: Vec<f64> = values.iter().flat_map(|&value| [value; 1024]).collect();
     let labels = LabelSet::from_pairs([("a", "b")]).expect("valid");
-    writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values).expect("valid");
+    writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values, &[]).expect("valid");
     (identity, writer.finish().expect("small").expect("not empty").bytes)
 }
 
@@ -381,9 +390,9 @@ fn intact_chunks_of_another_tenant_or_place_do_not_pass() {
     let their = Container::open(Sealed::new(their_bytes), theirs, content, "theirs").expect("theirs");
     let read = |bytes| {
         let block = MetricBlock::open(Sealed::new(bytes), ours, "x").expect("the frame fits");
-        let (mut stamps, mut values, mut lost) = (Vec::new(), Vec::new(), 0);
-        block.read_lossy(0, TimeRange::ALL, &mut stamps, &mut values, &mut |_, _| lost += 1);
-        (values.len(), lost)
+        let (mut samples, mut lost) = (Samples::default(), 0);
+        block.read_lossy(0, TimeRange::ALL, &mut samples, &mut |_, _| lost += 1);
+        (samples.values.len(), lost)
     };
     assert_eq!(read(our.forge(SectionKind::Checks, |_| ())), (2048, 0));
     let theirs = their.section(SectionKind::Checks).expect("theirs");
@@ -417,7 +426,7 @@ fn block_of_values(values: &[f64]) -> Vec<u8> {
     let start = identity(content).id.day.range().start.0;
     let stamps: Vec<i64> = (1..=values.len() as i64).map(|i| start + i).collect();
     let labels = LabelSet::from_pairs([("a", "b")]).expect("valid");
-    writer.add_series(&labels, SeriesKind::Gauge, &stamps, values).expect("valid");
+    writer.add_series(&labels, SeriesKind::Gauge, &stamps, values, &[]).expect("valid");
     writer.finish().expect("small").expect("not empty").bytes
 }
 

@@ -15,7 +15,7 @@ use crate::aggregates::{PAGE_CHUNKS, Page, parse_pages};
 use crate::codec::ints::{self, Decoding, Effort, IntEncoder};
 use crate::codec::kernel::Level;
 use crate::codec::values::{self, ValueEncoder};
-use crate::columns::{CHUNK_SAMPLES_MAX, parse_columns};
+use crate::columns::{CHUNK_SAMPLES_MAX, Held, parse_columns};
 use crate::container::{Container, Part, SectionKind};
 use crate::groups::parse_groups;
 use crate::histograms;
@@ -107,9 +107,10 @@ pub fn read_index(bytes: &[u8], count: u32) {
     }
     if let Some((&at, rest)) = bytes.split_first()
         && let Some((columns, series)) = rest.split_at_checked(usize::from(at))
-        && let Ok(columns) = parse_columns(columns, Day(0), u64::from(count))
+        && let starts = parse_columns(columns, Held::Starts, u64::from(count)).unwrap_or_default()
+        && let Ok(columns) = parse_columns(columns, Held::Stamps(Day(0)), u64::from(count))
     {
-        let checks = vec![0; columns.len() * 4];
+        let (checks, columns) = (vec![0; columns.len() * 4], (columns, starts));
         if let Ok(table) =
             SeriesTable::parse(series.to_vec(), BlockContent::RawMetrics, checks, columns, u64::from(count))
         {
@@ -173,8 +174,9 @@ pub fn identity(bytes: &[u8]) -> Option<BlockIdentity> {
 /// Where it is not sound.
 #[must_use]
 pub fn sections(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    const KINDS: [SectionKind; 7] = [
+    const KINDS: [SectionKind; 8] = [
         SectionKind::Columns,
+        SectionKind::Begun,
         SectionKind::Symbols,
         SectionKind::Labels,
         SectionKind::Series,
@@ -222,15 +224,24 @@ fn put_part_checks(bytes: &mut [u8], frame: &Frame) -> Option<()> {
         let parts: Vec<Part> = parsed.iter().map(|group| group.part).collect();
         return put(bytes, groups.end - parts.len() * 4, rows.start, &parts);
     }
-    let (directory, stamps) = (range(SectionKind::Columns)?, range(SectionKind::Stamps)?);
-    let columns = parse_columns(bytes.get(directory.clone())?, day, stamps.len() as u64).ok()?;
-    let parts: Vec<Part> = columns.iter().map(|column| column.part).collect();
-    put(bytes, directory.end - parts.len() * 4, stamps.start, &parts)?;
+    let put_columns = |bytes: &mut [u8], held, directory: SectionKind, data: SectionKind| {
+        let (directory, data) = (range(directory)?, range(data)?);
+        let columns = parse_columns(bytes.get(directory.clone())?, held, data.len() as u64).ok()?;
+        let parts: Vec<Part> = columns.iter().map(|column| column.part).collect();
+        put(bytes, directory.end - parts.len() * 4, data.start, &parts)?;
+        Some(columns)
+    };
+    let columns = put_columns(bytes, Held::Stamps(day), SectionKind::Columns, SectionKind::Stamps)?;
+    let starts = match range(SectionKind::Begun) {
+        None => Vec::new(),
+        Some(_) => put_columns(bytes, Held::Starts, SectionKind::Begun, SectionKind::Starts)?,
+    };
     let (series, checks) = (range(SectionKind::Series)?, range(SectionKind::Checks)?);
     let values = range(SectionKind::Values)?;
     let (series, stored) = (bytes.get(series)?.to_vec(), bytes.get(checks.clone())?.to_vec());
     let table =
-        SeriesTable::parse(series, frame.identity.id.content, stored, columns, values.len() as u64).ok()?;
+        SeriesTable::parse(series, frame.identity.id.content, stored, (columns, starts), values.len() as u64)
+            .ok()?;
     let chunks = (0..table.len() as u32).filter_map(|ordinal| table.chunks(ordinal)).flatten();
     let parts: Vec<Part> = chunks.map(|chunk| chunk.part).collect();
     put(bytes, checks.start, values.start, &parts)?;

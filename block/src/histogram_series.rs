@@ -3,9 +3,9 @@
 //! They stand among the others in the table of a block of samples. In a block of rollups a series of histograms is what
 //! [`HistogramSamples::thinned`] leaves of it.
 
-use annals_model::{HistogramSamples, LabelSet, SeriesKind, SeriesSamples, TimeRange};
+use annals_model::{HistogramSamples, LabelSet, SeriesKind, SeriesSamples, TimeRange, append_starts};
 
-use crate::container::SectionKind;
+use crate::container::{FEATURE_HISTOGRAMS, SectionKind};
 use crate::error::{BlockError, WriteError};
 use crate::histograms::{chunk_length, decode, encode};
 use crate::metric_block::MetricBlock;
@@ -22,7 +22,9 @@ impl MetricBlockWriter {
         samples: SeriesSamples<'_>,
     ) -> Result<(), WriteError> {
         match samples {
-            SeriesSamples::Numbers(timestamps, values) => self.add_series(labels, kind, timestamps, values),
+            SeriesSamples::Numbers(timestamps, values, starts) => {
+                self.add_series(labels, kind, timestamps, values, starts)
+            }
             SeriesSamples::Histograms(samples) => self.add_histograms(labels, kind, samples),
         }
     }
@@ -35,18 +37,20 @@ impl MetricBlockWriter {
         samples: &HistogramSamples,
     ) -> Result<(), WriteError> {
         let content = self.content();
-        let HistogramSamples { timestamps, histograms } = samples;
-        let ordinal = self.check_series(content, labels, kind, true, timestamps, histograms.len())?;
+        let HistogramSamples { timestamps, histograms, start_times } = samples;
+        let columns = (timestamps.as_slice(), histograms.len(), start_times.as_slice());
+        let ordinal = self.check_series(content, labels, kind, true, columns)?;
         let effort = effort(self.age());
         let cut = |from: usize| chunk_length(histograms.get(from..).unwrap_or_default());
-        let chunks = self.add_chunks(ordinal, labels, kind, timestamps, cut, |encoder, at, out| {
+        let columns = (timestamps.as_slice(), start_times.as_slice());
+        let chunks = self.add_chunks(ordinal, labels, kind, columns, cut, |encoder, at, out| {
             encode(histograms.get(at).unwrap_or_default(), encoder, effort, out);
         });
         // Blocks of rollups have no aggregates at all.
         if content.window_ms().is_none() {
             self.push_no_aggregates(chunks);
         }
-        self.need_histograms();
+        self.require(FEATURE_HISTOGRAMS);
         Ok(())
     }
 }
@@ -95,7 +99,7 @@ impl MetricBlock {
         scratch: &mut Scratch,
         into: &mut HistogramSamples,
     ) -> Result<(), BlockError> {
-        let Scratch { copy, decoding, columns, .. } = scratch;
+        let Scratch { copy, decoding, columns, starts, .. } = scratch;
         let column = &chunk.column;
         let stamps = self.stamps(column, copy, decoding, columns)?;
         let positions = stamps.partition_point(|&stamp| stamp <= range.start.0)
@@ -104,6 +108,7 @@ impl MetricBlock {
         if taken.is_empty() {
             return Ok(());
         }
+        let starts = self.starts(chunk, copy, decoding, starts)?.get(positions.clone()).unwrap_or_default();
         self.container().copy_part(chunk.part, copy)?;
         let first = into.histograms.len();
         decode(copy, column.count, positions, decoding, &mut into.histograms).ok_or_else(|| {
@@ -111,6 +116,7 @@ impl MetricBlock {
             let what = "it is not a chunk of histograms";
             self.container().corrupt(SectionKind::Values, Some(chunk.part.ordinal), what)
         })?;
+        append_starts(&mut into.start_times, first, taken.len(), starts);
         into.timestamps.extend_from_slice(taken);
         Ok(())
     }

@@ -19,8 +19,8 @@
 //!
 //! ```
 //! use annals_block::{BlockIdentity, MetricBlock, MetricBlockWriter};
-//! use annals_model::{BlockContent, BlockId, ChunkAge, Day, LabelSet, Lsn, LsnRange, Matcher, SeriesKind, TenantNumber,
-//!     TimeRange};
+//! use annals_model::{BlockContent, BlockId, ChunkAge, Day, LabelSet, Lsn, LsnRange, Matcher, Samples, SeriesKind,
+//!     TenantNumber, TimeRange};
 //! use annals_vfs::Sealed;
 //!
 //! let id = BlockId { day: Day(0), content: BlockContent::RawMetrics, sequence: 1 };
@@ -28,16 +28,16 @@
 //! let lsns = LsnRange { after: Lsn(0), through: Lsn(9) };
 //! let mut writer = MetricBlockWriter::new(identity, lsns, 0, ChunkAge::Fresh);
 //! let up = LabelSet::from_pairs([("__name__", "up"), ("job", "web")])?;
-//! writer.add_series(&up, SeriesKind::Gauge, &[1_000, 2_000], &[1.0, 0.0])?;
+//! writer.add_series(&up, SeriesKind::Gauge, &[1_000, 2_000], &[1.0, 0.0], &[])?;
 //! let encoded = writer.finish()?.ok_or("no series")?;
 //!
 //! let block = MetricBlock::open(Sealed::new(encoded.bytes), identity, "an example")?;
 //! let found = block.find(&[Matcher::equal("job", "web")])?;
-//! let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+//! let mut samples = Samples::default();
 //! for ordinal in found {
-//!     block.read(ordinal, TimeRange::ALL, &mut timestamps, &mut values)?;
+//!     block.read(ordinal, TimeRange::ALL, &mut samples)?;
 //! }
-//! assert_eq!((timestamps, values), (vec![1_000, 2_000], vec![1.0, 0.0]));
+//! assert_eq!((samples.timestamps, samples.values), (vec![1_000, 2_000], vec![1.0, 0.0]));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing))]

@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_model::{
-    Aggregate, BlockContent, BlockMeta, DataKeys, HistogramSamples, KeyId, LabelSet, Matcher, SeriesKind,
-    TimeRange,
+    Aggregate, BlockContent, BlockMeta, DataKeys, HistogramSamples, KeyId, LabelSet, Matcher, Samples,
+    SeriesKind, TimeRange, append_starts,
 };
 use annals_vfs::Sealed;
 use roaring::RoaringBitmap;
@@ -18,7 +18,7 @@ use roaring::RoaringBitmap;
 use crate::codec::ints::Decoding;
 use crate::codec::kernel::Level;
 use crate::codec::values;
-use crate::columns::{Column, parse_columns};
+use crate::columns::{Column, Held, parse_columns};
 use crate::container::{Container, Part, SectionKind};
 use crate::error::{BlockError, BlockIdentity, CodecUse, Damage, Findings, SectionInfo};
 use crate::labels::{LabelIndex, membership};
@@ -176,19 +176,13 @@ impl MetricBlock {
         Ok(self.label_index()?.values(name))
     }
 
-    /// Appends the samples of a series in a range, in time order. Stops at the first damaged chunk, of which
+    /// Appends the samples of a series of numbers in a range, in time order. Stops at the first damaged chunk, of which
     /// nothing is appended; what came before it stays.
-    pub fn read(
-        &self,
-        ordinal: u32,
-        range: TimeRange,
-        timestamps: &mut Vec<i64>,
-        values: &mut Vec<f64>,
-    ) -> Result<(), BlockError> {
+    pub fn read(&self, ordinal: u32, range: TimeRange, into: &mut Samples) -> Result<(), BlockError> {
         with_scratch(|scratch| {
             self.chunks(ordinal)?
                 .filter(|chunk| chunk.column.range().overlaps(range))
-                .try_for_each(|chunk| self.read_chunk(&chunk, range, scratch, Some(&mut *timestamps), values))
+                .try_for_each(|chunk| self.read_chunk(&chunk, range, scratch, true, into))
         })
     }
 
@@ -198,11 +192,10 @@ impl MetricBlock {
         &self,
         ordinal: u32,
         range: TimeRange,
-        timestamps: &mut Vec<i64>,
-        values: &mut Vec<f64>,
+        into: &mut Samples,
         on_damage: &mut dyn FnMut(TimeRange, BlockError),
     ) {
-        self.read_chunks(ordinal, range, Some(timestamps), values, on_damage);
+        self.read_chunks(ordinal, range, true, into, on_damage);
     }
 
     /// The same without the timestamps, for a caller that has them.
@@ -210,18 +203,18 @@ impl MetricBlock {
         &self,
         ordinal: u32,
         range: TimeRange,
-        values: &mut Vec<f64>,
+        into: &mut Samples,
         on_damage: &mut dyn FnMut(TimeRange, BlockError),
     ) {
-        self.read_chunks(ordinal, range, None, values, on_damage);
+        self.read_chunks(ordinal, range, false, into, on_damage);
     }
 
     fn read_chunks(
         &self,
         ordinal: u32,
         range: TimeRange,
-        mut timestamps: Option<&mut Vec<i64>>,
-        values: &mut Vec<f64>,
+        with_stamps: bool,
+        into: &mut Samples,
         on_damage: &mut dyn FnMut(TimeRange, BlockError),
     ) {
         let chunks = match self.chunks(ordinal) {
@@ -230,8 +223,7 @@ impl MetricBlock {
         };
         with_scratch(|scratch| {
             for chunk in chunks.filter(|chunk| chunk.column.range().overlaps(range)) {
-                let timestamps = timestamps.as_deref_mut();
-                if let Err(error) = self.read_chunk(&chunk, range, scratch, timestamps, values) {
+                if let Err(error) = self.read_chunk(&chunk, range, scratch, with_stamps, into) {
                     on_damage(chunk.column.range().intersect(range), error);
                 }
             }
@@ -306,7 +298,7 @@ impl MetricBlock {
         let whole = Some(self.meta().time);
         let (mut samples, mut before) = (0u64, None);
         let window_ms = self.meta().id.content.window_ms();
-        let (mut timestamps, mut values, mut windows) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut numbers, mut windows, mut timestamps) = (Samples::default(), Vec::new(), Vec::new());
         let mut histograms = HistogramSamples::default();
         for ordinal in 0..self.series_count {
             let mut digest = None;
@@ -330,7 +322,7 @@ impl MetricBlock {
                 let rows = chunk.column.count as u64;
                 samples += rows;
                 timestamps.clear();
-                values.clear();
+                numbers.clear();
                 windows.clear();
                 histograms.clear();
                 let range = chunk.column.range();
@@ -340,7 +332,11 @@ impl MetricBlock {
                         timestamps.extend_from_slice(&histograms.timestamps);
                         Ok(())
                     }
-                    None => self.read_chunk(&chunk, range, scratch, Some(&mut timestamps), &mut values),
+                    None => {
+                        self.read_chunk(&chunk, range, scratch, true, &mut numbers)?;
+                        timestamps.extend_from_slice(&numbers.timestamps);
+                        Ok(())
+                    }
                     Some(window_ms) => {
                         self.read_windows(&chunk, window_ms, scratch, &mut windows)?;
                         timestamps.extend(windows.iter().map(|window| window.end));
@@ -350,7 +346,7 @@ impl MetricBlock {
                 let ascends = || timestamps.iter().zip(timestamps.iter().skip(1)).all(|(a, b)| a < b);
                 let sound = match read {
                     Ok(()) if ascends() && timestamps.len() == chunk.column.count => match window_ms {
-                        None => self.verify_aggregate(kind, &chunk, &timestamps, &values),
+                        None => self.verify_aggregate(kind, &chunk, &numbers),
                         Some(_) => Ok(()),
                     },
                     Ok(()) => {
@@ -375,13 +371,13 @@ impl MetricBlock {
         &self,
         kind: Option<SeriesKind>,
         chunk: &Chunk,
-        timestamps: &[i64],
-        values: &[f64],
+        samples: &Samples,
     ) -> Result<(), BlockError> {
         // Of a histogram there is none, and no value.
         let Some(kind) = kind else { return Ok(()) };
         let found = with_scratch(|scratch| self.aggregate(chunk, scratch))?;
-        if found != Aggregate::of(kind, timestamps, values) {
+        let Samples { timestamps, values, start_times, .. } = samples;
+        if found != Aggregate::of(kind, timestamps, values, start_times) {
             let what = "an aggregate is not that of its chunk";
             return Err(self.container.corrupt(SectionKind::Aggregates, Some(chunk.part.ordinal), what));
         }
@@ -443,10 +439,10 @@ impl MetricBlock {
         chunk: &Chunk,
         range: TimeRange,
         scratch: &mut Scratch,
-        timestamps: Option<&mut Vec<i64>>,
-        values: &mut Vec<f64>,
+        with_stamps: bool,
+        into: &mut Samples,
     ) -> Result<(), BlockError> {
-        let Scratch { copy, decoding, columns, .. } = scratch;
+        let Scratch { copy, decoding, columns, starts, .. } = scratch;
         let column = &chunk.column;
         let stamps = self.stamps(column, copy, decoding, columns)?;
         let positions: Range<usize> = stamps.partition_point(|&stamp| stamp <= range.start.0)
@@ -455,17 +451,33 @@ impl MetricBlock {
         if taken.is_empty() {
             return Ok(());
         }
+        let starts = self.starts(chunk, copy, decoding, starts)?.get(positions.clone()).unwrap_or_default();
         self.container.copy_part(chunk.part, copy)?;
-        values::decode(copy, column.count, Level::widest(), decoding, positions, values).ok_or_else(
-            || {
+        let before = into.values.len();
+        values::decode(copy, column.count, Level::widest(), decoding, positions, &mut into.values)
+            .ok_or_else(|| {
                 let what = "it is not a chunk of values";
                 self.container.corrupt(SectionKind::Values, Some(chunk.part.ordinal), what)
-            },
-        )?;
-        if let Some(timestamps) = timestamps {
-            timestamps.extend_from_slice(taken);
+            })?;
+        append_starts(&mut into.start_times, before, taken.len(), starts);
+        if with_stamps {
+            into.timestamps.extend_from_slice(taken);
         }
         Ok(())
+    }
+
+    /// The start times of a chunk, as [`MetricBlock::stamps`] gives a column; none where none is known.
+    pub(crate) fn starts<'k>(
+        &self,
+        chunk: &Chunk,
+        copy: &mut Vec<u8>,
+        decoding: &mut Decoding,
+        kept: &'k mut KeptColumns,
+    ) -> Result<&'k [i64], BlockError> {
+        match &chunk.starts {
+            None => Ok(&[]),
+            Some(column) => self.stamps(column, copy, decoding, kept),
+        }
     }
 
     /// The stamps of a column, checked and decoded, or as they were kept.
@@ -478,7 +490,7 @@ impl MetricBlock {
     ) -> Result<&'k [i64], BlockError> {
         kept.get((self.number, column.part.ordinal), |stamps| {
             self.container.copy_part(column.part, copy)?;
-            let corrupt = |what| self.container.corrupt(SectionKind::Stamps, Some(column.part.ordinal), what);
+            let corrupt = |what| self.container.corrupt(column.part.kind, Some(column.part.ordinal), what);
             column.decode(copy, decoding, stamps).map_err(corrupt)
         })
     }
@@ -538,13 +550,23 @@ impl MetricBlock {
         let container = &self.container;
         let day = container.meta().id.day;
         let stamps_bytes = container.section_bytes(SectionKind::Stamps)?;
-        let columns = parse_columns(&container.section(SectionKind::Columns)?, day, stamps_bytes)
-            .map_err(|what| container.corrupt(SectionKind::Columns, None, what))?;
+        let columns =
+            parse_columns(&container.section(SectionKind::Columns)?, Held::Stamps(day), stamps_bytes)
+                .map_err(|what| container.corrupt(SectionKind::Columns, None, what))?;
+        let starts = match container.has(SectionKind::Begun) {
+            false => Vec::new(),
+            true => {
+                let starts_bytes = container.section_bytes(SectionKind::Starts)?;
+                parse_columns(&container.section(SectionKind::Begun)?, Held::Starts, starts_bytes)
+                    .map_err(|what| container.corrupt(SectionKind::Begun, None, what))?
+            }
+        };
         let bytes = container.section(SectionKind::Series)?;
         let checks = container.section(SectionKind::Checks)?;
         let values_bytes = container.section_bytes(SectionKind::Values)?;
         let content = container.meta().id.content;
         let corrupt = |what| container.corrupt(SectionKind::Series, None, what);
+        let columns = (columns, starts);
         let table = SeriesTable::parse(bytes, content, checks, columns, values_bytes).map_err(corrupt)?;
         if table.len() as u64 != container.meta().series {
             return Err(corrupt("not as many series as the footer says"));

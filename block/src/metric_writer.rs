@@ -1,7 +1,7 @@
 //! Writes a block of metric samples.
 //!
 //! ```text
-//!   add_series ── cut into chunks ─► stamps ── distinct ─► columns
+//!   add_series ── cut into chunks ─► stamps, starts ── distinct ─► columns
 //!                                 └► values ── smallest codec ─► chunks
 //!   finish ──── symbols, pairs, postings, series ─► the block
 //! ```
@@ -9,7 +9,8 @@
 use std::ops::Range;
 
 use annals_model::{
-    Aggregate, BlockContent, ChunkAge, LABELS_MAX, LabelSet, LsnRange, SeriesKind, TimeRange, Timestamp,
+    Aggregate, BlockContent, ChunkAge, LABELS_MAX, LabelSet, LsnRange, START_UNKNOWN, SeriesKind, TimeRange,
+    Timestamp,
 };
 use hashbrown::HashMap;
 
@@ -18,8 +19,8 @@ use crate::aggregates::AggregateWriter;
 use crate::codec::ints::Effort;
 use crate::codec::pack::MINI;
 use crate::codec::values::ValueEncoder;
-use crate::columns::{CHUNK_SAMPLES_MAX, ColumnWriter};
-use crate::container::{ContainerWriter, EncodedBlock, FEATURE_HISTOGRAMS, SectionKind, Totals};
+use crate::columns::{CHUNK_SAMPLES_MAX, ColumnWriter, Held};
+use crate::container::{ContainerWriter, EncodedBlock, FEATURE_STARTS, SectionKind, Totals};
 use crate::error::{BlockIdentity, WriteError};
 use crate::labels::{PairRuns, encode_labels};
 use crate::sealing::SealWith;
@@ -60,6 +61,7 @@ pub struct MetricBlockWriter {
     container: ContainerWriter,
     encoder: ValueEncoder,
     columns: ColumnWriter,
+    starts: ColumnWriter,
     values: Vec<u8>,
     checks: Vec<u8>,
     aggregates: AggregateWriter,
@@ -71,6 +73,8 @@ pub struct MetricBlockWriter {
     members: Vec<u32>,
     /// Column and bytes of the chunks of all series, likewise.
     chunks: Vec<(u32, u32)>,
+    /// For each of these chunks, as the series table has it, its column of starts; empty until one has any.
+    chunk_starts: Vec<u32>,
     last_labels: Option<LabelSet>,
     time: Option<(i64, i64)>,
     rows: u64,
@@ -92,7 +96,8 @@ impl MetricBlockWriter {
         MetricBlockWriter {
             container: ContainerWriter::new(identity, lsns, level, age),
             encoder: ValueEncoder::new(),
-            columns: ColumnWriter::new(),
+            columns: ColumnWriter::new(Held::Stamps(identity.id.day)),
+            starts: ColumnWriter::new(Held::Starts),
             values: Vec::new(),
             checks: Vec::new(),
             aggregates: AggregateWriter::default(),
@@ -102,6 +107,7 @@ impl MetricBlockWriter {
             series: Vec::new(),
             members: Vec::new(),
             chunks: Vec::new(),
+            chunk_starts: Vec::new(),
             last_labels: None,
             time: None,
             rows: 0,
@@ -117,30 +123,34 @@ impl MetricBlockWriter {
     }
 
     /// Adds a series, which must come after all others in label order. Timestamps ascend strictly within the
-    /// block's day. What is refused leaves the block as it was.
+    /// block's day; start times are none, or as many. What is refused leaves the block as it was.
     pub fn add_series(
         &mut self,
         labels: &LabelSet,
         kind: SeriesKind,
         timestamps: &[i64],
         values: &[f64],
+        starts: &[i64],
     ) -> Result<(), WriteError> {
         let content = BlockContent::RawMetrics;
-        let ordinal = self.check_series(content, labels, kind, false, timestamps, values.len())?;
+        let columns = (timestamps, values.len(), starts);
+        let ordinal = self.check_series(content, labels, kind, false, columns)?;
         let age = self.container.age();
         let (chunk_samples, effort) = (chunk_samples(age, timestamps.len()), effort(age));
         self.add_chunks(
             ordinal,
             labels,
             kind,
-            timestamps,
+            (timestamps, starts),
             |_| chunk_samples,
             |encoder, at, out| {
                 encoder.encode(values.get(at).unwrap_or_default(), effort, out);
             },
         );
-        for (stamps, values) in timestamps.chunks(chunk_samples).zip(values.chunks(chunk_samples)) {
-            let aggregate = Aggregate::of(kind, stamps, values);
+        let chunks = timestamps.chunks(chunk_samples).zip(values.chunks(chunk_samples));
+        for (at, (stamps, values)) in (0..).step_by(chunk_samples).zip(chunks) {
+            let starts = starts.get(at..at + stamps.len()).unwrap_or_default();
+            let aggregate = Aggregate::of(kind, stamps, values, starts);
             self.aggregates.push(aggregate.as_ref(), &mut self.encoder, &mut self.container);
         }
         Ok(())
@@ -159,19 +169,19 @@ impl MetricBlockWriter {
         (0..chunks).for_each(|_| self.aggregates.push(None, &mut self.encoder, &mut self.container));
     }
 
-    /// Says that the block cannot be read by who does not know histograms.
-    pub(crate) fn need_histograms(&mut self) {
-        self.container.require(FEATURE_HISTOGRAMS);
+    /// Says that the block cannot be read by who does not know this feature.
+    pub(crate) fn require(&mut self, feature: u32) {
+        self.container.require(feature);
     }
 
-    /// Adds a series that was checked; `cut` says how many stamps the chunk takes that begins at a position, `encode`
+    /// Adds a series that was checked, with its stamps and starts; `cut` says how many stamps the chunk takes that begins at a position, `encode`
     /// appends what a chunk holds at these positions. Returns how many chunks that made.
     pub(crate) fn add_chunks(
         &mut self,
         ordinal: u32,
         labels: &LabelSet,
         kind: SeriesKind,
-        timestamps: &[i64],
+        (timestamps, starts): (&[i64], &[i64]),
         cut: impl Fn(usize) -> usize,
         mut encode: impl FnMut(&mut ValueEncoder, Range<usize>, &mut Vec<u8>),
     ) -> u32 {
@@ -183,8 +193,16 @@ impl MetricBlockWriter {
             rest = later;
             let column = self.columns.number(stamps, &mut self.encoder.ints, effort);
             let start = self.values.len();
-            encode(&mut self.encoder, position..position + stamps.len(), &mut self.values);
-            position += stamps.len();
+            let at = position..position + stamps.len();
+            position = at.end;
+            let begun = starts.get(at.clone()).unwrap_or_default();
+            if begun.iter().any(|&start| start != START_UNKNOWN) {
+                let column = self.starts.number(begun, &mut self.encoder.ints, effort);
+                self.chunk_starts.resize(self.chunks.len(), 0);
+                self.chunk_starts.push(column + 1);
+                self.container.require(FEATURE_STARTS);
+            }
+            encode(&mut self.encoder, at, &mut self.values);
             let chunk = (self.checks.len() / 4) as u64;
             let check = self.container.seal_part(SectionKind::Values, chunk, &mut self.values, start);
             self.checks.extend(check.to_le_bytes());
@@ -240,16 +258,19 @@ impl MetricBlockWriter {
         annals_model::bytes::PutBytes::put_varint(&mut table, self.series.len() as u64);
         let mut numbers = Vec::new();
         let (mut members, mut chunks) = (self.members.as_slice(), self.chunks.as_slice());
+        let mut starts = self.chunk_starts.as_slice();
         for series in &self.series {
             numbers.clear();
             let (pairs, others) = members.split_at_checked(usize::from(series.pairs)).unwrap_or_default();
             numbers.extend(pairs.iter().filter_map(|&number| pair_ranks.get(number as usize)));
             let (own, rest) = chunks.split_at_checked(series.chunks as usize).unwrap_or_default();
-            put_series(series.kind, Form::of(content, series.kind), &numbers, own, &mut table);
-            (members, chunks) = (others, rest);
+            // Chunks after the last one with starts are in no list.
+            let (begun, others_begun) = starts.split_at(own.len().min(starts.len()));
+            put_series(series.kind, Form::of(content, series.kind), &numbers, own, begun, &mut table);
+            (members, chunks, starts) = (others, rest, others_begun);
         }
         // What is no longer needed goes before more is made: of a million series it is most of the memory.
-        drop((self.members, self.chunks, pair_ranks));
+        drop((self.members, self.chunks, self.chunk_starts, pair_ranks));
         let postings: Vec<(u32, u32, &PairRuns)> = pairs
             .iter()
             .filter_map(|&(name, value, number)| Some((name, value, self.runs.get(number as usize)?)))
@@ -263,6 +284,8 @@ impl MetricBlockWriter {
         }
         let (mut container, mut encoder) = (self.container, self.encoder);
         let (stamps, columns) = self.columns.finish(&mut container);
+        let has_starts = !self.starts.is_empty();
+        let (starts, begun) = self.starts.finish(&mut container);
         let (aggregates, pages) = self.aggregates.finish(&mut encoder, &mut container);
         let mut squeezer = encoder.ints.squeezer;
         container.put_data(SectionKind::Stamps, &stamps);
@@ -270,6 +293,10 @@ impl MetricBlockWriter {
         drop(self.values);
         container.put_data(SectionKind::Aggregates, &aggregates);
         drop(aggregates);
+        if has_starts {
+            container.put_data(SectionKind::Starts, &starts);
+            container.put_index(SectionKind::Begun, &begun, &mut squeezer);
+        }
         container.put_index(SectionKind::Columns, &columns, &mut squeezer);
         container.put_folded(SectionKind::Symbols, &symbols, text_bytes, &mut squeezer);
         container.put_index(SectionKind::Labels, &labels, &mut squeezer);
@@ -283,15 +310,15 @@ impl MetricBlockWriter {
         })))
     }
 
-    /// Checks a series against the block and itself; returns its ordinal.
+    /// Checks a series, of which are given its stamps, how many values, and its starts, against the block and itself;
+    /// returns its ordinal.
     pub(crate) fn check_series(
         &self,
         content: BlockContent,
         labels: &LabelSet,
         kind: SeriesKind,
         histograms: bool,
-        timestamps: &[i64],
-        values: usize,
+        (timestamps, values, starts): (&[i64], usize, &[i64]),
     ) -> Result<u32, WriteError> {
         let id = self.container.identity().id;
         if id.content != content {
@@ -308,6 +335,9 @@ impl MetricBlockWriter {
         if timestamps.len() != values || timestamps.is_empty() {
             let timestamps = timestamps.len();
             return Err(WriteError::Lengths { ordinal, timestamps, values });
+        }
+        if !starts.is_empty() && starts.len() != values {
+            return Err(WriteError::Starts { ordinal, values, starts: starts.len() });
         }
         let unordered = timestamps.iter().zip(timestamps.iter().skip(1)).position(|(a, b)| a >= b);
         if let Some(before) = unordered {

@@ -41,8 +41,7 @@ impl MetricBlock {
                     continue;
                 }
                 let first = into.samples.values.len();
-                let (timestamps, values) = (&mut into.samples.timestamps, &mut into.samples.values);
-                if let Err(error) = self.read_chunk(&chunk, range, scratch, Some(timestamps), values) {
+                if let Err(error) = self.read_chunk(&chunk, range, scratch, true, &mut into.samples) {
                     on_damage(time.intersect(range), error);
                 }
                 into.push_samples_since(first);
@@ -97,7 +96,7 @@ impl MetricBlock {
             let decoded = page.decode(copy, chunks.min(PAGE_CHUNKS), decoding);
             decoded.ok_or_else(|| corrupt("it is not a page of aggregates"))
         })?;
-        Ok(page.get(position, &chunk.column))
+        Ok(page.get(position, chunk))
     }
 
     fn page_parts(&self) -> Result<&[Part], BlockError> {

@@ -11,7 +11,7 @@ use annals_model::{
 use annals_vfs::Sealed;
 use roaring::RoaringBitmap;
 
-use crate::container::{EncodedBlock, SectionKind};
+use crate::container::{EncodedBlock, FEATURE_STARTS, SectionKind};
 use crate::error::{BlockError, BlockIdentity, Damage, SectionInfo, WriteError};
 use crate::metric_block::MetricBlock;
 use crate::metric_writer::{MetricBlockWriter, effort};
@@ -59,12 +59,16 @@ impl RollupBlockWriter {
         if let Some(&timestamp) = self.ends.iter().find(|end| end.rem_euclid(window_ms) != 0) {
             return Err(WriteError::OutsideDay { ordinal: 0, timestamp, day: id.day });
         }
-        let ordinal = self.inner.check_series(id.content, labels, kind, false, &self.ends, rollups.len())?;
+        let columns = (self.ends.as_slice(), rollups.len(), &[][..]);
+        let ordinal = self.inner.check_series(id.content, labels, kind, false, columns)?;
+        if rollups.iter().any(windows::knows_starts) {
+            self.inner.require(FEATURE_STARTS);
+        }
         self.inner.add_chunks(
             ordinal,
             labels,
             kind,
-            &self.ends,
+            (&self.ends, &[]),
             |_| CHUNK_WINDOWS,
             |encoder, at, out| {
                 let rollups = rollups.get(at).unwrap_or_default();

@@ -17,6 +17,8 @@ pub(crate) struct Scratch {
     /// What decoders keep.
     pub(crate) decoding: Decoding,
     pub(crate) columns: KeptColumns,
+    /// Of start times.
+    pub(crate) starts: KeptColumns,
     pub(crate) page: KeptPage,
 }
 

@@ -2,7 +2,7 @@
 
 use annals_model::{
     BlockContent, BlockId, COMMITMENT_BYTES, ChunkAge, DataKeys, Day, KeyId, LabelSet, Lsn, LsnRange,
-    Matcher, NONCE_BYTES, SEAL_BYTES, Sealer, SeriesKind, TenantNumber, TimeRange, Timestamp,
+    Matcher, NONCE_BYTES, SEAL_BYTES, Samples, Sealer, SeriesKind, TenantNumber, TimeRange, Timestamp,
 };
 use annals_vfs::Sealed;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -75,7 +75,7 @@ fn write(identity: BlockIdentity, keys: Option<&Keys>) -> Vec<u8> {
         let labels = LabelSet::from_pairs([("host", format!("marker-{series}"))]).expect("valid");
         // Chunks of equal size, and no two series alike.
         let values = vec![f64::from_bits(0x7ff8_dead_beef_0000 + series as u64); stamps.len()];
-        writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values).expect("valid");
+        writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values, &[]).expect("valid");
     }
     writer.finish().expect("small").expect("not empty").bytes
 }
@@ -100,10 +100,10 @@ fn a_sealed_block_gives_what_a_plain_one_does_and_shows_nothing_of_it() {
     assert_eq!(all.iter().collect::<Vec<_>>(), [2]);
     for ordinal in 0..block.series_count() {
         let read = |block: &MetricBlock| {
-            let (mut stamps, mut values) = (Vec::new(), Vec::new());
-            block.read(ordinal, TimeRange::ALL, &mut stamps, &mut values).expect("ours");
-            let bits: Vec<u64> = values.iter().map(|value| value.to_bits()).collect();
-            (block.labels(ordinal).expect("ours"), stamps, bits)
+            let mut read = Samples::default();
+            block.read(ordinal, TimeRange::ALL, &mut read).expect("ours");
+            let bits: Vec<u64> = read.values.iter().map(|value| value.to_bits()).collect();
+            (block.labels(ordinal).expect("ours"), read.timestamps, bits, read.start_times)
         };
         assert_eq!(read(&block), read(&plain));
     }
@@ -121,7 +121,7 @@ fn without_keys_a_sealed_block_is_checked_and_not_read() {
     };
     refused(locked.find(&[]).map(|_| ()));
     refused(locked.labels(0).map(|_| ()));
-    refused(locked.read(0, TimeRange::ALL, &mut Vec::new(), &mut Vec::new()));
+    refused(locked.read(0, TimeRange::ALL, &mut Samples::default()));
     refused(locked.unlock(None).map(|_| ()));
 }
 

@@ -5,16 +5,18 @@
 //! | varint | `count`  | then per series:                                                             |
 //! |      1 | `kind`   | `SeriesKind::tag`                                                            |
 //! |      1 | `form`   | bits 0 to 2: what its chunks are: 1 histograms where its kind says so, else by the |
-//! |        |          | block's content 0 doubles or 2 rollups (3, columns of events, is kept for blocks |
-//! |        |          | that say so in their required features, as are bit 3, start times, and bit 4, metadata) |
+//! |        |          | block's content 0 doubles or 2 rollups (3, columns of events, and bit 4, metadata,  |
+//! |        |          | are kept for blocks that say so in their required features); bit 3: it has starts   |
 //! | varint | `pairs`  | how many labels; then the number of each pair, ascending, as the difference  |
 //! |        |          | to the one before (the first as it is)                                       |
 //! | varint | `chunks` | how many, at least one; then per chunk:                                      |
 //! | varint | `column` | zigzag: its column of timestamps, less one more than that of the chunk before|
 //! | varint | `bytes`  | its size in `values`                                                         |
+//! | varint | `starts` | only where bit 3 says so: its column of start times and one more; 0: none is known |
 //!
 //! The section `values` holds the chunks in this order, without gaps; the section `checks` 4 bytes for each,
-//! apart from the table because they do not compress. A chunk has as many values as its column has stamps.
+//! apart from the table because they do not compress. A chunk has as many values as its column has stamps, and its column
+//! of start times as many.
 //! The chunks of a series ascend in time and do not overlap.
 
 use annals_model::bytes::{Cursor, PutBytes};
@@ -45,16 +47,22 @@ impl Form {
     }
 }
 
-/// Appends a series' entry: kind, pairs (ascending), chunks (column, bytes).
+/// In a series' form: its chunks have columns of start times.
+pub(crate) const HAS_STARTS: u8 = 0x08;
+
+/// Appends a series' entry: kind, pairs (ascending), chunks (column, bytes); `starts` as the table has them, where there are
+/// any.
 pub(crate) fn put_series(
     kind: SeriesKind,
     form: Form,
     pairs: &[u32],
     chunks: &[(u32, u32)],
+    starts: &[u32],
     out: &mut Vec<u8>,
 ) {
+    let has_starts = starts.iter().any(|&starts| starts > 0);
     out.put_u8(kind.tag());
-    out.put_u8(form as u8);
+    out.put_u8(form as u8 | if has_starts { HAS_STARTS } else { 0 });
     out.put_varint(pairs.len() as u64);
     let mut before = 0;
     for &pair in pairs {
@@ -63,9 +71,12 @@ pub(crate) fn put_series(
     }
     out.put_varint(chunks.len() as u64);
     let mut expected = 0i64;
-    for &(column, bytes) in chunks {
+    for (at, &(column, bytes)) in chunks.iter().enumerate() {
         out.put_varint_signed(i64::from(column) - expected);
         out.put_varint(u64::from(bytes));
+        if has_starts {
+            out.put_varint(starts.get(at).copied().unwrap_or(0).into());
+        }
         expected = i64::from(column) + 1;
     }
 }
@@ -74,6 +85,8 @@ pub(crate) fn put_series(
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Chunk {
     pub(crate) column: Column,
+    /// Its column of start times, where any is known.
+    pub(crate) starts: Option<Column>,
     /// Where its values are; the ordinal counts the block's chunks.
     pub(crate) part: Part,
 }
@@ -84,6 +97,8 @@ pub(crate) struct SeriesTable {
     bytes: Vec<u8>,
     checks: Vec<u8>,
     columns: Vec<Column>,
+    /// Of start times.
+    starts: Vec<Column>,
     entries: Vec<Entry>,
 }
 
@@ -122,7 +137,7 @@ impl SeriesTable {
         bytes: Vec<u8>,
         content: BlockContent,
         checks: Vec<u8>,
-        columns: Vec<Column>,
+        (columns, starts): (Vec<Column>, Vec<Column>),
         values_bytes: u64,
     ) -> Result<SeriesTable, &'static str> {
         let mut cursor = Cursor::new(&bytes);
@@ -131,13 +146,15 @@ impl SeriesTable {
         let (mut first_chunk, mut values) = (0u32, 0u64);
         for _ in 0..count {
             let start = u32::try_from(cursor.offset()).map_err(|_| "it is larger than 4 GiB")?;
-            skip_pairs(&mut cursor, content).ok_or("a series cannot be read")?;
+            let has_starts = skip_pairs(&mut cursor, content).ok_or("a series cannot be read")?;
+            let of_chunks = ChunkColumns { columns: &columns, starts: has_starts.then_some(&starts) };
             let entry = Entry::new(start, first_chunk, values, cursor.offset() - start as usize);
             entries.push(entry.ok_or("a series with too many labels")?);
             let chunks = cursor.count(2).filter(|&chunks| chunks > 0).ok_or("a series without chunks")?;
             let (mut expected, mut last) = (0, i64::MIN);
             for _ in 0..chunks {
-                let (column, bytes) = chunk(&mut cursor, &mut expected, &columns).ok_or("a bad chunk")?;
+                let read = of_chunks.chunk(&mut cursor, &mut expected);
+                let (column, _, bytes) = read.ok_or("a bad chunk")?;
                 if column.first <= last {
                     return Err("the chunks of a series overlap");
                 }
@@ -155,13 +172,14 @@ impl SeriesTable {
         if u64::from(first_chunk) * 4 != checks.len() as u64 {
             return Err("there are not as many checks as chunks");
         }
-        Ok(SeriesTable { bytes, checks, columns, entries })
+        Ok(SeriesTable { bytes, checks, columns, starts, entries })
     }
 
     /// How much memory it takes.
     pub(crate) fn bytes(&self) -> usize {
         let entries = size_of_val(self.entries.as_slice());
-        self.bytes.len() + self.checks.len() + size_of_val(self.columns.as_slice()) + entries
+        let columns = size_of_val(self.columns.as_slice()) + size_of_val(self.starts.as_slice());
+        self.bytes.len() + self.checks.len() + columns + entries
     }
 
     /// How many chunks there are.
@@ -209,10 +227,12 @@ impl SeriesTable {
     /// The chunks of a series, in time order.
     pub(crate) fn chunks(&self, ordinal: u32) -> Option<Chunks<'_>> {
         let (entry, mut cursor) = self.entry(ordinal)?;
-        cursor.take(entry.head_bytes())?;
+        let head = cursor.take(entry.head_bytes())?;
+        let has_starts = head.get(1).is_some_and(|form| form & HAS_STARTS != 0);
         let left = cursor.count(2)?;
         Some(Chunks {
             table: self,
+            columns: ChunkColumns { columns: &self.columns, starts: has_starts.then_some(&self.starts) },
             cursor,
             left,
             expected: 0,
@@ -234,6 +254,7 @@ impl SeriesTable {
 /// Iterates over the chunks of a series.
 pub(crate) struct Chunks<'a> {
     table: &'a SeriesTable,
+    columns: ChunkColumns<'a>,
     cursor: Cursor<'a>,
     left: usize,
     expected: i64,
@@ -246,29 +267,49 @@ impl Iterator for Chunks<'_> {
 
     fn next(&mut self) -> Option<Chunk> {
         self.left = self.left.checked_sub(1)?;
-        let (column, bytes) = chunk(&mut self.cursor, &mut self.expected, &self.table.columns)?;
+        let (column, starts, bytes) = self.columns.chunk(&mut self.cursor, &mut self.expected)?;
         let check = self.table.check(self.ordinal)?;
         let ordinal = u64::from(self.ordinal);
         let part =
             Part { kind: SectionKind::Values, ordinal, offset: self.values, bytes: bytes as usize, check };
         self.ordinal += 1;
         self.values += bytes;
-        Some(Chunk { column, part })
+        Some(Chunk { column, starts, part })
     }
 }
 
-fn skip_pairs(cursor: &mut Cursor<'_>, content: BlockContent) -> Option<()> {
+/// Whether the series has starts.
+fn skip_pairs(cursor: &mut Cursor<'_>, content: BlockContent) -> Option<bool> {
     let kind = SeriesKind::from_tag(cursor.u8()?)?;
-    cursor.u8().filter(|&found| found == Form::of(content, kind) as u8)?;
+    let form = cursor.u8().filter(|&found| found & !HAS_STARTS == Form::of(content, kind) as u8)?;
     for _ in 0..cursor.count(1)? {
         cursor.varint()?;
     }
-    Some(())
+    Some(form & HAS_STARTS != 0)
 }
 
-fn chunk(cursor: &mut Cursor<'_>, expected: &mut i64, columns: &[Column]) -> Option<(Column, u64)> {
-    let number = expected.checked_add(cursor.varint_signed()?)?;
-    let column = *columns.get(usize::try_from(number).ok()?)?;
-    *expected = number + 1;
-    Some((column, cursor.varint()?))
+/// What the chunks of a series refer to.
+#[derive(Clone, Copy)]
+struct ChunkColumns<'a> {
+    columns: &'a [Column],
+    /// Where its form says that it has some.
+    starts: Option<&'a Vec<Column>>,
+}
+
+impl ChunkColumns<'_> {
+    /// A chunk's column of timestamps, that of start times, and how many bytes its values take.
+    fn chunk(self, cursor: &mut Cursor<'_>, expected: &mut i64) -> Option<(Column, Option<Column>, u64)> {
+        let number = expected.checked_add(cursor.varint_signed()?)?;
+        let column = *self.columns.get(usize::try_from(number).ok()?)?;
+        *expected = number + 1;
+        let bytes = cursor.varint()?;
+        let starts = match self.starts {
+            None => None,
+            Some(starts) => match usize::try_from(cursor.varint()?).ok()? {
+                0 => None,
+                number => Some(*starts.get(number - 1).filter(|starts| starts.count == column.count)?),
+            },
+        };
+        Some((column, starts, bytes))
+    }
 }

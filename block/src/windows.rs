@@ -8,19 +8,20 @@
 //! |     - | columns   | each a length (varint) and a chunk of values as `codec/values.rs` encodes them     |
 //!
 //! Columns: 0 `count`, 1 `sum`, 2 `sum_low`, 3 `min`, 4 `max`, 5 `first`, 6 `last`, 7 and 8 the times of first and last,
-//! 9 `resets`, 10 `correction`, 11 the time of the marker that the series has ended. Times are milliseconds after the
+//! 9 `resets`, 10 `correction`, 11 the time of the marker that the series has ended, 12 and 13 the starts of first and last
+//! in milliseconds, 14 whether starts overlap (1, else 0). Times are milliseconds after the
 //! window's start, 1 to its length; 0 where there is none. A window of markers only has a count of zero, and zeros.
 //! What a counter alone needs takes nothing of other kinds, and times of regular samples a few bytes. Where each window has
 //! one sample, as of events that are rare, it is stored once.
 
 use annals_model::bytes::{Cursor, PutBytes};
-use annals_model::{Aggregate, Rollup};
+use annals_model::{Aggregate, Rollup, START_MAX};
 
 use crate::codec::ints::{Decoding, Effort};
 use crate::codec::kernel::Level;
 use crate::codec::values::{self, ValueEncoder};
 
-const FIELDS: usize = 12;
+const FIELDS: usize = 15;
 /// No chunk has more samples, nor any sum of counts of a day.
 const COUNT_MAX: f64 = (1u64 << 53) as f64;
 
@@ -33,6 +34,11 @@ const fn twin(field: usize) -> Option<usize> {
         8 => Some(7),
         _ => None,
     }
+}
+
+/// Whether a window says something of start times.
+pub(crate) fn knows_starts(window: &Rollup) -> bool {
+    window.all.is_some_and(|all| all.first_start != 0 || all.last_start != 0 || all.overlaps)
 }
 
 /// Appends a chunk of windows, each of this length.
@@ -70,8 +76,10 @@ fn row(window: &Rollup, window_ms: i64) -> [f64; FIELDS] {
     // Within a window, so far below 2^53.
     let offset = |time: i64| (time - (window.end - window_ms)) as f64;
     let stale = window.stale_at.map_or(0.0, offset);
+    // What no double holds was not let in.
+    let start = |start: i64| if start.unsigned_abs() <= START_MAX { start as f64 } else { 0.0 };
     match &window.all {
-        None => [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, stale],
+        None => [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, stale, 0.0, 0.0, 0.0],
         Some(all) => [
             all.count as f64,
             all.sum,
@@ -85,6 +93,9 @@ fn row(window: &Rollup, window_ms: i64) -> [f64; FIELDS] {
             all.resets as f64,
             all.correction,
             stale,
+            start(all.first_start),
+            start(all.last_start),
+            f64::from(u8::from(all.overlaps)),
         ],
     }
 }
@@ -122,12 +133,29 @@ pub(crate) fn decode(
         }
     }
     for (at, &end) in ends.iter().enumerate() {
-        let [count, sum, sum_low, min, max, first, last, first_time, last_time, resets, correction, stale] =
-            columns.each_ref().map(|column| column.get(at).copied().unwrap_or(0.0));
+        let [
+            count,
+            sum,
+            sum_low,
+            min,
+            max,
+            first,
+            last,
+            first_time,
+            last_time,
+            resets,
+            correction,
+            stale,
+            rest @ ..,
+        ] = columns.each_ref().map(|column| column.get(at).copied().unwrap_or(0.0));
         let whole =
             |value: f64, most: f64| (value.fract() == 0.0 && (0.0..=most).contains(&value)).then_some(value);
         let offset = |value: f64| Some(whole(value, window_ms as f64)? as i64);
         let start = end.checked_sub(window_ms)?;
+        let [first_start, last_start, overlaps] = rest;
+        let begun = |value: f64| Some(whole(value.abs(), START_MAX as f64)?.copysign(value) as i64);
+        let (first_start, last_start) = (begun(first_start)?, begun(last_start)?);
+        let overlaps = whole(overlaps, 1.0)? > 0.0;
         let (count, resets) = (whole(count, COUNT_MAX)? as u64, whole(resets, COUNT_MAX)? as u64);
         let (first_time, last_time) = (offset(first_time)?, offset(last_time)?);
         let stale_at = Some(offset(stale)?).filter(|&at| at > 0);
@@ -147,6 +175,9 @@ pub(crate) fn decode(
                 last_time: start + last_time,
                 resets,
                 correction,
+                first_start,
+                last_start,
+                overlaps,
             }),
         };
         if all.is_none() && stale_at.is_none() {

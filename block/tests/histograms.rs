@@ -8,7 +8,8 @@ use annals_block::{
     BlockError, EncodedBlock, MetricBlock, MetricBlockWriter, RollupBlock, RollupBlockWriter, WriteError,
 };
 use annals_model::{
-    BlockContent, ChunkAge, Histogram, HistogramSamples, LabelSet, Matcher, SeriesKind, TimeRange, Timestamp,
+    BlockContent, ChunkAge, Histogram, HistogramSamples, LabelSet, Matcher, Samples, SeriesKind, TimeRange,
+    Timestamp,
 };
 use annals_vfs::Sealed;
 use common::{DAY, LSNS, Rng, assert_golden, identity, other_identities};
@@ -39,7 +40,7 @@ fn samples(rng: &mut Rng, count: usize) -> HistogramSamples {
             custom_bounds: if custom { [0.1, 0.2, 0.4, 0.8, 1.6].into() } else { [].into() },
             ..Histogram::default()
         };
-        out.push(time, (rng.below(50) > 0).then(|| Arc::new(histogram.compacted())));
+        out.push(time, (rng.below(50) > 0).then(|| Arc::new(histogram.compacted())), 0);
     }
     out
 }
@@ -58,7 +59,7 @@ fn block(rng: &mut Rng, count: usize, age: ChunkAge) -> (EncodedBlock, Histogram
     let (levels, events) = (samples(rng, count), samples(rng, count));
     writer.add_histograms(&labels("a"), SeriesKind::Histogram, &levels).expect("added");
     let values: Vec<f64> = (0..count).map(|i| i as f64).collect();
-    writer.add_series(&labels("b"), SeriesKind::Counter, &levels.timestamps, &values).expect("added");
+    writer.add_series(&labels("b"), SeriesKind::Counter, &levels.timestamps, &values, &[]).expect("added");
     writer.add_histograms(&labels("c"), SeriesKind::DeltaHistogram, &events).expect("added");
     (writer.finish().expect("finished").expect("a block"), levels, events)
 }
@@ -87,9 +88,9 @@ fn histograms_among_numbers_come_back_bit_for_bit_in_every_range() {
                 assert!(same(&read, &due), "{count}: series {ordinal} in {range:?}");
             }
         }
-        let (mut stamps, mut values) = (Vec::new(), Vec::new());
-        block.read(1, TimeRange::ALL, &mut stamps, &mut values).expect("read");
-        assert_eq!((stamps, values.len()), (levels.timestamps, count));
+        let mut numbers = Samples::default();
+        block.read(1, TimeRange::ALL, &mut numbers).expect("read");
+        assert_eq!((numbers.timestamps, numbers.values.len()), (levels.timestamps, count));
         assert_eq!(block.find(&[Matcher::equal("__name__", "c")]).expect("found").min(), Some(2));
     }
 }
@@ -147,14 +148,15 @@ fn rollups_keep_what_thinning_leaves() {
 fn numbers_and_histograms_do_not_pass_for_each_other() {
     let mut writer = MetricBlockWriter::new(identity(BlockContent::RawMetrics), LSNS, 0, ChunkAge::Fresh);
     let samples = samples(&mut Rng(4), 3);
-    let as_numbers = writer.add_series(&labels("a"), SeriesKind::Histogram, &samples.timestamps, &[1.0; 3]);
+    let as_numbers =
+        writer.add_series(&labels("a"), SeriesKind::Histogram, &samples.timestamps, &[1.0; 3], &[]);
     assert_eq!(as_numbers, Err(WriteError::WrongKind { kind: "histogram" }));
     let as_histograms = writer.add_histograms(&labels("a"), SeriesKind::Gauge, &samples);
     assert_eq!(as_histograms, Err(WriteError::WrongKind { kind: "gauge" }));
     writer.add_histograms(&labels("a"), SeriesKind::Histogram, &samples).expect("added");
     let block = open(&writer.finish().expect("finished").expect("a block").bytes).expect("opens");
-    let (mut stamps, mut values) = (Vec::new(), Vec::new());
-    assert!(block.read(0, TimeRange::ALL, &mut stamps, &mut values).is_err() && values.is_empty());
+    let mut numbers = Samples::default();
+    assert!(block.read(0, TimeRange::ALL, &mut numbers).is_err() && numbers.values.is_empty());
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 use annals_block::{BlockError, EncodedBlock, MetricBlock, MetricBlockWriter, WriteError};
 use annals_model::{
     Aggregate, BlockContent, ChunkAge, DAY_MS, LabelSet, MatchOp, Matcher, Piece, Pieces, STALE_NAN_BITS,
-    SeriesKind, TimeRange, Timestamp, Whole,
+    Samples, SeriesKind, TimeRange, Timestamp, Whole,
 };
 use annals_vfs::Sealed;
 use common::{DAY, LSNS, Rng, assert_golden, identity, other_identities};
@@ -28,7 +28,7 @@ fn day_start() -> i64 {
 fn write(series: &[Series], age: ChunkAge) -> EncodedBlock {
     let mut writer = MetricBlockWriter::new(identity(BlockContent::RawMetrics), LSNS, 2, age);
     for one in series {
-        writer.add_series(&one.labels, one.kind, &one.stamps, &one.values).expect("valid");
+        writer.add_series(&one.labels, one.kind, &one.stamps, &one.values, &[]).expect("valid");
     }
     writer.finish().expect("small").expect("not empty")
 }
@@ -108,17 +108,19 @@ fn assert_reads(block: &MetricBlock, ordinal: u32, one: &Series, range: TimeRang
         .filter(|&(&t, _)| inside(t))
         .map(|(&t, value)| (t, value.to_bits()))
         .collect();
-    let (mut stamps, mut values) = (vec![-1], vec![0.25]);
-    block.read(ordinal, range, &mut stamps, &mut values).expect("undamaged");
+    let mut samples = Samples { timestamps: vec![-1], values: vec![0.25], ..Samples::default() };
+    block.read(ordinal, range, &mut samples).expect("undamaged");
+    let Samples { timestamps: mut stamps, mut values, start_times, .. } = samples;
+    assert_eq!(start_times, [0i64; 0], "none is known");
     assert_eq!((stamps.remove(0), values.remove(0)), (-1, 0.25), "reading appends");
     let read: Vec<(i64, u64)> = stamps.iter().copied().zip(bits(&values)).collect();
     assert_eq!(read, expected);
     assert_eq!(stamps.len(), values.len());
     assert!(block.samples_in(ordinal, range).expect("undamaged") >= expected.len() as u64);
-    let (mut lossy_stamps, mut lossy_values) = (Vec::new(), Vec::new());
+    let mut lossy = Samples::default();
     let mut none = |_, error| panic!("undamaged, but {error}");
-    block.read_lossy(ordinal, range, &mut lossy_stamps, &mut lossy_values, &mut none);
-    assert_eq!((lossy_stamps, bits(&lossy_values)), (stamps, bits(&values)));
+    block.read_lossy(ordinal, range, &mut lossy, &mut none);
+    assert_eq!((lossy.timestamps, bits(&lossy.values)), (stamps, bits(&values)));
 }
 
 /// Pieces give back every sample that no aggregate stands for, and aggregates are those of the samples that they stand
@@ -144,7 +146,7 @@ fn assert_pieces(block: &MetricBlock, ordinal: u32, one: &Series, range: TimeRan
                 wholes += 1;
                 assert_eq!(at(all.first_time), next);
                 let end = at(all.last_time) + 1;
-                let expected = Aggregate::of(one.kind, &one.stamps[next..end], &one.values[next..end]);
+                let expected = Aggregate::of(one.kind, &one.stamps[next..end], &one.values[next..end], &[]);
                 assert_eq!(Some(all), expected.as_ref());
                 assert!(whole(TimeRange::new(Timestamp(all.first_time - 1), Timestamp(all.last_time))));
                 next = end;
@@ -278,14 +280,14 @@ fn small_block() -> Vec<u8> {
 fn use_all(bytes: &[u8]) -> bool {
     let Ok(block) = open(bytes) else { return true };
     let mut damaged = !block.verify().is_empty();
-    let (mut stamps, mut values) = (Vec::new(), Vec::new());
+    let mut samples = Samples::default();
     damaged |= block.find(&[Matcher::new("job", MatchOp::Regex, "w.*").expect("valid")]).is_err();
     damaged |= block.label_names().is_err() || block.label_values("job").is_err() || block.codecs().is_err();
     for ordinal in 0..block.series_count().min(50) {
         let _ = block.labels(ordinal);
         let _ = block.kind(ordinal);
-        damaged |= block.read(ordinal, TimeRange::ALL, &mut stamps, &mut values).is_err();
-        block.read_lossy(ordinal, TimeRange::ALL, &mut stamps, &mut values, &mut |_, _| damaged = true);
+        damaged |= block.read(ordinal, TimeRange::ALL, &mut samples).is_err();
+        block.read_lossy(ordinal, TimeRange::ALL, &mut samples, &mut |_, _| damaged = true);
     }
     damaged
 }
@@ -297,8 +299,9 @@ fn assert_nothing_wrong_is_read(bytes: &[u8], series: &[Series]) {
         if let Ok(labels) = block.labels(ordinal) {
             assert_eq!(labels, one.labels);
         }
-        let (mut stamps, mut values) = (Vec::new(), Vec::new());
-        block.read_lossy(ordinal, TimeRange::ALL, &mut stamps, &mut values, &mut |_, _| ());
+        let mut samples = Samples::default();
+        block.read_lossy(ordinal, TimeRange::ALL, &mut samples, &mut |_, _| ());
+        let Samples { timestamps: stamps, values, .. } = samples;
         let original: Vec<(i64, u64)> = one.stamps.iter().copied().zip(bits(&one.values)).collect();
         assert!(stamps.into_iter().zip(bits(&values)).all(|sample| original.contains(&sample)));
     }
@@ -357,7 +360,7 @@ fn intact_chunks_of_another_block_or_place_do_not_pass() {
     other.tenant.0 += 1;
     let mut writer = MetricBlockWriter::new(other, LSNS, 2, ChunkAge::Fresh);
     for one in &series {
-        writer.add_series(&one.labels, one.kind, &one.stamps, &one.values).expect("valid");
+        writer.add_series(&one.labels, one.kind, &one.stamps, &one.values, &[]).expect("valid");
     }
     let theirs = writer.finish().expect("small").expect("not empty").bytes;
     let block = open(&ours).expect("our own");
@@ -384,10 +387,9 @@ fn a_damaged_chunk_loses_its_own_samples_only() {
     let chunks = sections.iter().find(|section| section.name == "values").expect("there");
     bytes[(chunks.offset + chunks.bytes / 2) as usize] ^= 0x10;
     let block = open(&bytes).expect("header and footer are intact");
-    let (mut stamps, mut values, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-    block.read_lossy(0, TimeRange::ALL, &mut stamps, &mut values, &mut |range, error| {
-        lost.push((range, error));
-    });
+    let (mut samples, mut lost) = (Samples::default(), Vec::new());
+    block.read_lossy(0, TimeRange::ALL, &mut samples, &mut |range, error| lost.push((range, error)));
+    let Samples { timestamps: stamps, values, .. } = samples;
     let [(range, BlockError::Corrupt { at, .. })] = lost.as_slice() else { panic!("one chunk: {lost:?}") };
     assert_eq!((at.section, at.ordinal), ("values", Some(2)));
     let kept: Vec<(i64, f64)> = one
@@ -399,11 +401,12 @@ fn a_damaged_chunk_loses_its_own_samples_only() {
         .collect();
     assert_eq!(kept.len(), 5000 - 1024);
     assert_eq!(stamps.iter().copied().zip(values.iter().copied()).collect::<Vec<_>>(), kept);
-    let (mut stamps, mut values) = (Vec::new(), Vec::new());
-    assert!(block.read(0, TimeRange::ALL, &mut stamps, &mut values).is_err());
-    assert_eq!((stamps.len(), values.len()), (2048, 2048), "nothing of the damaged chunk");
+    let mut samples = Samples::default();
+    assert!(block.read(0, TimeRange::ALL, &mut samples).is_err());
+    let lengths = (samples.timestamps.len(), samples.values.len());
+    assert_eq!(lengths, (2048, 2048), "nothing of the damaged chunk");
     let before = TimeRange::new(Timestamp::MIN, range.start);
-    assert!(block.read(0, before, &mut stamps, &mut values).is_ok(), "chunks outside are not touched");
+    assert!(block.read(0, before, &mut samples).is_ok(), "chunks outside are not touched");
     let found = block.verify();
     let [one] = found.as_slice() else { panic!("one damaged place is one finding: {found:?}") };
     assert_eq!((one.section, one.chunk, one.series, one.series_count), ("values", Some(2), Some(0), 1));
@@ -437,7 +440,7 @@ fn what_would_break_a_block_is_refused() {
     let (first, last) = (day_start() + 1, day_start() + DAY_MS);
     let kind = SeriesKind::Gauge;
     let mut add =
-        |name, stamps: &[i64], values: &[f64]| writer.add_series(&labels(name), kind, stamps, values);
+        |name, stamps: &[i64], values: &[f64]| writer.add_series(&labels(name), kind, stamps, values, &[]);
     assert!(matches!(add("b", &[], &[]), Err(WriteError::Lengths { .. })));
     assert!(matches!(add("b", &[first], &[]), Err(WriteError::Lengths { .. })));
     assert!(matches!(add("b", &[first, first], &[0.0; 2]), Err(WriteError::TimeOrder { position: 1, .. })));
@@ -451,7 +454,7 @@ fn what_would_break_a_block_is_refused() {
     assert_eq!((encoded.meta.series, encoded.meta.rows), (1, 2));
     assert!(open(&encoded.bytes).expect("our own").verify().is_empty());
     let mut wrong = MetricBlockWriter::new(identity(BlockContent::RawSignals), LSNS, 0, ChunkAge::Fresh);
-    let refused = wrong.add_series(&labels("a"), kind, &[first], &[0.0]);
+    let refused = wrong.add_series(&labels("a"), kind, &[first], &[0.0], &[]);
     assert!(matches!(refused, Err(WriteError::WrongContent { .. })));
     assert_eq!(wrong.finish(), Ok(None));
 }
@@ -460,7 +463,7 @@ fn what_would_break_a_block_is_refused() {
 fn a_series_that_is_not_there_is_an_error() {
     let block = open(&small_block()).expect("our own");
     assert!(matches!(block.labels(5), Err(BlockError::NoSuchSeries { ordinal: 5, count: 5, .. })));
-    assert!(block.read(u32::MAX, TimeRange::ALL, &mut Vec::new(), &mut Vec::new()).is_err());
+    assert!(block.read(u32::MAX, TimeRange::ALL, &mut Samples::default()).is_err());
 }
 
 #[test]
@@ -501,11 +504,11 @@ fn a_read_inside_of_another_read_works() {
     let chunks = sections.iter().find(|section| section.name == "values").expect("there");
     bytes[chunks.offset as usize] ^= 1;
     let (damaged, intact) = (open(&bytes).expect("frame intact"), open(&small_block()).expect("our own"));
-    let (mut inner, mut values) = (Vec::new(), Vec::new());
-    damaged.read_lossy(0, TimeRange::ALL, &mut Vec::new(), &mut Vec::new(), &mut |range, _| {
-        intact.read(0, range, &mut inner, &mut values).expect("undamaged");
+    let mut inner = Samples::default();
+    damaged.read_lossy(0, TimeRange::ALL, &mut Samples::default(), &mut |range, _| {
+        intact.read(0, range, &mut inner).expect("undamaged");
     });
-    assert_eq!(inner, small_series()[0].stamps);
+    assert_eq!(inner.timestamps, small_series()[0].stamps);
 }
 
 #[test]

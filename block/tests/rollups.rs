@@ -44,7 +44,7 @@ fn series(rng: &mut Rng, content: BlockContent, count: u64) -> Vec<Series> {
             stamps.dedup();
             values.truncate(stamps.len());
             let mut rollups = Vec::new();
-            roll_up(kind, window_ms, &stamps, &values, &mut rollups);
+            roll_up(kind, window_ms, &stamps, &values, &[], &mut rollups);
             Series { labels, kind, rollups }
         })
         .collect()
@@ -124,7 +124,7 @@ fn windows_of_another_tier_are_refused() {
     let labels = LabelSet::from_pairs([("__name__", "m")]).expect("valid");
     let mut rollups = Vec::new();
     let stamp = DAY.range().start.0 + 1;
-    roll_up(SeriesKind::Gauge, 300_000, &[stamp], &[1.0], &mut rollups);
+    roll_up(SeriesKind::Gauge, 300_000, &[stamp], &[1.0], &[], &mut rollups);
     let mut writer = RollupBlockWriter::new(identity(BlockContent::Rollup1h), LSNS);
     let refused = writer.add_series(&labels, SeriesKind::Gauge, &rollups);
     assert!(matches!(refused, Err(WriteError::OutsideDay { .. })), "{refused:?}");

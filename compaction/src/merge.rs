@@ -11,14 +11,15 @@
 //! block and the place in it, never a gap; the inputs then stay as they are.
 
 use std::borrow::Borrow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use annals_block::{
     BlockError, BlockIdentity, EncodedBlock, MetricBlock, MetricBlockWriter, SealWith, WriteError,
 };
 use annals_model::{
-    BlockId, BlockMeta, ChunkAge, HistogramSamples, LabelSet, LsnRange, SeriesKind, SeriesSamples, TimeRange,
-    Timestamp, merge_values,
+    BlockId, BlockMeta, ChunkAge, HistogramSamples, LabelSet, LsnRange, Samples, SeriesKind, SeriesSamples,
+    TimeRange, Timestamp, append_starts, merge_values,
 };
 
 /// Why blocks were not merged. The inputs are as they were; no output exists.
@@ -134,7 +135,7 @@ pub(crate) fn each_series(
 ) -> Result<(), MergeError> {
     let range = TimeRange::new(floor, Timestamp::MAX);
     let mut cursors = inputs.iter().map(|&block| Cursor::open(block)).collect::<Result<Vec<_>, _>>()?;
-    let (mut merged, mut next) = (Columns::default(), Columns::default());
+    let (mut merged, mut next, mut room) = (Samples::default(), Samples::default(), Samples::default());
     let mut histograms = HistogramSamples::default();
     while let Some(labels) = cursors.iter().filter_map(|cursor| cursor.labels.clone()).min() {
         merged.clear();
@@ -153,7 +154,7 @@ pub(crate) fn each_series(
             } else {
                 next.clear();
                 cursor.read(range, &mut next)?;
-                merged.merge_later(kind, &next);
+                merge_later(kind, &mut merged, &next, &mut room);
             }
             cursor.advance()?;
         }
@@ -161,7 +162,7 @@ pub(crate) fn each_series(
         histograms.merge(kind);
         let samples = match kind.is_histogram() {
             true => SeriesSamples::Histograms(&histograms),
-            false => SeriesSamples::Numbers(&merged.timestamps, &merged.values),
+            false => SeriesSamples::Numbers(&merged.timestamps, &merged.values, &merged.start_times),
         };
         if !samples.is_empty() {
             take(Series { labels: &labels, kind, samples })?;
@@ -202,10 +203,8 @@ impl<'a> Cursor<'a> {
         self.block.kind(self.ordinal).map_err(|source| self.damaged(source))
     }
 
-    fn read(&self, range: TimeRange, into: &mut Columns) -> Result<(), MergeError> {
-        self.block
-            .read(self.ordinal, range, &mut into.timestamps, &mut into.values)
-            .map_err(|source| self.damaged(source))
+    fn read(&self, range: TimeRange, into: &mut Samples) -> Result<(), MergeError> {
+        self.block.read(self.ordinal, range, into).map_err(|source| self.damaged(source))
     }
 
     fn read_histograms(&self, range: TimeRange, into: &mut HistogramSamples) -> Result<(), MergeError> {
@@ -217,46 +216,41 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Samples of one series. Stamps ascend strictly; one value each.
-#[derive(Debug, Default)]
-struct Columns {
-    timestamps: Vec<i64>,
-    values: Vec<f64>,
-    scratch: (Vec<i64>, Vec<f64>),
+/// Merges samples of later writes into these; of one instant the later value has its own start. `room` is lent.
+fn merge_later(kind: SeriesKind, earlier: &mut Samples, later: &Samples, room: &mut Samples) {
+    let (Some(first), last) = (later.timestamps.first(), earlier.timestamps.last()) else { return };
+    if last.is_none_or(|last| last < first) {
+        append(earlier, later, 0..later.timestamps.len());
+        return;
+    }
+    room.clear();
+    // How many of the samples from a position on come before a stamp.
+    let before = |samples: &Samples, from: usize, stamp: i64| {
+        samples.timestamps.iter().skip(from).take_while(|&&other| other < stamp).count()
+    };
+    let (mut own, mut next) = (0, 0);
+    while let (Some(&mine), Some(&theirs)) = (earlier.timestamps.get(own), later.timestamps.get(next)) {
+        let (mine_first, theirs_first) = (before(earlier, own, theirs), before(later, next, mine));
+        append(room, earlier, own..own + mine_first);
+        append(room, later, next..next + theirs_first);
+        (own, next) = (own + mine_first, next + theirs_first);
+        if mine == theirs {
+            append(room, later, next..next + 1);
+            if let (Some(held), Some(&value)) = (room.values.last_mut(), earlier.values.get(own)) {
+                *held = merge_values(kind, value, *held);
+            }
+            (own, next) = (own + 1, next + 1);
+        }
+    }
+    append(room, earlier, own..earlier.timestamps.len());
+    append(room, later, next..later.timestamps.len());
+    std::mem::swap(earlier, room);
 }
 
-impl Columns {
-    fn clear(&mut self) {
-        self.timestamps.clear();
-        self.values.clear();
-    }
-
-    /// Merges samples of later writes into these.
-    fn merge_later(&mut self, kind: SeriesKind, later: &Columns) {
-        let (Some(first), last) = (later.timestamps.first(), self.timestamps.last()) else { return };
-        if last.is_none_or(|last| last < first) {
-            self.timestamps.extend_from_slice(&later.timestamps);
-            self.values.extend_from_slice(&later.values);
-            return;
-        }
-        let (timestamps, values) = &mut self.scratch;
-        timestamps.clear();
-        values.clear();
-        let mut earlier = self.timestamps.iter().copied().zip(self.values.iter().copied()).peekable();
-        for (&stamp, &value) in later.timestamps.iter().zip(&later.values) {
-            while let Some((stamp, value)) = earlier.next_if(|&(before, _)| before < stamp) {
-                timestamps.push(stamp);
-                values.push(value);
-            }
-            let same = earlier.next_if(|&(same, _)| same == stamp);
-            timestamps.push(stamp);
-            values.push(same.map_or(value, |(_, earlier)| merge_values(kind, earlier, value)));
-        }
-        for (stamp, value) in earlier {
-            timestamps.push(stamp);
-            values.push(value);
-        }
-        std::mem::swap(&mut self.timestamps, timestamps);
-        std::mem::swap(&mut self.values, values);
-    }
+/// Appends some samples, by their positions.
+fn append(into: &mut Samples, from: &Samples, at: Range<usize>) {
+    let starts = from.start_times.get(at.clone()).unwrap_or_default();
+    append_starts(&mut into.start_times, into.timestamps.len(), at.len(), starts);
+    into.timestamps.extend_from_slice(from.timestamps.get(at.clone()).unwrap_or_default());
+    into.values.extend_from_slice(from.values.get(at).unwrap_or_default());
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use annals_block::{BlockIdentity, EncodedBlock, MetricBlock, MetricBlockWriter};
 use annals_model::{
-    BlockContent, BlockId, ChunkAge, Day, LabelSet, Lsn, LsnRange, METRIC_NAME, SeriesKind, TenantNumber,
-    TimeRange, Timestamp,
+    BlockContent, BlockId, ChunkAge, Day, LabelSet, Lsn, LsnRange, METRIC_NAME, Samples, SeriesKind,
+    TenantNumber, TimeRange, Timestamp,
 };
 use annals_vfs::Sealed;
 use proptest::prelude::*;
@@ -24,11 +24,11 @@ fn open(encoded: &EncodedBlock) -> MetricBlock {
     MetricBlock::open(Sealed::new(encoded.bytes.clone()), identity, "a test's block").expect("intact")
 }
 
-/// Series by name and host, with samples by stamp.
-type Content = BTreeMap<(LabelSet, SeriesKind), BTreeMap<i64, u64>>;
+/// Series by name and host, with the bits of samples and their starts by stamp.
+type Content = BTreeMap<(LabelSet, SeriesKind), BTreeMap<i64, (u64, i64)>>;
 
-/// Series number, minute of the day, value. Every third series is a gauge, a counter, a delta.
-type Write = (u8, u16, i32);
+/// Series number, minute of the day, value, start. Every third series is a gauge, a counter, a delta.
+type Write = (u8, u16, i32, i64);
 
 fn kind(series: u8) -> SeriesKind {
     match series % 3 {
@@ -51,13 +51,13 @@ fn stamp(minute: u16) -> i64 {
 /// What is there after writes, one after the other.
 fn oracle<'a>(writes: impl IntoIterator<Item = &'a Write>) -> Content {
     let mut content = Content::new();
-    for &(series, minute, value) in writes {
+    for &(series, minute, value, start) in writes {
         let samples = content.entry((labels(series), kind(series))).or_default();
         let value = f64::from(value);
-        let bits = samples.entry(stamp(minute)).or_insert(0f64.to_bits());
-        *bits = match kind(series) {
-            SeriesKind::Delta => (f64::from_bits(*bits) + value).to_bits(),
-            _ => value.to_bits(),
+        let held = samples.entry(stamp(minute)).or_insert((0f64.to_bits(), 0));
+        *held = match kind(series) {
+            SeriesKind::Delta => ((f64::from_bits(held.0) + value).to_bits(), 0),
+            _ => (value.to_bits(), start),
         };
     }
     content
@@ -68,8 +68,9 @@ fn encode(sequence: u64, content: &Content) -> Option<EncodedBlock> {
     let mut writer = MetricBlockWriter::new(identity(sequence), lsns, 0, ChunkAge::Fresh);
     for ((labels, kind), samples) in content {
         let stamps: Vec<i64> = samples.keys().copied().collect();
-        let values: Vec<f64> = samples.values().map(|&bits| f64::from_bits(bits)).collect();
-        writer.add_series(labels, *kind, &stamps, &values).expect("in order");
+        let values: Vec<f64> = samples.values().map(|&(bits, _)| f64::from_bits(bits)).collect();
+        let starts: Vec<i64> = samples.values().map(|&(_, start)| start).collect();
+        writer.add_series(labels, *kind, &stamps, &values, &starts).expect("in order");
     }
     writer.finish().expect("within limits")
 }
@@ -77,9 +78,11 @@ fn encode(sequence: u64, content: &Content) -> Option<EncodedBlock> {
 fn content(block: &MetricBlock) -> Content {
     let mut content = Content::new();
     for ordinal in 0..block.series_count() {
-        let (mut stamps, mut values) = (Vec::new(), Vec::new());
-        block.read(ordinal, TimeRange::ALL, &mut stamps, &mut values).expect("intact");
-        let samples = stamps.into_iter().zip(values.into_iter().map(f64::to_bits)).collect();
+        let mut read = Samples::default();
+        block.read(ordinal, TimeRange::ALL, &mut read).expect("intact");
+        read.start_times.resize(read.values.len(), 0);
+        let held = read.values.into_iter().map(f64::to_bits).zip(read.start_times);
+        let samples = read.timestamps.into_iter().zip(held).collect();
         let key = (block.labels(ordinal).expect("intact"), block.kind(ordinal).expect("intact"));
         assert!(content.insert(key, samples).is_none(), "a series appears twice");
     }
@@ -91,7 +94,7 @@ fn merge(sequence: u64, blocks: &[MetricBlock]) -> Option<EncodedBlock> {
 }
 
 fn writes() -> impl Strategy<Value = Vec<Vec<Write>>> {
-    let write = (0..9u8, 0..40u16, -50..50i32);
+    let write = (0..9u8, 0..40u16, -50..50i32, prop::sample::select(vec![0i64, 0, 7, 1_727_999_999_999]));
     prop::collection::vec(prop::collection::vec(write, 1..60), 1..7)
 }
 
@@ -147,20 +150,24 @@ proptest! {
 fn bits_survive_a_merge() {
     let odd =
         [f64::from_bits(annals_model::STALE_NAN_BITS), f64::NAN, -0.0, f64::INFINITY, f64::MIN_POSITIVE];
-    let samples = odd.iter().enumerate().map(|(at, value)| (stamp(at as u16), value.to_bits())).collect();
+    let samples =
+        odd.iter().enumerate().map(|(at, value)| (stamp(at as u16), (value.to_bits(), 0))).collect();
     let with_odd = Content::from([((labels(0), SeriesKind::Gauge), samples)]);
-    let blocks = [encode(1, &oracle(&[(0, 2, 7), (0, 9, 9)])), encode(2, &with_odd)];
+    let blocks = [encode(1, &oracle(&[(0, 2, 7, 0), (0, 9, 9, 5)])), encode(2, &with_odd)];
     let blocks = blocks.map(|encoded| open(&encoded.expect("some")));
     let mut expected = with_odd;
     expected.values_mut().for_each(|samples| {
-        samples.insert(stamp(9), 9f64.to_bits());
+        samples.insert(stamp(9), (9f64.to_bits(), 5));
     });
     assert_eq!(content(&open(&merge(3, &blocks).expect("some"))), expected);
 }
 
 #[test]
 fn no_flipped_bit_of_an_input_vanishes_into_a_merge() {
-    let (a, b) = (encode(1, &oracle(&[(0, 1, 1), (1, 1, 2), (2, 5, 3)])), encode(2, &oracle(&[(2, 5, 4)])));
+    let (a, b) = (
+        encode(1, &oracle(&[(0, 1, 1, 0), (1, 1, 2, 5), (2, 5, 3, 0)])),
+        encode(2, &oracle(&[(2, 5, 4, 0)])),
+    );
     let (a, b) = (a.expect("some"), b.expect("some"));
     let expected = content(&open(&merge(3, &[open(&a), open(&b)]).expect("some")));
     let (mut refused_open, mut refused_merge, mut harmless) = (0, 0, 0);
@@ -189,7 +196,8 @@ fn no_flipped_bit_of_an_input_vanishes_into_a_merge() {
 
 #[test]
 fn blocks_of_another_day_or_out_of_order_are_refused() {
-    let blocks: Vec<_> = (1..4).map(|at| open(&encode(at, &oracle(&[(0, 1, 1)])).expect("some"))).collect();
+    let blocks: Vec<_> =
+        (1..4).map(|at| open(&encode(at, &oracle(&[(0, 1, 1, 0)])).expect("some"))).collect();
     let refused =
         merge_metrics(&[&blocks[1], &blocks[0]], identity(9), Timestamp::MIN, ChunkAge::Merged, None);
     assert_eq!(refused.err(), Some(MergeError::NotMergeable { block: blocks[0].meta().id }));
@@ -203,7 +211,7 @@ fn blocks_of_another_day_or_out_of_order_are_refused() {
 
 #[test]
 fn a_series_that_changes_its_kind_is_refused_by_place() {
-    let samples = BTreeMap::from([(stamp(1), 1f64.to_bits())]);
+    let samples = BTreeMap::from([(stamp(1), (1f64.to_bits(), 0))]);
     let as_gauge = Content::from([((labels(0), SeriesKind::Gauge), samples.clone())]);
     let mut as_delta = Content::from([((labels(0), SeriesKind::Delta), samples.clone())]);
     as_delta.insert((labels(1), SeriesKind::Counter), samples);

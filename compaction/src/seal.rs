@@ -1,12 +1,13 @@
 //! Sealing a day: its rollups, made of all its raw blocks, and the digest of what they were made from.
 //!
-//! The digest is over each series in label order: its labels, kind, count, stamps and values (of a histogram, its bytes). So it says what the day
+//! The digest is over each series in label order: its labels, kind, count, stamps, values (of a histogram, its bytes) and
+//! start times where any is known. So it says what the day
 //! held, whichever blocks held it, and a day that is sealed again from the same samples has the same one.
 
 use std::borrow::Borrow;
 
 use annals_block::{BlockIdentity, EncodedBlock, MetricBlock, RollupBlockWriter, SealWith};
-use annals_model::{LsnRange, SeriesSamples, Timestamp, roll_up};
+use annals_model::{LsnRange, START_UNKNOWN, SeriesSamples, Timestamp, roll_up};
 
 use crate::merge::{MergeError, Series, each_series, lineage};
 
@@ -66,7 +67,7 @@ pub fn seal_day(
         bytes.extend((timestamps.len() as u64).to_le_bytes());
         bytes.extend(timestamps.iter().flat_map(|stamp| stamp.to_le_bytes()));
         match samples {
-            SeriesSamples::Numbers(_, values) => {
+            SeriesSamples::Numbers(_, values, _) => {
                 bytes.extend(values.iter().flat_map(|value| value.to_bits().to_le_bytes()));
             }
             SeriesSamples::Histograms(samples) => {
@@ -76,13 +77,17 @@ pub fn seal_day(
                 }
             }
         }
+        let starts = samples.start_times();
+        if starts.iter().any(|&start| start != START_UNKNOWN) {
+            bytes.extend(starts.iter().flat_map(|start| start.to_le_bytes()));
+        }
         digest(&bytes);
         for (identity, writer) in &mut writers {
             let Some(window_ms) = identity.id.content.window_ms() else { continue };
             let added = match samples {
-                SeriesSamples::Numbers(timestamps, values) => {
+                SeriesSamples::Numbers(timestamps, values, starts) => {
                     rollups.clear();
-                    roll_up(kind, window_ms, timestamps, values, &mut rollups);
+                    roll_up(kind, window_ms, timestamps, values, starts, &mut rollups);
                     writer.add_series(labels, kind, &rollups)
                 }
                 SeriesSamples::Histograms(samples) => {

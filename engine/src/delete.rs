@@ -27,8 +27,8 @@ use annals_block::{
 };
 use annals_compaction::DayBlocks;
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, Day, DaySeal, HistogramSamples, Lsn, Matcher, Rollup, SeriesKind,
-    SeriesSamples, TimeRange, Timestamp, window_end,
+    BlockContent, BlockId, BlockMeta, Day, DaySeal, HistogramSamples, Lsn, Matcher, Rollup, Samples,
+    SeriesKind, SeriesSamples, TimeRange, Timestamp, window_end,
 };
 
 use crate::counters::Work;
@@ -256,21 +256,20 @@ fn without_samples(
 ) -> Result<Option<Without>, String> {
     let text = |error: annals_block::BlockError| error.to_string();
     let found = block.find(&deletion.matchers).map_err(text)?;
-    let (mut stamps, mut values, mut histograms) = (Vec::new(), Vec::new(), HistogramSamples::default());
+    let (mut numbers, mut histograms) = (Samples::default(), HistogramSamples::default());
     let mut read = |ordinal, kind: SeriesKind, ranges: &[TimeRange], take: Take<'_>| {
-        stamps.clear();
-        values.clear();
+        numbers.clear();
         histograms.clear();
         for &range in ranges {
             if kind.is_histogram() {
                 block.read_histograms(ordinal, range, &mut histograms).map_err(text)?;
             } else {
-                block.read(ordinal, range, &mut stamps, &mut values).map_err(text)?;
+                block.read(ordinal, range, &mut numbers).map_err(text)?;
             }
         }
         take(match kind.is_histogram() {
             true => SeriesSamples::Histograms(&histograms),
-            false => SeriesSamples::Numbers(&stamps, &values),
+            false => SeriesSamples::Numbers(&numbers.timestamps, &numbers.values, &numbers.start_times),
         })
     };
     let mut count = 0;
@@ -351,9 +350,9 @@ pub(crate) fn rewrite_windows(
             let mut fault = |_, error| fault(error);
             block.read_histograms_lossy(ordinal, TimeRange::ALL, &mut histograms, &mut fault);
             let mut kept = HistogramSamples::default();
-            for (time, histogram) in histograms.iter() {
+            for (time, histogram, start) in histograms.iter() {
                 if keep(ordinal, window_end(time, window_ms)) {
-                    kept.push(time, histogram.clone());
+                    kept.push(time, histogram.clone(), start);
                 }
             }
             if !kept.timestamps.is_empty() {

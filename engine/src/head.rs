@@ -3,6 +3,7 @@
 //! ```text
 //!   SeriesTable (shared with admission)  labels of series ◄── number ──► Runs            numbers of series
 //!                                                                        HistogramRuns   histograms of series
+//!                                                                        StartRuns       start times of both
 //! ```
 //!
 //! A tenant has one head per epoch (see [`crate::record`]). Records are applied in log order after they are durable,
@@ -12,8 +13,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_model::{
-    Budget, Day, HistogramSample, HistogramSamples, LabelSet, Lsn, Matcher, Samples, SeriesKind,
-    SeriesSamples, SignalRow, SourceError, TimeRange, Timestamp,
+    Budget, Day, HistogramSample, HistogramSamples, LabelSet, Lsn, Matcher, START_UNKNOWN, Samples,
+    SeriesKind, SeriesSamples, SignalRow, SourceError, TimeRange, Timestamp,
 };
 
 use crate::histogram_runs::HistogramRuns;
@@ -21,6 +22,7 @@ use crate::ingest::NumberedSamples;
 use crate::record::{MetricRows, NumberedHistogram, NumberedSample};
 use crate::runs::{Runs, reserve};
 use crate::series_table::{SeriesTable, SharedTable};
+use crate::start_runs::StartRuns;
 use crate::view;
 
 /// What the fields of a stored signal cost, about.
@@ -38,6 +40,7 @@ pub(crate) struct Head {
     table_bytes: usize,
     runs: Runs,
     histograms: HistogramRuns,
+    starts: StartRuns,
     rows: Vec<SignalRow>,
     /// Samples whose series' definition was lost to damage of the log.
     pub(crate) orphans: u64,
@@ -54,6 +57,8 @@ pub(crate) struct HeadSeries {
     pub(crate) values: Vec<f64>,
     /// Of a series of histograms: then it has no numbers.
     pub(crate) histograms: Vec<HistogramSample>,
+    /// Empty where none is known.
+    pub(crate) start_times: Vec<i64>,
 }
 
 /// Series that a search found among the first ones of a table.
@@ -74,6 +79,7 @@ impl Head {
             table_bytes: 0,
             runs: Runs::default(),
             histograms: HistogramRuns::default(),
+            starts: StartRuns::default(),
             rows: Vec::new(),
             orphans: 0,
             charged: 0,
@@ -91,7 +97,7 @@ impl Head {
         }
         self.table_bytes = table.bytes();
         drop(table);
-        self.take(&metrics.samples, &metrics.histograms, rows)
+        self.take(&metrics.samples, &metrics.histograms, &metrics.starts, rows)
     }
 
     /// Applies a batch; returns how many bytes the head has grown by. Does not touch the table, on which a query may be at
@@ -104,21 +110,39 @@ impl Head {
             self.runs.push_series(Some(kind));
         }
         self.table_bytes = batch.table_bytes;
-        self.take(&batch.samples, &batch.histograms, rows)
+        self.take(&batch.samples, &batch.histograms, &batch.starts, rows)
     }
 
     fn take(
         &mut self,
         samples: &[NumberedSample],
         histograms: &[NumberedHistogram],
+        starts: &[i64],
         rows: Vec<SignalRow>,
     ) -> usize {
+        // A sample that does not know its start may replace one that does.
+        let with_starts = !starts.is_empty() || !self.starts.is_empty();
+        let mut starts = starts.iter().copied().chain(std::iter::repeat(START_UNKNOWN));
+        let mut start = || starts.next().unwrap_or(START_UNKNOWN);
         for &(number, time, value) in samples {
-            self.orphans += u64::from(!self.runs.add(number, time, value));
+            let known = self.runs.add(number, time, value);
+            self.orphans += u64::from(!known);
+            if with_starts {
+                let start = start();
+                if known {
+                    self.starts.set(number, time, start, self.runs.is_newest(number, time));
+                }
+            }
         }
         for (number, time, histogram) in histograms {
+            let start = start();
             match self.runs.kind(*number) {
-                Some(kind) => self.histograms.add(*number, kind, *time, histogram),
+                Some(kind) => {
+                    self.histograms.add(*number, kind, *time, histogram);
+                    if with_starts {
+                        self.starts.set(*number, *time, start, self.histograms.is_newest(*number, *time));
+                    }
+                }
                 None => self.orphans += 1,
             }
         }
@@ -134,6 +158,7 @@ impl Head {
     pub(crate) fn clear_data(&mut self) -> usize {
         self.runs.clear();
         self.histograms.clear();
+        self.starts.clear();
         self.rows = Vec::new();
         let before = self.charged;
         self.charged = before.min(self.allocated());
@@ -147,7 +172,7 @@ impl Head {
 
     fn allocated(&self) -> usize {
         let rows = self.rows.capacity() * size_of::<SignalRow>() + self.rows.len() * ROW_FIELDS_BYTES;
-        self.runs.bytes() + self.histograms.bytes() + self.table_bytes + rows
+        self.runs.bytes() + self.histograms.bytes() + self.starts.bytes() + self.table_bytes + rows
     }
 
     /// What it takes, in bytes.
@@ -219,16 +244,19 @@ impl Head {
             if kind.is_histogram() {
                 let mut samples = HistogramSamples::default();
                 self.histograms.read(number, range, &mut samples);
-                HistogramSamples { timestamps, histograms } = samples;
+                HistogramSamples { timestamps, histograms, .. } = samples;
             } else {
                 self.runs.read(number, range, &mut timestamps, &mut values);
             }
             if timestamps.is_empty() {
                 continue;
             }
+            let mut start_times = Vec::new();
+            self.starts.read(number, &timestamps, 0, &mut start_times);
             // Histograms themselves are shared, not copied.
-            budget.charge_memory(timestamps.len() as u64 * 16)?;
-            copied.push(HeadSeries { labels: table.labels(number), kind, timestamps, values, histograms });
+            budget.charge_memory((timestamps.len() * 16 + start_times.len() * 8) as u64)?;
+            let labels = table.labels(number);
+            copied.push(HeadSeries { labels, kind, timestamps, values, histograms, start_times });
         }
         Ok(copied)
     }
@@ -316,8 +344,14 @@ impl InOrder<'_> {
             histograms.clear();
             for &(at, number) in parts {
                 if let Some(head) = self.heads.get(at as usize) {
+                    let before = samples.timestamps.len();
                     head.runs.read(number, range, &mut samples.timestamps, &mut samples.values);
+                    let new = samples.timestamps.get(before..).unwrap_or_default();
+                    head.starts.read(number, new, before, &mut samples.start_times);
+                    let before = histograms.timestamps.len();
                     head.histograms.read(number, range, &mut histograms);
+                    let new = histograms.timestamps.get(before..).unwrap_or_default();
+                    head.starts.read(number, new, before, &mut histograms.start_times);
                 }
             }
             if parts.len() > 1 {
@@ -326,7 +360,7 @@ impl InOrder<'_> {
             }
             let samples = match kind.is_histogram() {
                 true => SeriesSamples::Histograms(&histograms),
-                false => SeriesSamples::Numbers(&samples.timestamps, &samples.values),
+                false => SeriesSamples::Numbers(&samples.timestamps, &samples.values, &samples.start_times),
             };
             if !samples.is_empty() {
                 each(&table.labels(number), kind, samples)?;
@@ -431,7 +465,7 @@ mod tests {
         let mut read = Vec::new();
         let order = InOrder::of(&heads);
         let each = |labels: &LabelSet, _, samples: SeriesSamples<'_>| {
-            let SeriesSamples::Numbers(timestamps, values) = samples else { return Err(()) };
+            let SeriesSamples::Numbers(timestamps, values, _) = samples else { return Err(()) };
             read.push((labels.get("job").to_owned(), timestamps.to_vec(), values.to_vec()));
             Ok::<(), ()>(())
         };

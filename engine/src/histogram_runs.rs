@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use annals_model::{
-    Day, HistogramSample, HistogramSamples, SeriesKind, TimeRange, Timestamp, merge_histograms,
+    Day, HistogramSample, HistogramSamples, START_UNKNOWN, SeriesKind, TimeRange, Timestamp, merge_histograms,
 };
 use hashbrown::HashMap;
 
@@ -42,10 +42,16 @@ impl HistogramRuns {
         self.days.insert(Timestamp(time).day());
     }
 
-    /// Appends a series' samples in a range, ascending.
+    /// Whether no sample of a series comes after this stamp.
+    pub(crate) fn is_newest(&self, number: u32, time: i64) -> bool {
+        let last = self.series.get(&number).and_then(|run| run.last_key_value());
+        last.is_none_or(|(&last, _)| last <= time)
+    }
+
+    /// Appends a series' samples in a range, ascending, without their starts.
     pub(crate) fn read(&self, number: u32, range: TimeRange, into: &mut HistogramSamples) {
         for (&time, sample) in self.of(number, range) {
-            into.push(time, sample.clone());
+            into.push(time, sample.clone(), START_UNKNOWN);
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use annals_model::{
     BatchId, HISTOGRAM_BUCKETS_MAX, Histogram, HistogramSample, LabelSet, METRIC_NAME, Plan, Refusal,
-    RefusalReason, ResetHint, SampleBatch, SeriesKind, Signal, SignalBatch, SignalRow, SignalValue, SiteName,
-    Timestamp, is_stale,
+    RefusalReason, ResetHint, START_MAX, START_UNKNOWN, SampleBatch, SeriesKind, Signal, SignalBatch,
+    SignalRow, SignalValue, SiteName, Timestamp, append_starts, is_stale,
 };
 use annals_signals::{Admitter, NewNames, encode_rows};
 use annals_vfs::sync::atomic::Ordering;
@@ -58,6 +58,8 @@ pub(crate) struct NumberedSamples {
     pub(crate) kinds: Vec<SeriesKind>,
     pub(crate) samples: Vec<NumberedSample>,
     pub(crate) histograms: Vec<NumberedHistogram>,
+    /// Of the samples, then of the histograms; empty where none is known.
+    pub(crate) starts: Vec<i64>,
 }
 
 /// What admission made of a batch.
@@ -65,6 +67,8 @@ pub(crate) struct NumberedSamples {
 struct Admitted {
     samples: Vec<NumberedSample>,
     histograms: Vec<NumberedHistogram>,
+    /// Of the samples, then of the histograms; empty where none is known.
+    starts: Vec<i64>,
     rows: Vec<SignalRow>,
     new_names: NewNames,
     /// Metric names whose kind this batch fixes.
@@ -110,7 +114,9 @@ pub(crate) fn write_samples(
     let records = batch.samples.len() + batch.histograms.len();
     write(shared, tenant, asked, site, batch.id, digest, records, |ingest, admission| {
         let series = BatchSeries::ByLabels(&batch.series);
-        Ok(admit_samples(shared, tenant, ingest, admission, &series, &batch.samples, &batch.histograms))
+        let samples = Given { samples: &batch.samples, starts: &batch.sample_starts };
+        let histograms = Given { samples: &batch.histograms, starts: &batch.histogram_starts };
+        Ok(admit_samples(shared, tenant, ingest, admission, &series, samples, histograms))
     })
     .inspect_err(|error| shared.counters.failed(error))
 }
@@ -125,7 +131,9 @@ pub(crate) fn write_refs(
     let site = &batch.site;
     write(shared, tenant, Asked::Write, site, batch.id, digest, batch.samples.len(), |ingest, admission| {
         let series = BatchSeries::ByReference(batch.series);
-        Ok(admit_samples(shared, tenant, ingest, admission, &series, batch.samples, &[]))
+        let samples = Given { samples: batch.samples, starts: &[] };
+        let histograms = Given { samples: &[], starts: &[] };
+        Ok(admit_samples(shared, tenant, ingest, admission, &series, samples, histograms))
     })
     .inspect_err(|error| shared.counters.failed(error))
 }
@@ -199,7 +207,7 @@ fn write(
         }
         let before = ingest.table.read().mark();
         let admitted = admit(&mut ingest, &admission).inspect_err(|_| ingest.table.write().truncate(before));
-        let Admitted { samples, histograms, rows, new_names, new_kinds, refused } = admitted?;
+        let Admitted { samples, histograms, starts, rows, new_names, new_kinds, refused } = admitted?;
         let nothing = samples.is_empty() && histograms.is_empty() && rows.is_empty();
         if nothing || asked == Asked::Check {
             // Nothing to count, so nothing to remember: a retry is refused for the same reasons.
@@ -223,10 +231,10 @@ fn write(
         }
         let (encoded, metrics) = {
             let (table, first) = (ingest.table.read(), before.series);
-            let encoded = encode_metrics(&table, first, &samples, &histograms);
+            let encoded = encode_metrics(&table, first, &samples, &histograms, &starts);
             let kinds = (first..table.len()).filter_map(|number| table.kind(number as u32)).collect();
             let (table_bytes, table) = (table.bytes(), ingest.table.clone());
-            (encoded, NumberedSamples { table, table_bytes, first, kinds, samples, histograms })
+            (encoded, NumberedSamples { table, table_bytes, first, kinds, samples, histograms, starts })
         };
         let counter = shared.log_counter.fetch_add(1, Ordering::Relaxed);
         let payload = encode(&header, &name, &encoded, signals, &tenant.records, counter);
@@ -313,6 +321,19 @@ impl BatchSeries<'_> {
     }
 }
 
+/// A batch's samples of one sort.
+struct Given<'a, T> {
+    samples: &'a [(u32, Timestamp, T)],
+    /// As far as they go.
+    starts: &'a [i64],
+}
+
+impl<T> Given<'_, T> {
+    fn start(&self, index: usize) -> i64 {
+        self.starts.get(index).copied().unwrap_or(START_UNKNOWN)
+    }
+}
+
 /// What became of a batch's series.
 #[derive(Clone, Copy)]
 enum SeriesState {
@@ -328,15 +349,17 @@ fn admit_samples(
     ingest: &mut Ingest,
     admission: &Admission,
     series: &BatchSeries<'_>,
-    samples: &[(u32, Timestamp, f64)],
-    histograms: &[(u32, Timestamp, Histogram)],
+    samples: Given<'_, f64>,
+    histograms: Given<'_, Histogram>,
 ) -> Admitted {
     let table = ingest.table.clone();
     let mut states = series.states(tenant, &table.read());
     if !admission.plan.rights.open_metrics {
         states.fill(SeriesState::Refused(RefusalReason::NotEntitled));
     }
-    let mut admitted = Admitted { samples: Vec::with_capacity(samples.len()), ..Admitted::default() };
+    let mut admitted = Admitted { samples: Vec::with_capacity(samples.samples.len()), ..Admitted::default() };
+    // Of those admitted.
+    let (mut sample_starts, mut histogram_starts) = (Vec::new(), Vec::new());
     let mut new_kinds = Vec::new();
     // Taken for the first new series only: queries look at the table too.
     let mut writing = None;
@@ -362,31 +385,54 @@ fn admit_samples(
                 SeriesState::Unseen => Err(RefusalReason::UnknownSeries),
             }
         };
-    for (index, &(series_index, time, value)) in samples.iter().enumerate() {
+    for (index, &(series_index, time, value)) in samples.samples.iter().enumerate() {
+        let start = samples.start(index);
         match number_of(series_index, time) {
+            Ok((_, kind)) if !kind.is_delta() && start.unsigned_abs() > START_MAX => {
+                admitted.refused.push((index, Refusal::of(RefusalReason::OutOfBounds)));
+            }
             // A sum would keep it for ever.
             Ok((_, SeriesKind::Delta)) if !value.is_finite() => {
                 admitted.refused.push((index, Refusal::of(RefusalReason::OutOfBounds)));
             }
             Ok((number, SeriesKind::Histogram)) if is_stale(value) => {
+                append_starts(&mut histogram_starts, admitted.histograms.len(), 1, &[start]);
                 admitted.histograms.push((number, time.0, None));
             }
             Ok((_, kind)) if kind.is_histogram() => {
                 admitted.refused.push((index, Refusal::of(RefusalReason::WrongType)));
             }
-            Ok((number, _)) => admitted.samples.push((number, time.0, value)),
+            Ok((number, kind)) => {
+                if !kind.is_delta() {
+                    append_starts(&mut sample_starts, admitted.samples.len(), 1, &[start]);
+                }
+                admitted.samples.push((number, time.0, value));
+            }
             Err(reason) => admitted.refused.push((index, Refusal::of(reason))),
         }
     }
-    for (index, (series_index, time, histogram)) in (samples.len()..).zip(histograms) {
-        let taken = number_of(*series_index, *time)
-            .and_then(|(number, kind)| Ok((number, time.0, admit_histogram(kind, histogram)?)));
+    for (at, (series_index, time, histogram)) in histograms.samples.iter().enumerate() {
+        let (index, start) = (samples.samples.len() + at, histograms.start(at));
+        let taken = number_of(*series_index, *time).and_then(|(number, kind)| {
+            let histogram = admit_histogram(kind, histogram)?;
+            let start = if kind.is_delta() { START_UNKNOWN } else { start };
+            match start.unsigned_abs() <= START_MAX {
+                true => Ok(((number, time.0, histogram), start)),
+                false => Err(RefusalReason::OutOfBounds),
+            }
+        });
         match taken {
-            Ok(taken) => admitted.histograms.push(taken),
+            Ok((taken, start)) => {
+                append_starts(&mut histogram_starts, admitted.histograms.len(), 1, &[start]);
+                admitted.histograms.push(taken);
+            }
             Err(reason) => admitted.refused.push((index, Refusal::of(reason))),
         }
     }
     drop(writing);
+    let (of_samples, of_histograms) = (admitted.samples.len(), admitted.histograms.len());
+    append_starts(&mut admitted.starts, 0, of_samples, &sample_starts);
+    append_starts(&mut admitted.starts, of_samples, of_histograms, &histogram_starts);
     series.remember(&table.read(), &states);
     Admitted { new_kinds, ..admitted }
 }
@@ -492,6 +538,15 @@ fn digest_samples(batch: &SampleBatch, feed: &mut dyn FnMut(&[u8])) {
         feed(&series.to_le_bytes());
         feed(&time.0.to_le_bytes());
         feed(&bytes);
+    }
+    for (what, starts) in
+        [(&b"starts"[..], &batch.sample_starts), (b"histogram starts", &batch.histogram_starts)]
+    {
+        if !starts.is_empty() {
+            feed(what);
+            feed(&(starts.len() as u64).to_le_bytes());
+            feed(&starts.iter().flat_map(|start| start.to_le_bytes()).collect::<Vec<u8>>());
+        }
     }
 }
 

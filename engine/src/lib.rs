@@ -88,6 +88,7 @@ mod sealed_golden;
 mod series_table;
 mod shared;
 mod shelf;
+mod start_runs;
 mod store;
 mod summary;
 mod tenant;

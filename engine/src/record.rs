@@ -19,7 +19,9 @@
 //! series its kind (u8) and labels (blob, as `LabelSet::as_bytes`); then the count of samples and three columns: series
 //! number and timestamp, each as a zigzag difference to the sample before, and values as 8 bytes. Where there are histograms
 //! their count follows, at least one, and for each: series number and timestamp as above, 1 and the histogram
-//! (`Histogram::put`), or 0 for a marker that the series has ended.
+//! (`Histogram::put`), or 0 for a marker that the series has ended. Where samples know when what they count began, a count of
+//! histograms of 0 stands for none of them, and starts follow, first those of samples, then those of histograms: the count of
+//! runs, and for each how many have this start, and the start, as a zigzag difference to that of the run before.
 //!
 //! A series' labels are written once per epoch, in the first record that uses it. A tenant begins an epoch at each
 //! flush, after each open and after a failed commit, so that a record never depends on one that a flush has made
@@ -35,8 +37,8 @@ use std::sync::Arc;
 
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::{
-    BatchId, Histogram, HistogramSample, KeyId, LabelSet, NONCE_BYTES, SeriesKind, SiteName, TenantNumber,
-    Timestamp,
+    BatchId, Histogram, HistogramSample, KeyId, LabelSet, NONCE_BYTES, START_UNKNOWN, SeriesKind, SiteName,
+    TenantNumber, Timestamp,
 };
 
 use crate::keys::{Class, TenantKeys};
@@ -124,6 +126,8 @@ pub(crate) struct MetricRows {
     pub(crate) definitions: Vec<(LabelSet, SeriesKind)>,
     pub(crate) samples: Vec<NumberedSample>,
     pub(crate) histograms: Vec<NumberedHistogram>,
+    /// Of the samples, then of the histograms; empty where none is known.
+    pub(crate) starts: Vec<i64>,
 }
 
 impl MetricRows {
@@ -136,6 +140,7 @@ impl MetricRows {
     pub(crate) fn clear_samples(&mut self) {
         self.samples.clear();
         self.histograms.clear();
+        self.starts.clear();
     }
 }
 
@@ -210,6 +215,7 @@ pub(crate) fn encode_metrics(
     first: usize,
     samples: &[NumberedSample],
     histograms: &[NumberedHistogram],
+    starts: &[i64],
 ) -> Vec<u8> {
     let definitions = first as u32..table.len() as u32;
     let mut out = Vec::with_capacity(samples.len() * 12 + definitions.len() * 96 + 16);
@@ -236,7 +242,7 @@ pub(crate) fn encode_metrics(
     for &(_, _, value) in samples {
         out.put_u64(value.to_bits());
     }
-    if !histograms.is_empty() {
+    if !histograms.is_empty() || !starts.is_empty() {
         out.put_varint(histograms.len() as u64);
     }
     let mut before = (0i64, 0i64);
@@ -246,6 +252,17 @@ pub(crate) fn encode_metrics(
         before = (i64::from(*number), *time);
         out.put_u8(u8::from(histogram.is_some()));
         histogram.iter().for_each(|histogram| histogram.put(&mut out));
+    }
+    if !starts.is_empty() {
+        let runs = || starts.chunk_by(|a, b| a == b);
+        out.put_varint(runs().count() as u64);
+        let mut before = 0i64;
+        for run in runs() {
+            let start = run.first().copied().unwrap_or(START_UNKNOWN);
+            out.put_varint(run.len() as u64);
+            out.put_varint_signed(start.wrapping_sub(before));
+            before = start;
+        }
     }
     out
 }
@@ -354,11 +371,18 @@ fn decode_metrics(blob: &[u8]) -> Option<(BatchName, MetricRows)> {
         sample.2 = f64::from_bits(cursor.u64()?);
     }
     let histograms = if cursor.is_empty() { Vec::new() } else { decode_histograms(&mut cursor)? };
-    cursor.is_empty().then_some((batch, MetricRows { first_number, definitions, samples, histograms }))
+    let records = samples.len() + histograms.len();
+    let starts = if cursor.is_empty() { Vec::new() } else { decode_starts(&mut cursor, records)? };
+    let rows = MetricRows { first_number, definitions, samples, histograms, starts };
+    cursor.is_empty().then_some((batch, rows))
 }
 
 fn decode_histograms(cursor: &mut Cursor<'_>) -> Option<Vec<NumberedHistogram>> {
-    let count = cursor.count(3).filter(|&count| count > 0)?;
+    let count = cursor.count(3)?;
+    // None are named only where starts follow.
+    if count == 0 && cursor.is_empty() {
+        return None;
+    }
     let mut before = (0i64, 0i64);
     (0..count)
         .map(|_| {
@@ -373,6 +397,21 @@ fn decode_histograms(cursor: &mut Cursor<'_>) -> Option<Vec<NumberedHistogram>> 
             Some((u32::try_from(number).ok()?, time, histogram))
         })
         .collect()
+}
+
+/// The starts of so many records.
+fn decode_starts(cursor: &mut Cursor<'_>, records: usize) -> Option<Vec<i64>> {
+    let mut starts = Vec::with_capacity(records);
+    let mut start = START_UNKNOWN;
+    for _ in 0..cursor.count(2)? {
+        let run = usize::try_from(cursor.varint()?).ok()?;
+        start = start.wrapping_add(cursor.varint_signed()?);
+        if run == 0 || run > records - starts.len() {
+            return None;
+        }
+        starts.extend(std::iter::repeat_n(start, run));
+    }
+    (starts.len() == records && records > 0).then_some(starts)
 }
 
 #[cfg(test)]
@@ -399,7 +438,7 @@ mod tests {
         let labels = LabelSet::from_pairs([("__name__", "up"), ("job", "x")]).expect("valid");
         let mut table = SeriesTable::new();
         table.define(9, &labels, SeriesKind::Delta);
-        encode_metrics(&table, 9, samples, &[])
+        encode_metrics(&table, 9, samples, &[], &[])
     }
 
     #[test]
@@ -408,7 +447,7 @@ mod tests {
         let mut table = SeriesTable::new();
         table.define(0, &LabelSet::empty(), SeriesKind::Gauge);
         table.number(&labels, SeriesKind::Counter, false);
-        let metrics = encode_metrics(&table, 1, &[(1, 1_000, 0.5), (0, 999, -0.0)], &[]);
+        let metrics = encode_metrics(&table, 1, &[(1, 1_000, 0.5), (0, 999, -0.0)], &[], &[]);
         let expected = [
             &b"\x03\0\0\0\x04\x08\x05\0\0\0\0\0\0\0\0\0\x4b\x03a.b"[..],
             &[6; 16],
@@ -463,7 +502,11 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn a_record_round_trips_bit_for_bit(
-            samples in prop::collection::vec((any::<u32>(), any::<i64>(), any::<u64>()), 0..40),
+            samples in prop::collection::vec(
+                (any::<u32>(), any::<i64>(), any::<u64>(), prop_oneof![Just(0i64), Just(7), any::<i64>()]),
+                0..40,
+            ),
+            known in any::<bool>(),
             signals in prop::collection::vec(any::<u8>(), 0..40),
             sealed in any::<bool>(),
         ) {
@@ -472,8 +515,9 @@ mod tests {
             let labels = LabelSet::from_pairs([("__name__", "up"), ("job", "x")]).expect("valid");
             let mut table = SeriesTable::new();
             table.define(9, &labels, SeriesKind::Delta);
-            let numbered: Vec<_> = samples.iter().map(|&(n, t, v)| (n, t, f64::from_bits(v))).collect();
-            let metrics = encode_metrics(&table, 9, &numbered, &[]);
+            let numbered: Vec<_> = samples.iter().map(|&(n, t, v, _)| (n, t, f64::from_bits(v))).collect();
+            let starts: Vec<i64> = samples.iter().map(|sample| sample.3).filter(|_| known).collect();
+            let metrics = encode_metrics(&table, 9, &numbered, &[], &starts);
             let bytes = encode(&header(), &name(), &metrics, signals.clone(), &sealer, 5);
             let record = decode(&bytes).expect("whole");
             prop_assert_eq!(&record.header, &header());
@@ -483,7 +527,8 @@ mod tests {
             prop_assert_eq!(back.first_number, 9);
             prop_assert_eq!(back.definitions, vec![(labels, SeriesKind::Delta)]);
             let bits: Vec<_> = back.samples.iter().map(|&(n, t, v)| (n, t, v.to_bits())).collect();
-            prop_assert_eq!(bits, samples);
+            prop_assert_eq!(bits, samples.iter().map(|&(n, t, v, _)| (n, t, v)).collect::<Vec<_>>());
+            prop_assert_eq!(back.starts, starts);
         }
 
         #[test]
@@ -497,7 +542,7 @@ mod tests {
             let labels = LabelSet::from_pairs([("__name__", "up")]).expect("valid");
             let mut table = SeriesTable::new();
             table.define(0, &labels, SeriesKind::Gauge);
-            let metrics = encode_metrics(&table, 0, &[(0, 1, 1.0), (0, 2, 2.0)], &[]);
+            let metrics = encode_metrics(&table, 0, &[(0, 1, 1.0), (0, 2, 2.0)], &[], &[1, 1]);
             let mut bytes = encode(&header(), &name(), &metrics, b"rows".to_vec(), &sealer, 5);
             for (at, mask) in flips {
                 let at = at % bytes.len();

@@ -31,8 +31,8 @@ use annals_block::{
     SealWith, SignalBlock, SignalBlockWriter,
 };
 use annals_model::{
-    BlockContent, BlockId, BlockMeta, Day, HistogramSamples, Lsn, SeriesSamples, TenantId, TenantNumber,
-    TimeRange, Timestamp,
+    BlockContent, BlockId, BlockMeta, Day, HistogramSamples, Lsn, Samples, SeriesSamples, TenantId,
+    TenantNumber, TimeRange, Timestamp,
 };
 use annals_vfs::{Clock, Entropy, LockError, Sealed, Vfs};
 
@@ -552,20 +552,19 @@ fn salvage_metrics(
     if let Some(seal) = seal {
         writer = writer.seal_with(seal);
     }
-    let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+    let mut numbers = Samples::default();
     let mut histograms = HistogramSamples::default();
     for ordinal in 0..block.series_count() {
         // A series whose labels or kind cannot be read cannot be told from others.
         let (Ok(labels), Ok(kind)) = (block.labels(ordinal), block.kind(ordinal)) else { continue };
-        timestamps.clear();
-        values.clear();
+        numbers.clear();
         histograms.clear();
         let samples = if kind.is_histogram() {
             block.read_histograms_lossy(ordinal, TimeRange::ALL, &mut histograms, &mut |_, _| ());
             SeriesSamples::Histograms(&histograms)
         } else {
-            block.read_lossy(ordinal, TimeRange::ALL, &mut timestamps, &mut values, &mut |_, _| ());
-            SeriesSamples::Numbers(&timestamps, &values)
+            block.read_lossy(ordinal, TimeRange::ALL, &mut numbers, &mut |_, _| ());
+            SeriesSamples::Numbers(&numbers.timestamps, &numbers.values, &numbers.start_times)
         };
         if !samples.is_empty() {
             writer.add(&labels, kind, samples).map_err(|error| error.to_string())?;

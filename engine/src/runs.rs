@@ -118,6 +118,11 @@ impl Runs {
         self.runs.get(number as usize)?.kind
     }
 
+    /// Whether no sample of a series comes after this stamp.
+    pub(crate) fn is_newest(&self, number: u32, time: i64) -> bool {
+        self.runs.get(number as usize).is_none_or(|run| run.count == 0 || run.last.time <= time)
+    }
+
     /// Adds a sample; false where there is no such series.
     pub(crate) fn add(&mut self, number: u32, time: i64, value: f64) -> bool {
         let Some(run) = self.runs.get_mut(number as usize) else { return false };

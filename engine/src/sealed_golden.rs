@@ -2,7 +2,8 @@
 
 use annals_block::{BlockIdentity, EncodedBlock, MetricBlock, MetricBlockWriter};
 use annals_model::{
-    BlockContent, BlockId, ChunkAge, Day, LabelSet, Lsn, LsnRange, SeriesKind, TenantNumber, TimeRange,
+    BlockContent, BlockId, ChunkAge, Day, LabelSet, Lsn, LsnRange, Samples, SeriesKind, TenantNumber,
+    TimeRange,
 };
 use annals_vfs::{Sealed, SimEntropy};
 
@@ -22,7 +23,7 @@ fn block() -> EncodedBlock {
     for (name, values) in [("a", vec![1.0, 2.5, -0.0]), ("b", (0..300).map(f64::from).collect())] {
         let labels = LabelSet::from_pairs([("__name__", name), ("job", "web")]).expect("valid");
         let stamps: Vec<i64> = (1..=values.len() as i64).map(|i| start + i * 10_000).collect();
-        writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values).expect("valid");
+        writer.add_series(&labels, SeriesKind::Gauge, &stamps, &values, &[]).expect("valid");
     }
     writer.finish().expect("small").expect("not empty")
 }
@@ -41,8 +42,8 @@ fn a_sealed_block_is_written_as_it_was_and_opens_for_ever() {
         MetricBlock::open(Sealed::new(stored), IDENTITY, "golden").and_then(|b| b.unlock(Some(&*keys)));
     let opened = opened.expect("ours");
     assert_eq!(opened.verify(), vec![]);
-    let (mut stamps, mut values) = (Vec::new(), Vec::new());
-    opened.read(1, TimeRange::ALL, &mut stamps, &mut values).expect("sound");
-    assert_eq!(values, (0..300).map(f64::from).collect::<Vec<_>>());
+    let mut samples = Samples::default();
+    opened.read(1, TimeRange::ALL, &mut samples).expect("sound");
+    assert_eq!(samples.values, (0..300).map(f64::from).collect::<Vec<_>>());
     assert_eq!(opened.labels(0).expect("sound").get("__name__"), "a");
 }

@@ -102,10 +102,12 @@ fn split(
     for end in ends {
         while windows.next_if(|window| window.end < end).is_some() {}
         let found = windows.next_if(|window| window.end == end);
-        // A sum that is not finite, or a series that ended, is for those who look at each sample.
+        // A sum that is not finite, a series that ended, starts that overlap: for those who look at each sample.
         let plain = |window: &Rollup| {
             window.stale_at.is_none()
-                && window.all.is_some_and(|all| all.sum.is_finite() && all.correction.is_finite())
+                && window
+                    .all
+                    .is_some_and(|all| all.sum.is_finite() && all.correction.is_finite() && !all.overlaps)
         };
         if found.as_ref().is_some_and(|found| !plain(found)) {
             continue;

@@ -1,6 +1,6 @@
 //! What a run of samples comes to: enough to answer for it whole, and to join it with its neighbours.
 
-use crate::{SeriesKind, is_stale};
+use crate::{START_UNKNOWN, SeriesKind, is_stale, starts_anew, starts_overlap};
 
 /// The aggregate of a run of samples of one series: ascending, at least one, all of them finite, and so is their sum.
 ///
@@ -27,29 +27,44 @@ pub struct Aggregate {
     pub first_time: i64,
     /// When the last was.
     pub last_time: i64,
-    /// How often a value is below the one before it.
+    /// How often counting began anew: a value is below the one before it, or its start time says so.
     pub resets: u64,
     /// The values before those, added up: by so much a counter is corrected. Zero for other kinds.
     pub correction: f64,
+    /// When what the first sample counts began; 0 where it does not know.
+    pub first_start: i64,
+    /// The same of the last.
+    pub last_start: i64,
+    /// Whether a sample's start lies within what the one before it counted.
+    pub overlaps: bool,
 }
 
 impl Aggregate {
-    /// The aggregate of samples, which are as many as their timestamps; `None` where there is none, or where one is not
-    /// finite, as stale markers are: such a run must be looked at sample by sample.
+    /// The aggregate of samples, which are as many as their timestamps, and as their starts where any is known. `None`
+    /// where there is none, where one is not finite, as stale markers are, or where starts overlap: such a run must be
+    /// looked at sample by sample.
     #[must_use]
-    pub fn of(kind: SeriesKind, timestamps: &[i64], values: &[f64]) -> Option<Aggregate> {
+    pub fn of(kind: SeriesKind, timestamps: &[i64], values: &[f64], starts: &[i64]) -> Option<Aggregate> {
         if values.iter().any(|value| !value.is_finite()) {
             return None;
         }
-        let all = Aggregate::of_any(kind, timestamps, values)?;
-        (all.sum.is_finite() && all.correction.is_finite()).then_some(all)
+        let all = Aggregate::of_any(kind, timestamps, values, starts)?;
+        (all.sum.is_finite() && all.correction.is_finite() && !all.overlaps).then_some(all)
     }
 
     /// The same of any values, stale markers left out; `None` where nothing else is there.
-    pub(crate) fn of_any(kind: SeriesKind, timestamps: &[i64], values: &[f64]) -> Option<Aggregate> {
-        let samples =
-            || timestamps.iter().copied().zip(values.iter().copied()).filter(|(_, value)| !is_stale(*value));
-        let (first_time, first) = samples().next()?;
+    pub(crate) fn of_any(
+        kind: SeriesKind,
+        timestamps: &[i64],
+        values: &[f64],
+        starts: &[i64],
+    ) -> Option<Aggregate> {
+        let samples = || {
+            let starts = starts.iter().copied().chain(std::iter::repeat(START_UNKNOWN));
+            let all = timestamps.iter().copied().zip(values.iter().copied()).zip(starts);
+            all.filter(|((_, value), _)| !is_stale(*value))
+        };
+        let ((first_time, first), first_start) = samples().next()?;
         let mut all = Aggregate {
             count: 0,
             sum: 0.0,
@@ -62,16 +77,20 @@ impl Aggregate {
             last_time: first_time,
             resets: 0,
             correction: 0.0,
+            first_start,
+            last_start: first_start,
+            overlaps: false,
         };
-        for (time, value) in samples() {
+        for ((time, value), start) in samples() {
             all.count += 1;
             (all.sum, all.sum_low) = add(all.sum, all.sum_low, value);
             all.widen(value, value);
-            if kind == SeriesKind::Counter && value < all.last {
+            if all.is_reset(kind, value, (time, start)) {
                 all.resets += 1;
                 all.correction += all.last;
             }
-            (all.last, all.last_time) = (value, time);
+            all.overlaps |= starts_overlap((all.last_time, all.last_start), (time, start));
+            (all.last, all.last_time, all.last_start) = (value, time, start);
         }
         Some(all)
     }
@@ -92,14 +111,23 @@ impl Aggregate {
         (self.sum, self.sum_low) = add(self.sum, self.sum_low, next.sum);
         (self.sum, self.sum_low) = add(self.sum, self.sum_low, next.sum_low);
         self.widen(next.min, next.max);
-        if kind == SeriesKind::Counter && next.first < self.last {
+        let began = (next.first_time, next.first_start);
+        if self.is_reset(kind, next.first, began) {
             self.resets += 1;
             self.correction += self.last;
         }
+        self.overlaps |= next.overlaps || starts_overlap((self.last_time, self.last_start), began);
         self.resets += next.resets;
         self.correction += next.correction;
         self.last = next.last;
         self.last_time = next.last_time;
+        self.last_start = next.last_start;
+    }
+
+    /// Whether a counter began anew with the sample that follows, of this time and start.
+    fn is_reset(&self, kind: SeriesKind, value: f64, began: (i64, i64)) -> bool {
+        kind == SeriesKind::Counter
+            && (value < self.last || starts_anew((self.last_time, self.last_start), began))
     }
 
     /// How much a counter has grown from the first sample to the last, resets counted as starts from zero.
@@ -132,10 +160,10 @@ mod tests {
 
     fn whole(kind: SeriesKind, values: &[f64]) -> Option<Aggregate> {
         let timestamps: Vec<i64> = (1..=values.len() as i64).collect();
-        Aggregate::of(kind, &timestamps, values)
+        Aggregate::of(kind, &timestamps, values, &[])
     }
 
-    fn joined(kind: SeriesKind, values: &[f64], cuts: &[usize]) -> Option<Aggregate> {
+    fn joined(kind: SeriesKind, values: &[f64], starts: &[i64], cuts: &[usize]) -> Option<Aggregate> {
         let timestamps: Vec<i64> = (1..=values.len() as i64).collect();
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (values.len() + 1)).collect();
         cuts.extend([0, values.len()]);
@@ -143,7 +171,9 @@ mod tests {
         cuts.dedup();
         let mut all: Option<Aggregate> = None;
         for cut in cuts.windows(2) {
-            let next = Aggregate::of(kind, &timestamps[cut[0]..cut[1]], &values[cut[0]..cut[1]])?;
+            let (low, high) = (cut[0], cut[1]);
+            let starts = starts.get(low..high).unwrap_or_default();
+            let next = Aggregate::of_any(kind, &timestamps[low..high], &values[low..high], starts)?;
             match &mut all {
                 Some(all) => all.join(kind, &next),
                 None => all = Some(next),
@@ -174,8 +204,26 @@ mod tests {
         ) {
             let values: Vec<f64> = values.into_iter().map(f64::from).collect();
             for kind in KINDS {
-                prop_assert_eq!(joined(kind, &values, &cuts), whole(kind, &values));
+                prop_assert_eq!(joined(kind, &values, &[], &cuts), whole(kind, &values));
             }
+        }
+
+        #[test]
+        fn joining_parts_gives_the_whole_of_counts_that_know_their_starts(
+            samples in prop::collection::vec((0i32..1000, -3i64..60), 1..60),
+            cuts in prop::collection::vec(any::<usize>(), 0..6),
+        ) {
+            let values: Vec<f64> = samples.iter().map(|&(value, _)| f64::from(value)).collect();
+            let starts: Vec<i64> = samples.iter().map(|&(_, start)| start).collect();
+            let timestamps: Vec<i64> = (1..=values.len() as i64).collect();
+            let all = Aggregate::of_any(SeriesKind::Counter, &timestamps, &values, &starts).expect("finite");
+            prop_assert_eq!(joined(SeriesKind::Counter, &values, &starts, &cuts), Some(all));
+            let at = |index: usize| (timestamps[index], starts[index]);
+            let pairs = || (1..values.len()).map(|index| (at(index - 1), at(index)));
+            let anew = pairs().zip(values.windows(2)).filter(|((a, b), values)| values[1] < values[0] || starts_anew(*a, *b));
+            prop_assert_eq!(all.correction, anew.map(|(_, values)| values[0]).sum::<f64>());
+            prop_assert_eq!(all.overlaps, pairs().any(|(a, b)| starts_overlap(a, b)));
+            prop_assert_eq!((all.first_start, all.last_start), (starts[0], starts[starts.len() - 1]));
         }
 
         #[test]
@@ -183,7 +231,7 @@ mod tests {
             values in prop::collection::vec(-1e12f64..1e12, 1..60),
             cuts in prop::collection::vec(any::<usize>(), 0..6),
         ) {
-            let (a, b) = (joined(SeriesKind::Counter, &values, &cuts), whole(SeriesKind::Counter, &values));
+            let (a, b) = (joined(SeriesKind::Counter, &values, &[], &cuts), whole(SeriesKind::Counter, &values));
             let (a, b) = (a.expect("finite"), b.expect("finite"));
             let terms: f64 = values.iter().map(|value| value.abs()).sum();
             prop_assert!((a.sum - b.sum).abs() <= terms * 1e-15);

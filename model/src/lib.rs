@@ -6,6 +6,7 @@
 //!                   histogram: buckets and their arithmetic        histogram.rs
 //!                                                                    matcher.rs picks series
 //!   plan: tiers, late window, rights                                 plan.rs, plan_file.rs
+//!   start: when what a sample counts began                           start.rs
 //!   rollup: what samples come to, per window                         aggregate.rs, rollup.rs
 //!   block: what the manifest knows of one                            block.rs
 //!   SeriesSource: the one door through which queries see data        source.rs
@@ -40,6 +41,7 @@ pub mod schema;
 mod seal;
 mod signal;
 mod source;
+mod start;
 mod sum;
 mod time;
 mod verdict;
@@ -68,6 +70,7 @@ pub use source::{
     Budget, Coverage, LimitExceeded, Missing, Piece, Pieces, QueryLimits, ReadPlan, Samples, SelectedSeries,
     SeriesGroups, SeriesSource, SourceError, StampsRead, Whole,
 };
+pub use start::{START_MAX, START_UNKNOWN, append_starts, replace_last_start, starts_anew, starts_overlap};
 pub use sum::{Sum, add_compensated};
 pub use time::{DAY_MS, Day, HOUR_MS, MINUTE_MS, TimeRange, Timestamp};
 pub use verdict::{FieldRef, Refusal, RefusalReason, Verdict};

@@ -3,7 +3,7 @@
 //! A window of length `w` is named by its end `t`, a multiple of `w`, and covers the stamps in (t - w, t]. Neighbouring
 //! windows join by the law of [`Aggregate`]. A rollup is a type of its own: nothing takes one for samples.
 
-use crate::{Aggregate, SeriesKind, is_stale};
+use crate::{Aggregate, START_UNKNOWN, SeriesKind, is_stale, starts_anew};
 
 /// One window of one series.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,16 +17,24 @@ pub struct Rollup {
     pub stale_at: Option<i64>,
 }
 
-/// Appends a rollup for each window that holds any of the samples, which ascend, in time order.
-pub fn roll_up(kind: SeriesKind, window_ms: i64, timestamps: &[i64], values: &[f64], into: &mut Vec<Rollup>) {
-    let mut rest = (timestamps, values);
+/// Appends a rollup for each window that holds any of the samples, which ascend, in time order; starts are none, or as many.
+pub fn roll_up(
+    kind: SeriesKind,
+    window_ms: i64,
+    timestamps: &[i64],
+    values: &[f64],
+    starts: &[i64],
+    into: &mut Vec<Rollup>,
+) {
+    let mut rest = (timestamps, values, starts);
     while let Some(&first) = rest.0.first() {
         let end = window_end(first, window_ms);
         let count = rest.0.partition_point(|&stamp| stamp <= end);
         let (stamps, later_stamps) = rest.0.split_at_checked(count).unwrap_or_default();
         let (values, later_values) = rest.1.split_at_checked(count).unwrap_or_default();
-        rest = (later_stamps, later_values);
-        let all = Aggregate::of_any(kind, stamps, values);
+        let (starts, later_starts) = rest.2.split_at_checked(count).unwrap_or_default();
+        rest = (later_stamps, later_values, later_starts);
+        let all = Aggregate::of_any(kind, stamps, values, starts);
         let is_marker = values.last().is_some_and(|&last| is_stale(last));
         into.push(Rollup { end, all, stale_at: stamps.last().copied().filter(|_| is_marker) });
     }
@@ -40,21 +48,24 @@ pub fn window_end(stamp: i64, window_ms: i64) -> i64 {
 
 impl Rollup {
     /// What is left of the window's samples where only this is kept, as samples: of a delta series its sum at the
-    /// window's end; else the first and the last, and the marker of its end.
-    pub fn thinned(&self, kind: SeriesKind, mut each: impl FnMut(i64, f64)) {
+    /// window's end; else the first and the last with their starts, and the marker of its end. Hands out time, value, start.
+    pub fn thinned(&self, kind: SeriesKind, mut each: impl FnMut(i64, f64, i64)) {
         match (&self.all, kind) {
-            (Some(all), SeriesKind::Delta) => each(self.end, all.sum),
+            (Some(all), SeriesKind::Delta) => each(self.end, all.sum, START_UNKNOWN),
             (Some(all), SeriesKind::Gauge | SeriesKind::Counter) => {
-                each(all.first_time, all.first);
+                each(all.first_time, all.first, all.first_start);
                 if all.last_time > all.first_time {
-                    each(all.last_time, all.last);
+                    let (first, last) = ((all.first_time, all.first_start), (all.last_time, all.last_start));
+                    // The samples between, which are gone, said that it was no reset.
+                    let misleads = kind == SeriesKind::Counter && all.resets == 0 && starts_anew(first, last);
+                    each(all.last_time, all.last, if misleads { START_UNKNOWN } else { all.last_start });
                 }
             }
             // Histograms have no windows of numbers.
             (Some(_), SeriesKind::Histogram | SeriesKind::DeltaHistogram) | (None, _) => {}
         }
         if let Some(at) = self.stale_at {
-            each(at, f64::from_bits(crate::STALE_NAN_BITS));
+            each(at, f64::from_bits(crate::STALE_NAN_BITS), START_UNKNOWN);
         }
     }
 }
@@ -68,7 +79,7 @@ mod tests {
     #[test]
     fn a_window_holds_its_end_and_not_its_start() {
         let mut windows = Vec::new();
-        roll_up(SeriesKind::Delta, 10, &[1, 10, 11, 20, 31], &[1.0, 2.0, 4.0, 8.0, 16.0], &mut windows);
+        roll_up(SeriesKind::Delta, 10, &[1, 10, 11, 20, 31], &[1.0, 2.0, 4.0, 8.0, 16.0], &[], &mut windows);
         let sums: Vec<(i64, f64)> =
             windows.iter().map(|window| (window.end, window.all.expect("samples").sum)).collect();
         assert_eq!(sums, [(10, 3.0), (20, 12.0), (40, 16.0)]);
@@ -83,27 +94,30 @@ mod tests {
             10,
             &[1, 2, 3, 15, 21, 22],
             &[1.0, stale, 3.0, stale, 5.0, stale],
+            &[],
             &mut windows,
         );
         let known: Vec<_> =
             windows.iter().map(|w| (w.all.map(|all| (all.count, all.last)), w.stale_at)).collect();
         assert_eq!(known, [(Some((2, 3.0)), None), (None, Some(15)), (Some((1, 5.0)), Some(22))]);
         let mut thinned = Vec::new();
-        windows.iter().for_each(|window| window.thinned(SeriesKind::Gauge, |time, _| thinned.push(time)));
+        windows.iter().for_each(|window| window.thinned(SeriesKind::Gauge, |time, _, _| thinned.push(time)));
         assert_eq!(thinned, [1, 3, 15, 21, 22]);
     }
 
     proptest! {
         #[test]
         fn windows_of_any_cut_join_to_the_same(
-            steps in prop::collection::vec((1i64..400_000, -1000i32..1000), 1..200),
+            steps in prop::collection::vec((1i64..400_000, -1000i32..1000, 0i64..40_000_000), 1..200),
+            known in any::<bool>(),
             kind in prop::sample::select(vec![SeriesKind::Gauge, SeriesKind::Counter, SeriesKind::Delta]),
         ) {
-            let stamps: Vec<i64> = steps.iter().scan(0, |at, (step, _)| { *at += step; Some(*at) }).collect();
-            let values: Vec<f64> = steps.iter().map(|(_, value)| f64::from(*value)).collect();
+            let stamps: Vec<i64> = steps.iter().scan(0, |at, step| { *at += step.0; Some(*at) }).collect();
+            let values: Vec<f64> = steps.iter().map(|step| f64::from(step.1)).collect();
+            let starts: Vec<i64> = steps.iter().filter(|_| known).map(|step| step.2).collect();
             let (mut fine, mut coarse) = (Vec::new(), Vec::new());
-            roll_up(kind, 5 * 60_000, &stamps, &values, &mut fine);
-            roll_up(kind, HOUR_MS, &stamps, &values, &mut coarse);
+            roll_up(kind, 5 * 60_000, &stamps, &values, &starts, &mut fine);
+            roll_up(kind, HOUR_MS, &stamps, &values, &starts, &mut coarse);
             for hour in &coarse {
                 let mut parts = fine.iter().filter(|w| w.end > hour.end - HOUR_MS && w.end <= hour.end);
                 let mut joined = parts.next().and_then(|w| w.all).expect("a window");

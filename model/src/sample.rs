@@ -1,6 +1,6 @@
 //! Samples, the kinds of series that hold them, and the law by which two of one instant merge.
 
-use crate::{BatchId, Histogram, HistogramSamples, LabelSet, SiteName, Timestamp};
+use crate::{BatchId, Histogram, HistogramSamples, LabelSet, SiteName, Timestamp, append_starts};
 
 /// The bits of the NaN that marks a series as ended, as in Prometheus.
 pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
@@ -94,8 +94,8 @@ pub fn merge_values(kind: SeriesKind, earlier: f64, later: f64) -> f64 {
 /// The samples of one series as they are stored: stamps ascend strictly.
 #[derive(Debug, Clone, Copy)]
 pub enum SeriesSamples<'a> {
-    /// Of a series of numbers: its stamps, and a value for each.
-    Numbers(&'a [i64], &'a [f64]),
+    /// Of a series of numbers: its stamps, a value for each, and a start time for each where any is known.
+    Numbers(&'a [i64], &'a [f64], &'a [i64]),
     /// Of a series of histograms.
     Histograms(&'a HistogramSamples),
 }
@@ -117,8 +117,17 @@ impl SeriesSamples<'_> {
     #[must_use]
     pub fn timestamps(&self) -> &[i64] {
         match self {
-            SeriesSamples::Numbers(timestamps, _) => timestamps,
+            SeriesSamples::Numbers(timestamps, ..) => timestamps,
             SeriesSamples::Histograms(samples) => &samples.timestamps,
+        }
+    }
+
+    /// Their start times; none where none is known.
+    #[must_use]
+    pub fn start_times(&self) -> &[i64] {
+        match self {
+            SeriesSamples::Numbers(_, _, starts) => starts,
+            SeriesSamples::Histograms(samples) => &samples.start_times,
         }
     }
 }
@@ -148,13 +157,25 @@ pub struct SampleBatch {
     pub samples: Vec<(u32, Timestamp, f64)>,
     /// Index into `series`, time, histogram. As records of the batch they come after `samples`.
     pub histograms: Vec<(u32, Timestamp, Histogram)>,
+    /// Per sample, as far as it goes: when what it counts began, [`START_UNKNOWN`](crate::START_UNKNOWN) where its sender does not say so.
+    pub sample_starts: Vec<i64>,
+    /// The same per histogram.
+    pub histogram_starts: Vec<i64>,
 }
 
 impl SampleBatch {
     /// A batch without samples.
     #[must_use]
     pub fn new(id: BatchId, site: SiteName) -> SampleBatch {
-        SampleBatch { id, site, series: Vec::new(), samples: Vec::new(), histograms: Vec::new() }
+        SampleBatch {
+            id,
+            site,
+            series: Vec::new(),
+            samples: Vec::new(),
+            histograms: Vec::new(),
+            sample_starts: Vec::new(),
+            histogram_starts: Vec::new(),
+        }
     }
 
     /// Adds a series and returns the index by which samples refer to it.
@@ -172,8 +193,27 @@ impl SampleBatch {
         self.samples.push((series, time, value));
     }
 
+    /// Adds a sample that knows when what it counts began: the start of its process, or when its counter was last reset.
+    /// Of delta series it is not kept: their samples count their own cell.
+    pub fn push_since(&mut self, series: u32, time: Timestamp, value: f64, start: Timestamp) {
+        append_starts(&mut self.sample_starts, self.samples.len(), 1, &[start.0]);
+        self.push(series, time, value);
+    }
+
     /// Adds a histogram to the series with that index.
     pub fn push_histogram(&mut self, series: u32, time: Timestamp, histogram: Histogram) {
         self.histograms.push((series, time, histogram));
+    }
+
+    /// Adds a histogram that knows when what it counts began, as [`SampleBatch::push_since`] adds a sample.
+    pub fn push_histogram_since(
+        &mut self,
+        series: u32,
+        time: Timestamp,
+        histogram: Histogram,
+        start: Timestamp,
+    ) {
+        append_starts(&mut self.histogram_starts, self.histograms.len(), 1, &[start.0]);
+        self.push_histogram(series, time, histogram);
     }
 }

@@ -53,13 +53,7 @@ pub(crate) fn next_batches(cpu: &mut Cpu, first: i64, steps: i64) -> Vec<SampleB
             let time = START.saturating_add(step * STEP_MS);
             let samples =
                 values.iter().enumerate().map(|(index, &value)| (index as u32, time, value)).collect();
-            SampleBatch {
-                id: BatchId(id),
-                site: site.clone(),
-                series: series.clone(),
-                samples,
-                histograms: Vec::new(),
-            }
+            SampleBatch { series: series.clone(), samples, ..SampleBatch::new(BatchId(id), site.clone()) }
         })
         .collect()
 }

@@ -17,7 +17,7 @@ pub(crate) fn run() {
     let lsns = LsnRange { after: Lsn(0), through: Lsn(1) };
     let mut writer = MetricBlockWriter::new(identity, lsns, 0, ChunkAge::Fresh);
     for labels in &labels {
-        writer.add_series(labels, SeriesKind::Gauge, &stamps, &[1.0]).expect("valid series");
+        writer.add_series(labels, SeriesKind::Gauge, &stamps, &[1.0], &[]).expect("valid series");
     }
     let bytes = writer.finish().expect("small enough").expect("not empty").bytes;
     println!(

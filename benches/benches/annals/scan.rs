@@ -1,6 +1,8 @@
 //! How fast a block is scanned by one thread: samples decoded and folded, and whole chunks by their aggregates.
 
-use annals::{BlockContent, BlockId, ChunkAge, Lsn, LsnRange, Piece, Pieces, TenantNumber, TimeRange, Whole};
+use annals::{
+    BlockContent, BlockId, ChunkAge, Lsn, LsnRange, Piece, Pieces, Samples, TenantNumber, TimeRange, Whole,
+};
 use annals_benches::cpu_time;
 use annals_benches::series::{SETS, Series};
 use annals_benches::sets::START;
@@ -18,30 +20,29 @@ pub(crate) fn run() {
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
         for (form, age) in [("hot", ChunkAge::Fresh), ("warm", ChunkAge::Merged), ("cold", ChunkAge::Old)] {
             let block = block(&series, age, name);
-            let samples = block.meta().rows as f64;
-            let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-            let decoded = per_second(samples, || {
+            let count = block.meta().rows as f64;
+            let mut samples = Samples::default();
+            let decoded = per_second(count, || {
                 let mut all = (0.0, f64::INFINITY, f64::NEG_INFINITY);
                 for ordinal in 0..block.series_count() {
-                    timestamps.clear();
-                    values.clear();
-                    block.read(ordinal, TimeRange::ALL, &mut timestamps, &mut values).expect("undamaged");
-                    all = fold(all, &values);
+                    samples.clear();
+                    block.read(ordinal, TimeRange::ALL, &mut samples).expect("undamaged");
+                    all = fold(all, &samples.values);
                 }
                 all.0
             });
-            let alone = per_second(samples, || {
+            let alone = per_second(count, || {
                 let mut all = (0.0, f64::INFINITY, f64::NEG_INFINITY);
                 for ordinal in 0..block.series_count() {
-                    values.clear();
+                    samples.clear_values();
                     let mut damage = |_, error| panic!("{error}");
-                    block.read_values_lossy(ordinal, TimeRange::ALL, &mut values, &mut damage);
-                    all = fold(all, &values);
+                    block.read_values_lossy(ordinal, TimeRange::ALL, &mut samples, &mut damage);
+                    all = fold(all, &samples.values);
                 }
                 all.0
             });
             let mut pieces = Pieces::default();
-            let whole = per_second(samples, || {
+            let whole = per_second(count, || {
                 let (mut sum, mut min, mut max) = (0.0, f64::INFINITY, f64::NEG_INFINITY);
                 for ordinal in 0..block.series_count() {
                     pieces.clear();
@@ -77,7 +78,7 @@ fn block(series: &[Series], age: ChunkAge, name: &str) -> MetricBlock {
     let identity = BlockIdentity { tenant: TenantNumber(1), id };
     let mut writer = MetricBlockWriter::new(identity, LsnRange { after: Lsn(0), through: Lsn(1) }, 0, age);
     for one in series {
-        writer.add_series(&one.labels, one.kind, &one.timestamps, &one.values).expect("valid series");
+        writer.add_series(&one.labels, one.kind, &one.timestamps, &one.values, &[]).expect("valid series");
     }
     let bytes = writer.finish().expect("small enough").expect("not empty").bytes;
     MetricBlock::open(annals::vfs::Sealed::new(bytes), identity, name).expect("our own")

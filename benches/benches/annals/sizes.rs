@@ -28,21 +28,20 @@ fn measure(name: &str, form: &str, age: ChunkAge, series: &[Series]) {
     let started = seconds();
     let mut writer = MetricBlockWriter::new(identity, LsnRange { after: Lsn(0), through: Lsn(1) }, 0, age);
     for one in series {
-        writer.add_series(&one.labels, one.kind, &one.timestamps, &one.values).expect("valid series");
+        writer.add_series(&one.labels, one.kind, &one.timestamps, &one.values, &[]).expect("valid series");
     }
     let EncodedBlock { bytes, .. } = writer.finish().expect("small enough").expect("not empty");
     let encode_s = seconds() - started;
     let file_bytes = bytes.len();
     let block = MetricBlock::open(annals::vfs::Sealed::new(bytes), identity, name).expect("our own");
-    let (mut timestamps, mut values) = (Vec::new(), Vec::new());
+    let mut read = annals::Samples::default();
     let mut best = f64::MAX;
     let passes = 1 + 20_000_000 / samples;
     for _ in 0..3 {
         let started = seconds();
         for ordinal in (0..passes).flat_map(|_| 0..block.series_count()) {
-            timestamps.clear();
-            values.clear();
-            block.read(ordinal, TimeRange::ALL, &mut timestamps, &mut values).expect("undamaged");
+            read.clear();
+            block.read(ordinal, TimeRange::ALL, &mut read).expect("undamaged");
         }
         best = best.min((seconds() - started) / passes as f64);
     }

@@ -2,11 +2,11 @@
 
 use annals_model::SeriesKind;
 
-use super::{FEATURE_HISTOGRAMS, FEATURE_SEALED, HEADER_BYTES, SECTION_KINDS};
+use super::{FEATURE_HISTOGRAMS, FEATURE_SEALED, FEATURE_STARTS, HEADER_BYTES, SECTION_KINDS};
 use crate::codec::ints::{self, Packing};
 use crate::codec::predict::PREDICTORS;
 use crate::codec::values::Mapping;
-use crate::series::Form;
+use crate::series::{Form, HAS_STARTS};
 
 /// The page for those who write a reader in another language.
 const PAGE: &str = include_str!("../../../docs/format/block.md");
@@ -37,9 +37,12 @@ fn the_page_of_the_format_has_the_numbers_of_the_code() {
     {
         assert!(row("form of its chunks").contains(&format!("{name} {}", form as u8)));
     }
-    for (name, feature) in [("sealed", FEATURE_SEALED), ("histograms", FEATURE_HISTOGRAMS)] {
+    for (name, feature) in
+        [("sealed", FEATURE_SEALED), ("histograms", FEATURE_HISTOGRAMS), ("start times", FEATURE_STARTS)]
+    {
         assert!(row("required feature").contains(&format!("{name} {feature}")));
     }
+    assert!(row("form of its chunks").contains(&format!("{HAS_STARTS} more where they have start times")));
     for mapping in [Mapping::Raw, Mapping::Bits, Mapping::Decimal, Mapping::Cold] {
         assert!(row("mapping of values").contains(&format!("`{mapping:?}` {}", mapping as u8)));
     }

@@ -278,6 +278,11 @@ impl Container {
         all
     }
 
+    /// Whether the block has such a section.
+    pub(crate) fn has(&self, kind: SectionKind) -> bool {
+        self.sections.iter().any(|section| section.kind == kind)
+    }
+
     fn find(&self, kind: SectionKind) -> Result<&Section, BlockError> {
         let found = self.sections.iter().find(|section| section.kind == kind);
         found.ok_or_else(|| self.corrupt(kind, None, "the block has no such section"))

@@ -75,5 +75,9 @@ impl Selected {
 
 /// Histograms themselves are shared, not copied.
 fn of_head(head: &HeadSeries) -> HistogramSamples {
-    HistogramSamples { timestamps: head.timestamps.clone(), histograms: head.histograms.clone() }
+    HistogramSamples {
+        timestamps: head.timestamps.clone(),
+        histograms: head.histograms.clone(),
+        start_times: head.start_times.clone(),
+    }
 }

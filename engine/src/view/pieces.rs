@@ -6,7 +6,7 @@ use annals_block::{MetricBlock, RollupBlock};
 use annals_model::{Budget, Missing, Pieces, SeriesKind, SourceError, TimeRange, Timestamp, Whole};
 use annals_vfs::planted::{Bug, planted};
 
-use super::samples::within;
+use super::samples::{append_within, within};
 use super::{Part, Place, Selected};
 use crate::windows::{any_whole, read_by_windows};
 
@@ -98,11 +98,9 @@ impl Selected {
                     self.pieces_of(metrics, ordinal, whole, into);
                 }
                 Part::Head(head) => {
-                    let (timestamps, values) = within(head, self.range);
-                    budget.charge_samples(timestamps.len() as u64)?;
+                    budget.charge_samples(within(head, self.range).len() as u64)?;
                     let first = into.samples.values.len();
-                    into.samples.timestamps.extend_from_slice(timestamps);
-                    into.samples.values.extend_from_slice(values);
+                    append_within(head, self.range, &mut into.samples);
                     into.push_samples_since(first);
                 }
                 Part::Rollups(..) => {}
@@ -122,7 +120,7 @@ impl Selected {
                 // What cannot be read is nowhere.
                 Part::Block(_, metrics, ordinal) => metrics.extent(ordinal).unwrap_or(TimeRange::EMPTY),
                 Part::Rollups(..) => TimeRange::EMPTY,
-                Part::Head(head) => match within(head, self.range).0 {
+                Part::Head(head) => match head.timestamps.get(within(head, self.range)).unwrap_or_default() {
                     [] => TimeRange::EMPTY,
                     [first, .., last] => TimeRange::new(Timestamp(first.saturating_sub(1)), Timestamp(*last)),
                     [only] => TimeRange::new(Timestamp(only.saturating_sub(1)), Timestamp(*only)),

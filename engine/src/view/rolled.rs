@@ -2,10 +2,10 @@
 
 use annals_model::{
     BlockContent, Budget, Missing, Piece, Pieces, Rollup, Samples, SeriesKind, SourceError, TimeRange,
-    Timestamp, roll_up,
+    Timestamp, append_starts, roll_up,
 };
 
-use super::samples::{merge, within};
+use super::samples::{append_within, merge};
 use super::{Part, Place, Selected};
 
 impl Selected {
@@ -46,16 +46,11 @@ impl Selected {
                             continue;
                         }
                     }
-                    let Samples { timestamps, values, .. } = &mut samples;
-                    metrics.read_lossy(ordinal, range, timestamps, values, &mut |range, error| {
+                    metrics.read_lossy(ordinal, range, &mut samples, &mut |range, error| {
                         missing.push(Missing { range, why: error.to_string() });
                     });
                 }
-                Part::Head(head) => {
-                    let (timestamps, values) = within(head, range);
-                    samples.timestamps.extend_from_slice(timestamps);
-                    samples.values.extend_from_slice(values);
-                }
+                Part::Head(head) => append_within(head, range, &mut samples),
                 Part::Rollups(rollups, ordinal) => {
                     let first = windows.len();
                     rollups.read_lossy(ordinal, range, &mut windows, &mut |range, error| {
@@ -68,14 +63,16 @@ impl Selected {
         }
         merge(kind, &mut samples);
         let (mut stamps, mut values) = (&samples.timestamps[..], &samples.values[..]);
+        let mut starts = &samples.start_times[..];
         while let Some(&first) = stamps.first() {
             let day = Timestamp(first).day();
             let count = stamps.partition_point(|&stamp| stamp <= day.end().0);
             let (of_day, later) = stamps.split_at_checked(count).unwrap_or_default();
             let (values_of_day, later_values) = values.split_at_checked(count).unwrap_or_default();
-            (stamps, values) = (later, later_values);
+            let (starts_of_day, later_starts) = starts.split_at(count.min(starts.len()));
+            (stamps, values, starts) = (later, later_values, later_starts);
             if let Some(window_ms) = self.tiers.of_day(day).and_then(BlockContent::window_ms) {
-                roll_up(kind, window_ms, of_day, values_of_day, &mut windows);
+                roll_up(kind, window_ms, of_day, values_of_day, starts_of_day, &mut windows);
             }
         }
         windows.sort_by_key(|window| window.end);
@@ -100,11 +97,17 @@ pub(super) fn push_window(
             thinned.all = None;
         }
     }
-    thinned.thinned(kind, |time, value| {
+    push_thinned(&thinned, kind, range, &mut into.samples);
+    into.push_samples_since(first);
+}
+
+/// Appends what is left of a window as samples, in a range.
+pub(super) fn push_thinned(window: &Rollup, kind: SeriesKind, range: TimeRange, into: &mut Samples) {
+    window.thinned(kind, |time, value, start| {
         if range.contains(Timestamp(time)) {
-            into.samples.timestamps.push(time);
-            into.samples.values.push(value);
+            append_starts(&mut into.start_times, into.values.len(), 1, &[start]);
+            into.timestamps.push(time);
+            into.values.push(value);
         }
     });
-    into.push_samples_since(first);
 }

@@ -1,6 +1,11 @@
 //! A series sample by sample.
 
-use annals_model::{Budget, Missing, Samples, SeriesKind, SourceError, TimeRange, merge_values};
+use std::ops::Range;
+
+use annals_model::{
+    Budget, Missing, START_UNKNOWN, Samples, SeriesKind, SourceError, TimeRange, append_starts, merge_values,
+    replace_last_start,
+};
 use annals_vfs::planted::{Bug, planted};
 
 use super::{Part, Place, Selected};
@@ -49,16 +54,13 @@ impl Selected {
                         into.missing.push(searched.block.missing(error.to_string()));
                         continue;
                     }
-                    let Samples { timestamps, values, missing, .. } = into;
-                    metrics.read_lossy(ordinal, self.range, timestamps, values, &mut |range, error| {
+                    let mut missing = std::mem::take(&mut into.missing);
+                    metrics.read_lossy(ordinal, self.range, into, &mut |range, error| {
                         missing.push(Missing { range, why: error.to_string() });
                     });
+                    into.missing = missing;
                 }
-                Part::Head(head) => {
-                    let (timestamps, values) = within(head, self.range);
-                    into.timestamps.extend_from_slice(timestamps);
-                    into.values.extend_from_slice(values);
-                }
+                Part::Head(head) => append_within(head, self.range, into),
                 Part::Rollups(..) => {}
             }
         }
@@ -77,35 +79,49 @@ impl Selected {
     fn read_values(&self, places: &[Place], into: &mut Samples) {
         for part in places.iter().filter_map(|&place| self.part(place)) {
             if let Part::Block(_, metrics, ordinal) = part {
-                metrics.read_values_lossy(ordinal, self.range, &mut into.values, &mut |_, _| {});
+                metrics.read_values_lossy(ordinal, self.range, into, &mut |_, _| {});
             }
         }
     }
 }
 
-/// The part of what was copied from a head that lies in a range.
-pub(super) fn within(head: &HeadSeries, range: TimeRange) -> (&[i64], &[f64]) {
-    let positions = head.timestamps.partition_point(|&time| time <= range.start.0)
-        ..head.timestamps.partition_point(|&time| time <= range.end.0);
-    let timestamps = head.timestamps.get(positions.clone()).unwrap_or_default();
-    (timestamps, head.values.get(positions).unwrap_or_default())
+/// Where what was copied from a head lies in a range.
+pub(super) fn within(head: &HeadSeries, range: TimeRange) -> Range<usize> {
+    head.timestamps.partition_point(|&time| time <= range.start.0)
+        ..head.timestamps.partition_point(|&time| time <= range.end.0)
 }
 
-/// Brings samples that were appended part by part, in log order, into time order, one per stamp.
+/// Appends the part of what was copied from a head that lies in a range.
+pub(super) fn append_within(head: &HeadSeries, range: TimeRange, into: &mut Samples) {
+    let at = within(head, range);
+    let starts = head.start_times.get(at.clone()).unwrap_or_default();
+    append_starts(&mut into.start_times, into.values.len(), at.len(), starts);
+    into.timestamps.extend_from_slice(head.timestamps.get(at.clone()).unwrap_or_default());
+    into.values.extend_from_slice(head.values.get(at).unwrap_or_default());
+}
+
+/// Brings samples that were appended part by part, in log order, into time order, one per stamp: the last one's start stays.
 pub(crate) fn merge(kind: SeriesKind, samples: &mut Samples) {
     if samples.timestamps.is_sorted_by(|a, b| a < b) {
         return;
     }
-    let mut pairs: Vec<(i64, f64)> =
-        samples.timestamps.iter().copied().zip(samples.values.iter().copied()).collect();
+    let starts = std::mem::take(&mut samples.start_times);
+    let of_samples = starts.iter().copied().chain(std::iter::repeat(START_UNKNOWN));
+    let values = samples.values.iter().copied().zip(of_samples);
+    let mut parts: Vec<(i64, (f64, i64))> = samples.timestamps.iter().copied().zip(values).collect();
     // Stable: samples of one stamp stay in log order.
-    pairs.sort_by_key(|&(time, _)| time);
+    parts.sort_by_key(|&(time, _)| time);
     samples.timestamps.clear();
     samples.values.clear();
-    for (time, value) in pairs {
+    for (time, (value, start)) in parts {
+        let count = samples.values.len();
         match (samples.timestamps.last(), samples.values.last_mut()) {
-            (Some(&last), Some(held)) if last == time => *held = merge_values(kind, *held, value),
+            (Some(&last), Some(held)) if last == time => {
+                *held = merge_values(kind, *held, value);
+                replace_last_start(&mut samples.start_times, count, start);
+            }
             _ => {
+                append_starts(&mut samples.start_times, count, 1, &[start]);
                 samples.timestamps.push(time);
                 samples.values.push(value);
             }
@@ -127,6 +143,9 @@ mod tests {
         let mut gauge = parts();
         merge(SeriesKind::Gauge, &mut gauge);
         assert_eq!((gauge.timestamps, gauge.values), (vec![10, 20, 25, 30], vec![1.0, 6.0, 5.0, 3.0]));
+        let mut counter = Samples { start_times: vec![7, 7, 7, 9, 9, 0], ..parts() };
+        merge(SeriesKind::Counter, &mut counter);
+        assert_eq!(counter.start_times, [7, 0, 9, 7], "the start of the write that stays");
         let mut delta = parts();
         merge(SeriesKind::Delta, &mut delta);
         assert_eq!(delta.values, [1.0, 12.0, 5.0, 3.0]);

@@ -4,11 +4,11 @@ use std::cmp::Ordering;
 
 use annals_model::{
     Budget, Coverage, LabelSet, Missing, Piece, Pieces, ReadPlan, Rollup, Samples, SelectedSeries,
-    SeriesGroups, SeriesKind, SourceError, TimeRange, Timestamp, Whole,
+    SeriesGroups, SeriesKind, SourceError, TimeRange, Whole, append_starts,
 };
 use annals_vfs::planted::{Bug, planted};
 
-use super::rolled::push_window;
+use super::rolled::{push_thinned, push_window};
 use super::{Opened, Part, Place, Selected};
 use crate::grouping::Grouping;
 
@@ -59,18 +59,8 @@ impl SelectedSeries for Selected {
         self.read_places(kind, &self.shown_in_samples(places), budget, &mut raw)?;
         into.clear();
         let windows = self.read_windows(kind, places, budget, &mut into.missing)?;
-        let Samples { timestamps, values, missing, .. } = into;
-        for window in &windows {
-            window.thinned(kind, |time, value| {
-                if self.rolled.contains(Timestamp(time)) {
-                    timestamps.push(time);
-                    values.push(value);
-                }
-            });
-        }
-        timestamps.append(&mut raw.timestamps);
-        values.append(&mut raw.values);
-        missing.append(&mut raw.missing);
+        windows.iter().for_each(|window| push_thinned(window, kind, self.rolled, into));
+        append(into, &mut raw);
         if planted(Bug::DamageNotReported) {
             into.missing.clear();
         }
@@ -102,9 +92,7 @@ impl SelectedSeries for Selected {
         let takes = |time: TimeRange| whole.takes(time, self.rolled);
         windows.iter().for_each(|window| push_window(window, kind, self.rolled, &takes, into));
         let first = into.samples.values.len();
-        into.samples.timestamps.append(&mut raw.samples.timestamps);
-        into.samples.values.append(&mut raw.samples.values);
-        into.samples.missing.append(&mut raw.samples.missing);
+        append(&mut into.samples, &mut raw.samples);
         into.pieces.extend(raw.pieces.into_iter().map(|piece| match piece {
             Piece::Samples(at) => Piece::Samples(at.start + first..at.end + first),
             whole => whole,
@@ -224,4 +212,12 @@ impl Selected {
             _ => Box::new(std::iter::empty()),
         }
     }
+}
+
+/// Appends what another part was read as.
+fn append(into: &mut Samples, part: &mut Samples) {
+    append_starts(&mut into.start_times, into.values.len(), part.values.len(), &part.start_times);
+    into.timestamps.append(&mut part.timestamps);
+    into.values.append(&mut part.values);
+    into.missing.append(&mut part.missing);
 }

@@ -110,24 +110,24 @@ pub(super) fn metric_block(bytes: &[u8]) {
     let sound = block.verify().is_empty();
     let all = block.find(&[]).map(|found| found.len());
     assert!(!sound || all.as_ref().is_ok_and(|all| *all == u64::from(block.series_count())));
-    let (mut timestamps, mut values, mut samples) = (Vec::new(), Vec::new(), 0);
+    let (mut numbers, mut samples) = (annals::Samples::default(), 0);
     let mut histograms = annals::HistogramSamples::default();
     for ordinal in 0..block.series_count().min(256) {
         let labels = block.labels(ordinal);
-        timestamps.clear();
-        values.clear();
+        numbers.clear();
         histograms.clear();
         if block.samples_in(ordinal, TimeRange::ALL).is_ok_and(|samples| samples > 1 << 20) {
             continue;
         }
         let read = if block.kind(ordinal).is_ok_and(annals::SeriesKind::is_histogram) {
             let read = block.read_histograms(ordinal, TimeRange::ALL, &mut histograms);
-            values.resize(histograms.histograms.len(), 0.0);
-            timestamps.clone_from(&histograms.timestamps);
+            histograms.append_to(&mut numbers);
             read
         } else {
-            block.read(ordinal, TimeRange::ALL, &mut timestamps, &mut values)
+            block.read(ordinal, TimeRange::ALL, &mut numbers)
         };
+        let annals::Samples { timestamps, values, start_times, .. } = &numbers;
+        assert!(start_times.is_empty() || start_times.len() == values.len(), "each value has its start");
         assert_eq!(timestamps.len(), values.len(), "each timestamp has its value");
         assert!(!sound || read.is_ok() && labels.is_ok(), "what verify calls sound can be read");
         samples += timestamps.len() as u64;

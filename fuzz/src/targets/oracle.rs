@@ -167,17 +167,17 @@ pub(super) struct Found {
 /// Everything that a tenant has; `None` where an answer fails or says that it is not whole.
 pub(super) fn samples(tenant: &Tenant) -> Option<Found> {
     let (reader, mut found) = (tenant.reader(), Found::default());
-    for (time, bits) in stored(&reader, "gauge")? {
+    for (time, (bits, _)) in stored(&reader, "gauge")? {
         let before = found.gauges.insert(time, bits);
         assert_eq!(before, None, "a stamp is of one batch and one series");
     }
-    found.events = stored(&reader, "events")?.iter().map(|&(_, bits)| f64::from_bits(bits)).sum();
+    found.events = stored(&reader, "events")?.iter().map(|&(_, (bits, _))| f64::from_bits(bits)).sum();
     Some(found)
 }
 
-/// The samples of a metric as they are stored, bit for bit, below any query, which normalises NaN; `None` where it cannot
-/// be read or not whole.
-pub(super) fn stored(reader: &TenantReader, metric: &str) -> Option<Vec<(i64, u64)>> {
+/// The samples of a metric as they are stored, their bits and starts, below any query, which normalises NaN; `None` where it
+/// cannot be read or not whole.
+pub(super) fn stored(reader: &TenantReader, metric: &str) -> Option<Vec<(i64, (u64, i64))>> {
     let budget = Budget::new(QueryLimits::default());
     let selected = reader.select(&[Matcher::equal(METRIC_NAME, metric)], TimeRange::ALL, &budget).ok()?;
     let (mut all, mut samples) = (Vec::new(), Samples::default());
@@ -189,8 +189,9 @@ pub(super) fn stored(reader: &TenantReader, metric: &str) -> Option<Vec<(i64, u6
         if !samples.missing.is_empty() {
             return None;
         }
+        samples.start_times.resize(samples.values.len(), 0);
         let bits = samples.values.iter().map(|value| value.to_bits());
-        all.extend(samples.timestamps.iter().copied().zip(bits));
+        all.extend(samples.timestamps.iter().copied().zip(bits.zip(samples.start_times.iter().copied())));
     }
     Some(all)
 }

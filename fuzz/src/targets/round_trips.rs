@@ -7,7 +7,8 @@ use annals::signals::{Admitter, NameTable, PseudonymKey, builtin, decode_rows, e
 use annals::vfs::{Sealed, SimClock, SimEntropy, SimVfs};
 use annals::{
     Annals, Background, BatchId, BlockContent, BlockId, ChunkAge, DAY_MS, LabelSet, Lsn, LsnRange, Matcher,
-    Options, Plan, SampleBatch, SeriesKind, Signal, SiteName, TenantId, TenantNumber, TimeRange, Timestamp,
+    Options, Plan, SampleBatch, Samples, SeriesKind, Signal, SiteName, TenantId, TenantNumber, TimeRange,
+    Timestamp,
 };
 use annals_block::{BlockIdentity, MetricBlock, MetricBlockWriter, SignalBlock, SignalBlockWriter, fuzzing};
 
@@ -24,6 +25,9 @@ fn age(choices: &mut Choices<'_>) -> ChunkAge {
 fn identity(content: BlockContent) -> BlockIdentity {
     BlockIdentity { tenant: TenantNumber(4), id: BlockId { day: Timestamp(NOW).day(), content, sequence: 2 } }
 }
+
+/// Labels, kind, stamps, bits of values, starts.
+type Written = (LabelSet, SeriesKind, Vec<i64>, Vec<u64>, Vec<i64>);
 
 /// A run of values as programs write them: some pattern, repeated with changes.
 fn run(choices: &mut Choices<'_>) -> Vec<u64> {
@@ -140,7 +144,7 @@ pub(super) fn block(bytes: &[u8]) {
     let mut writer = MetricBlockWriter::new(identity, LSNS, 1, age(&mut choices));
     let count = 1 + choices.below(12);
     let share = choices.0.len() / count;
-    let mut written: Vec<(LabelSet, SeriesKind, Vec<i64>, Vec<u64>)> = Vec::new();
+    let mut written: Vec<Written> = Vec::new();
     for index in 0..count {
         let (own, rest) = choices.0.split_at(share);
         choices = Choices(rest);
@@ -159,14 +163,22 @@ pub(super) fn block(bytes: &[u8]) {
         let stamps: Vec<i64> =
             (0..values.len()).map(stamp).take_while(|&stamp| stamp <= start + DAY_MS).collect();
         let values = values[..stamps.len()].to_vec();
+        // None, that of the process, that of the sample before, any.
+        let (how, begun) = (own.below(4), own.bits() as i64);
+        let start_of = |position: usize| match how {
+            1 => begun,
+            2 => stamps[position.saturating_sub(1)],
+            _ => begun.wrapping_mul(position as i64),
+        };
+        let starts = (0..values.len()).filter(|_| how > 0).map(start_of).collect();
         if !values.is_empty() {
-            written.push((labels, kind, stamps, values));
+            written.push((labels, kind, stamps, values, starts));
         }
     }
     written.sort_by(|a, b| a.0.cmp(&b.0));
-    for (labels, kind, stamps, bits) in &written {
+    for (labels, kind, stamps, bits, starts) in &written {
         let values: Vec<f64> = bits.iter().map(|&bits| f64::from_bits(bits)).collect();
-        writer.add_series(labels, *kind, stamps, &values).expect("in label order, in the day");
+        writer.add_series(labels, *kind, stamps, &values, starts).expect("in label order, in the day");
     }
     let Some(encoded) = writer.finish().expect("a block") else {
         assert!(written.is_empty());
@@ -177,7 +189,7 @@ pub(super) fn block(bytes: &[u8]) {
     assert!(repaired == encoded.bytes, "a sound block needs no repair");
     let block = MetricBlock::open(Sealed::new(encoded.bytes), identity, "our own").expect("a block");
     assert_eq!((block.verify(), block.meta()), (vec![], &encoded.meta));
-    for (ordinal, (labels, kind, stamps, bits)) in (0u32..).zip(&written) {
+    for (ordinal, (labels, kind, stamps, bits, starts)) in (0u32..).zip(&written) {
         assert_eq!(&block.labels(ordinal).expect("sound"), labels);
         assert_eq!(&block.kind(ordinal).expect("sound"), kind);
         let matchers: Vec<Matcher> = labels.iter().map(|(name, value)| Matcher::equal(name, value)).collect();
@@ -185,12 +197,15 @@ pub(super) fn block(bytes: &[u8]) {
         let middle =
             TimeRange::new(Timestamp(stamps[stamps.len() / 3]), Timestamp(stamps[stamps.len() * 2 / 3]));
         for range in [TimeRange::ALL, middle] {
-            let (mut timestamps, mut values) = (Vec::new(), Vec::new());
-            block.read(ordinal, range, &mut timestamps, &mut values).expect("sound");
-            let expected = stamps.iter().zip(bits).filter(|(stamp, _)| range.contains(Timestamp(**stamp)));
-            assert!(
-                timestamps.iter().zip(values.iter().map(|v| v.to_bits())).eq(expected.map(|(s, b)| (s, *b)))
-            );
+            let mut read = Samples::default();
+            block.read(ordinal, range, &mut read).expect("sound");
+            let within = |position: &usize| range.contains(Timestamp(stamps[*position]));
+            let start = |starts: &[i64], at: usize| starts.get(at).copied().unwrap_or(0);
+            let expected =
+                (0..stamps.len()).filter(within).map(|at| (stamps[at], bits[at], start(starts, at)));
+            let found = (0..read.values.len())
+                .map(|at| (read.timestamps[at], read.values[at].to_bits(), start(&read.start_times, at)));
+            assert!(found.eq(expected));
         }
     }
     assert_eq!(block.series_count() as usize, written.len());
@@ -222,8 +237,9 @@ pub(super) fn record(bytes: &[u8]) {
             let (series, time) =
                 (choices.below(samples.series.len()) as u32, NOW - i64::from(choices.u16()) * 1_000);
             let bits = choices.bits();
-            samples.push(series, Timestamp(time), f64::from_bits(bits));
-            expected.insert((series, time), bits);
+            let start = [0, 7, time - 1, NOW][choices.below(4)];
+            samples.push_since(series, Timestamp(time), f64::from_bits(bits), Timestamp(start));
+            expected.insert((series, time), (bits, start));
         }
         let taken = tenant.write_samples(&samples).and_then(|ticket| ticket.wait()).expect("a sound disk");
         assert_eq!(taken.refused, []);

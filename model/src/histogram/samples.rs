@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::Histogram;
-use crate::{STALE_NAN_BITS, Samples, SeriesKind, TimeRange, Timestamp, window_end};
+use crate::{
+    STALE_NAN_BITS, START_UNKNOWN, Samples, SeriesKind, TimeRange, Timestamp, append_starts,
+    replace_last_start, starts_anew, window_end,
+};
 
 /// What a series of histograms holds at one stamp: a histogram, or `None`, the marker that the series has ended.
 pub type HistogramSample = Option<Arc<Histogram>>;
@@ -15,6 +18,8 @@ pub struct HistogramSamples {
     pub timestamps: Vec<i64>,
     /// One per timestamp.
     pub histograms: Vec<HistogramSample>,
+    /// Empty where none is known, else one per timestamp.
+    pub start_times: Vec<i64>,
 }
 
 /// Two samples of one series of histograms and one instant become one: those of delta histograms add up where their
@@ -38,23 +43,30 @@ impl HistogramSamples {
     pub fn clear(&mut self) {
         self.timestamps.clear();
         self.histograms.clear();
+        self.start_times.clear();
     }
 
     /// Appends a sample.
-    pub fn push(&mut self, time: i64, histogram: HistogramSample) {
+    pub fn push(&mut self, time: i64, histogram: HistogramSample, start: i64) {
+        append_starts(&mut self.start_times, self.timestamps.len(), 1, &[start]);
         self.timestamps.push(time);
         self.histograms.push(histogram);
     }
 
-    /// The samples.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, &HistogramSample)> {
-        self.timestamps.iter().copied().zip(&self.histograms)
+    /// The samples: time, histogram, start.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &HistogramSample, i64)> {
+        let starts = self.start_times.iter().copied().chain(std::iter::repeat(START_UNKNOWN));
+        self.timestamps
+            .iter()
+            .zip(&self.histograms)
+            .zip(starts)
+            .map(|((&time, own), start)| (time, own, start))
     }
 
     /// Appends those of another in a range.
     pub fn extend_from(&mut self, other: &HistogramSamples, range: TimeRange) {
-        for (time, histogram) in other.iter().filter(|(time, _)| range.contains(Timestamp(*time))) {
-            self.push(time, histogram.clone());
+        for (time, histogram, start) in other.iter().filter(|(time, ..)| range.contains(Timestamp(*time))) {
+            self.push(time, histogram.clone(), start);
         }
     }
 
@@ -63,22 +75,26 @@ impl HistogramSamples {
         if self.timestamps.is_sorted_by(|a, b| a < b) {
             return;
         }
-        let mut pairs: Vec<(i64, HistogramSample)> =
-            self.timestamps.drain(..).zip(self.histograms.drain(..)).collect();
+        let mut parts: Vec<(i64, HistogramSample, i64)> =
+            self.iter().map(|(time, histogram, start)| (time, histogram.clone(), start)).collect();
+        self.clear();
         // Stable: samples of one stamp stay in the order of their writes.
-        pairs.sort_by_key(|&(time, _)| time);
-        for (time, histogram) in pairs {
+        parts.sort_by_key(|&(time, ..)| time);
+        for (time, histogram, start) in parts {
             match (self.timestamps.last(), self.histograms.last_mut()) {
-                (Some(&last), Some(held)) if last == time => *held = merge_histograms(kind, held, &histogram),
-                _ => self.push(time, histogram),
+                (Some(&last), Some(held)) if last == time => {
+                    *held = merge_histograms(kind, held, &histogram);
+                    replace_last_start(&mut self.start_times, self.timestamps.len(), start);
+                }
+                _ => self.push(time, histogram, start),
             }
         }
     }
 
     /// What is left of them where only windows of this length are kept. Of delta histograms: their sum, at the window's
-    /// end. Of others: the first and the last, the two on either side of each reset, and the marker of the series' end
-    /// where nothing of the window comes after it. So what buckets grew by over whole windows stays exact. What was
-    /// thinned before stays as it is.
+    /// end. Of others: the first and the last, the two on either side of each reset
+    /// and change of start, and the marker of the series' end where nothing of the window comes after it. So what buckets
+    /// grew by over whole windows stays exact. What was thinned before stays as it is.
     #[must_use]
     pub fn thinned(&self, kind: SeriesKind, window_ms: i64) -> HistogramSamples {
         let mut out = HistogramSamples::default();
@@ -87,32 +103,36 @@ impl HistogramSamples {
             let end = window_end(first, window_ms);
             let rest = self.timestamps.get(at..).unwrap_or_default();
             let next = at + rest.partition_point(|&stamp| stamp <= end);
-            let window: Vec<(i64, &Arc<Histogram>)> = self
+            let window: Vec<(i64, &Arc<Histogram>, i64)> = self
                 .iter()
                 .take(next)
                 .skip(at)
-                .filter_map(|(time, histogram)| Some((time, histogram.as_ref()?)))
+                .filter_map(|(time, histogram, start)| Some((time, histogram.as_ref()?, start)))
                 .collect();
             if kind == SeriesKind::DeltaHistogram {
                 let all = self.histograms.get(at..next).unwrap_or_default();
                 let sum = all.iter().cloned().reduce(|sum, next| merge_histograms(kind, &sum, &next));
-                out.push(end, sum.flatten());
+                out.push(end, sum.flatten(), START_UNKNOWN);
             } else {
                 let is_reset = |one: usize| match (window.get(one), window.get(one + 1)) {
-                    (Some((_, before)), Some((_, after))) => after.is_reset_after(before),
+                    (Some(&(time_before, before, start_before)), Some(&(time, after, start))) => {
+                        // A start that changes says something of its neighbours only.
+                        let anew = starts_anew((time_before, start_before), (time, start));
+                        after.is_reset_after(before) || start != start_before || anew
+                    }
                     // The last is kept.
                     _ => true,
                 };
-                for (position, &(time, histogram)) in window.iter().enumerate() {
+                for (position, &(time, histogram, start)) in window.iter().enumerate() {
                     let after_reset = position.checked_sub(1).is_none_or(is_reset);
                     if after_reset || is_reset(position) {
-                        out.push(time, Some(Arc::clone(histogram)));
+                        out.push(time, Some(Arc::clone(histogram)), start);
                     }
                 }
                 if let (Some(&time), Some(None)) =
                     (self.timestamps.get(next - 1), self.histograms.get(next - 1))
                 {
-                    out.push(time, None);
+                    out.push(time, None, START_UNKNOWN);
                 }
             }
             at = next;
@@ -122,7 +142,8 @@ impl HistogramSamples {
 
     /// Appends them to the samples of a query.
     pub fn append_to(&self, into: &mut Samples) {
-        for (time, histogram) in self.iter() {
+        for (time, histogram, start) in self.iter() {
+            append_starts(&mut into.start_times, into.timestamps.len(), 1, &[start]);
             into.timestamps.push(time);
             let is_marker = histogram.is_none();
             into.values.push(if is_marker { f64::from_bits(STALE_NAN_BITS) } else { f64::NAN });
@@ -134,7 +155,9 @@ impl HistogramSamples {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let of_one = |histogram: &HistogramSample| histogram.as_ref().map_or(0, |h| h.bytes());
-        self.histograms.iter().map(of_one).sum::<usize>() + self.timestamps.len() * 16
+        self.histograms.iter().map(of_one).sum::<usize>()
+            + self.timestamps.len() * 16
+            + self.start_times.len() * 8
     }
 }
 
@@ -149,12 +172,12 @@ mod tests {
     }
 
     fn counts(samples: &HistogramSamples) -> Vec<(i64, Option<f64>)> {
-        samples.iter().map(|(time, histogram)| (time, histogram.as_ref().map(|h| h.count))).collect()
+        samples.iter().map(|(time, histogram, _)| (time, histogram.as_ref().map(|h| h.count))).collect()
     }
 
     fn of(samples: &[(i64, Option<f64>)]) -> HistogramSamples {
         let mut out = HistogramSamples::default();
-        samples.iter().for_each(|&(time, count)| out.push(time, count.and_then(one)));
+        samples.iter().for_each(|&(time, count)| out.push(time, count.and_then(one), 0));
         out
     }
 
@@ -213,7 +236,7 @@ mod tests {
             for (step, grows, reset) in steps {
                 time += step;
                 count = f64::from(grows) + if reset || delta { 0.0 } else { count };
-                samples.push(time, one(count));
+                samples.push(time, one(count), 0);
             }
             let grown = |samples: &HistogramSamples| {
                 let counts: Vec<f64> = samples.histograms.iter().flatten().map(|h| h.count).collect();

@@ -2,7 +2,7 @@
 
 use annals_model::{
     Aggregate, Budget, Coverage, LabelSet, Matcher, Piece, Pieces, Samples, SelectedSeries, SeriesKind,
-    SeriesSource, SourceError, TimeRange, Timestamp, Whole,
+    SeriesSource, SourceError, TimeRange, Timestamp, Whole, append_starts,
 };
 use annals_query::promql::testing::MemorySource;
 
@@ -66,18 +66,21 @@ impl SelectedSeries for Selected<'_> {
         let mut all = Samples::default();
         self.all.read(self.places[index], budget, &mut all)?;
         let chunks = all.timestamps.chunks(self.chunk).zip(all.values.chunks(self.chunk));
-        for (times, values) in chunks {
+        for (at, (times, values)) in (0..).step_by(self.chunk).zip(chunks) {
+            let starts = all.start_times.get(at..at + times.len()).unwrap_or_default();
             let (Some(&first), Some(&last)) = (times.first(), times.last()) else { continue };
             let time = TimeRange::new(Timestamp(first - 1), Timestamp(last));
             if whole.takes(time, self.range)
-                && let Some(aggregate) = Aggregate::of(self.kind(index), times, values)
+                && let Some(aggregate) = Aggregate::of(self.kind(index), times, values, starts)
             {
                 into.pieces.push(Piece::Whole(aggregate));
                 continue;
             }
             let before = into.samples.values.len();
-            for (&time, &value) in times.iter().zip(values) {
+            for (at, (&time, &value)) in times.iter().zip(values).enumerate() {
                 if self.range.contains(Timestamp(time)) {
+                    let start = starts.get(at..=at).unwrap_or_default();
+                    append_starts(&mut into.samples.start_times, into.samples.values.len(), 1, start);
                     into.samples.timestamps.push(time);
                     into.samples.values.push(value);
                 }

@@ -11,10 +11,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use annals_model::{Budget, LabelSet, SeriesKind, Timestamp};
-use annals_query::promql::testing::MemorySource;
+use annals_query::promql::testing::{MemorySample, MemorySource};
 use annals_query::promql::{Answer, QueryError, QueryOptions, Value, parse, range};
 use chunked::Chunked;
-use obvious::{Data, Obvious};
+use obvious::{Data, Obvious, Sample};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -51,6 +51,37 @@ fn samples() -> impl Strategy<Value = Vec<(i64, f64)>> {
     })
 }
 
+/// When what each sample counts began, as senders say it; 0 where they do not.
+fn begun(samples: Vec<(i64, f64)>) -> impl Strategy<Value = Vec<Sample>> {
+    // Of the process, of the sample before as deltas have it, just before, of no sense, none.
+    let how =
+        prop_oneof![4 => Just(0u8), 2 => Just(1), 2 => Just(2), 1 => Just(3), 1 => Just(4), 1 => Just(5)];
+    let starts = prop::collection::vec((how, 0i64..600_000), samples.len());
+    (any::<bool>(), starts).prop_map(move |(known, starts)| {
+        let mut process = starts.first().map_or(0, |start| start.1 / 8);
+        let mut place = |at: usize, (time, value): (i64, f64), (how, other): (u8, i64)| {
+            let before = at.checked_sub(1).and_then(|at| samples.get(at)).map_or(1, |sample| sample.0);
+            if how == 1 {
+                process = (before + time) / 2;
+            }
+            let start = match how {
+                0 | 1 => process,
+                2 => before,
+                3 => time - 1,
+                4 => other,
+                _ => 0,
+            };
+            (time, value, if known { start } else { 0 })
+        };
+        samples
+            .iter()
+            .zip(&starts)
+            .enumerate()
+            .map(|(at, (&sample, &start))| place(at, sample, start))
+            .collect()
+    })
+}
+
 fn counts() -> impl Strategy<Value = Vec<(i64, f64)>> {
     let value = (0u32..30).prop_map(f64::from);
     prop::collection::vec((prop_oneof![4 => Just(15_000i64), 1 => 1i64..90_000], value), 0..40).prop_map(
@@ -65,10 +96,13 @@ fn counts() -> impl Strategy<Value = Vec<(i64, f64)>> {
     )
 }
 
-fn data() -> impl Strategy<Value = Vec<Vec<(i64, f64)>>> {
+fn data() -> impl Strategy<Value = Vec<Vec<Sample>>> {
     let of = |(_, _, kind): &Declared| match kind {
-        SeriesKind::Gauge => samples().boxed(),
-        _ => counts().boxed(),
+        SeriesKind::Gauge => samples().prop_flat_map(begun).boxed(),
+        SeriesKind::Counter => counts().prop_flat_map(begun).boxed(),
+        _ => counts()
+            .prop_map(|counts| counts.into_iter().map(|(time, value)| (time, value, 0)).collect())
+            .boxed(),
     };
     SERIES.iter().map(of).collect::<Vec<_>>()
 }
@@ -151,8 +185,17 @@ fn exact() -> impl Strategy<Value = String> {
             ("max", "bottomk"),
             ("count", "limitk"),
         ]);
-        let of_one =
-            prop::sample::select(vec!["abs", "ceil", "floor", "sgn", "-", "timestamp", "round", "absent"]);
+        let of_one = prop::sample::select(vec![
+            "abs",
+            "ceil",
+            "floor",
+            "sgn",
+            "-",
+            "timestamp",
+            "start_timestamp",
+            "round",
+            "absent",
+        ]);
         prop_oneof![
             (op, by.clone(), inner.clone()).prop_map(|(op, by, inner)| format!("{op}{by} ({inner})")),
             (inner.clone(), arithmetic.clone(), number.clone())
@@ -280,7 +323,9 @@ proptest! {
         let mut own = Data::new();
         for ((name, labels, kind), samples) in SERIES.iter().zip(&data) {
             let pairs = labels.iter().copied().chain([("__name__", *name)]);
-            source.add_set(LabelSet::from_pairs(pairs.clone()).expect("labels"), *kind, samples);
+            let started = |&(time, value, start)| MemorySample { start, ..MemorySample::float(time, value) };
+            let labels = LabelSet::from_pairs(pairs.clone()).expect("labels");
+            source.add_samples(labels, *kind, samples.iter().map(started).collect());
             let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
             own.push((pairs.collect(), *kind, samples.clone()));
         }

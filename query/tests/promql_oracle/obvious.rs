@@ -9,7 +9,9 @@ use annals_query::promql::{
 };
 
 pub(crate) type Labels = BTreeMap<String, String>;
-pub(crate) type Data = Vec<(Labels, SeriesKind, Vec<(i64, f64)>)>;
+/// Time, value, start.
+pub(crate) type Sample = (i64, f64, i64);
+pub(crate) type Data = Vec<(Labels, SeriesKind, Vec<Sample>)>;
 type Answer<T> = Result<T, String>;
 
 /// One element of an instant vector.
@@ -27,6 +29,8 @@ struct Window {
     drop: bool,
     delta: bool,
     samples: Vec<(i64, f64)>,
+    /// Of each sample; 0 where it is not known.
+    starts: Vec<i64>,
     start: i64,
     end: i64,
 }
@@ -160,7 +164,7 @@ impl Obvious<'_> {
         base - time.offset.as_ref().map_or(0, |offset| self.ms(offset))
     }
 
-    fn found(&self, selector: &Selector) -> impl Iterator<Item = &(Labels, SeriesKind, Vec<(i64, f64)>)> {
+    fn found(&self, selector: &Selector) -> impl Iterator<Item = &(Labels, SeriesKind, Vec<Sample>)> {
         let value = |labels: &Labels, name: &str| labels.get(name).cloned().unwrap_or_default();
         self.data.iter().filter(move |(labels, ..)| {
             selector.matchers.iter().all(|m| m.item.matches(&value(labels, m.item.name())))
@@ -194,12 +198,14 @@ impl Obvious<'_> {
                 let end = self.shift(&selector.time, at);
                 let start = end - self.ms(range);
                 for (labels, kind, samples) in self.found(selector) {
-                    let inside = samples.iter().filter(|(t, v)| *t > start && *t <= end && !is_stale(*v));
+                    let inside =
+                        || samples.iter().filter(|(t, v, _)| *t > start && *t <= end && !is_stale(*v));
                     out.push(Window {
                         labels: labels.clone(),
                         drop: false,
                         delta: *kind == SeriesKind::Delta,
-                        samples: inside.copied().collect(),
+                        samples: inside().map(|&(time, value, _)| (time, value)).collect(),
+                        starts: inside().map(|&(.., start)| start).collect(),
                         start,
                         end,
                     });
@@ -217,11 +223,13 @@ impl Obvious<'_> {
                             drop: one.drop,
                             delta: false,
                             samples: Vec::new(),
+                            starts: Vec::new(),
                             start,
                             end,
                         });
                         window.drop |= one.drop;
                         window.samples.push((time, one.value));
+                        window.starts.push(0);
                     }
                 }
                 out.extend(series.into_values());
@@ -236,8 +244,8 @@ impl Obvious<'_> {
         match &expr.unparen().kind {
             ExprKind::Selector(selector) => {
                 let now = self.shift(&selector.time, at);
-                let latest = |(labels, _, samples): &(Labels, SeriesKind, Vec<(i64, f64)>)| {
-                    let &(time, value) = samples.iter().rfind(|(time, _)| *time <= now)?;
+                let latest = |(labels, _, samples): &(Labels, SeriesKind, Vec<Sample>)| {
+                    let &(time, value, _) = samples.iter().rfind(|(time, ..)| *time <= now)?;
                     let fresh = time > now - 300_000 && !is_stale(value);
                     fresh.then(|| One { labels: labels.clone(), value, drop: false })
                 };
@@ -423,17 +431,22 @@ impl Obvious<'_> {
                 }
                 map(&|v| if v.is_nan() { v } else { v.min(high).max(low) })
             }
-            "timestamp" => match &arguments[0].unparen().kind {
+            "timestamp" | "start_timestamp" => match &arguments[0].unparen().kind {
                 ExprKind::Selector(selector) => {
                     let now = self.shift(&selector.time, at);
-                    let time = |one: &One| {
+                    let about = |one: &One| {
                         let (.., samples) =
                             self.data.iter().find(|(labels, ..)| *labels == one.labels).expect("series");
-                        seconds(samples.iter().rfind(|(time, _)| *time <= now).expect("sample").0)
+                        let (time, _, start) =
+                            samples.iter().rfind(|(time, ..)| *time <= now).expect("sample");
+                        let asked = if name == "timestamp" { time } else { start };
+                        (name == "timestamp" || *start != 0).then(|| seconds(*asked))
                     };
-                    vector.iter().map(|one| One { value: time(one), drop: true, ..one.clone() }).collect()
+                    let of = |one: &One| Some(One { value: about(one)?, drop: true, ..one.clone() });
+                    vector.iter().filter_map(of).collect()
                 }
-                _ => map(&|_| seconds(at)),
+                _ if name == "timestamp" => map(&|_| seconds(at)),
+                _ => Vec::new(),
             },
             "absent" if !vector.is_empty() => Vec::new(),
             "absent" => {
@@ -470,6 +483,13 @@ fn over_time(name: &str, window: &Window, at: i64, terms: &Cell<f64>) -> Option<
     let (&(first_ms, first), &(last_ms, last)) = (samples.first()?, samples.last()?);
     let (count, sum) = (values.len() as f64, values.iter().sum::<f64>());
     let pairs = || values.windows(2).map(|pair| (pair[0], pair[1]));
+    // Whether what a sample counts began after the one before it was taken.
+    let anew = |at: usize| {
+        let ((before, start_before), (time, start)) =
+            ((samples[at - 1].0, window.starts[at - 1]), (samples[at].0, window.starts[at]));
+        let is_delta = start == before && start_before != 0 && start_before < before;
+        start != 0 && start < time && (start > before || is_delta)
+    };
     let real: Vec<(i64, f64)> = samples.iter().copied().filter(|sample| !sample.1.is_nan()).collect();
     // The latest of equal ones; where all are NaN, the last.
     let extreme = |better: fn(f64, f64) -> bool| {
@@ -514,21 +534,33 @@ fn over_time(name: &str, window: &Window, at: i64, terms: &Cell<f64>) -> Option<
         "irate" | "idelta" => {
             let [.., (before_ms, before), (now_ms, now)] = samples.as_slice() else { return None };
             let rate = name == "irate";
-            let difference = if rate && (window.delta || now < before) { *now } else { now - before };
+            let reset = window.delta || now < before || anew(values.len() - 1);
+            let difference = if rate && reset { *now } else { now - before };
             if rate { difference / seconds(now_ms - before_ms) } else { difference }
         }
         "rate" | "increase" | "delta" => {
-            if values.len() < 2 {
+            let counter = name != "delta";
+            let begun = window.starts[0];
+            let knows = counter && begun != 0 && begun > window.start && begun <= first_ms;
+            let zero = knows && begun < first_ms;
+            if values.len() < 2 && !zero {
                 return None;
             }
-            let counter = name != "delta";
-            let resets: f64 = pairs().filter(|(a, b)| counter && b < a).map(|(a, _)| a).sum();
-            let increase = last - first + resets;
-            let sampled = seconds(last_ms - first_ms);
-            let average = sampled / (count - 1.0);
+            let is_reset = |at: &usize| counter && (values[*at] < values[at - 1] || anew(*at));
+            let resets: f64 = (1..values.len()).filter(is_reset).map(|at| values[at - 1]).sum();
+            let mut increase = last - first + resets;
+            let (mut sampled, mut average) = (seconds(last_ms - first_ms), 0.0);
+            if zero {
+                // As if there were a sample of zero at the start.
+                increase += first;
+                sampled = seconds(last_ms - begun);
+                average = sampled / count;
+            } else {
+                average += sampled / (count - 1.0);
+            }
             let reach = |gap: f64| if gap >= average * 1.1 { average / 2.0 } else { gap };
-            let mut to_start = reach(seconds(first_ms - window.start));
-            if counter && increase > 0.0 && first >= 0.0 {
+            let mut to_start = if knows { 0.0 } else { reach(seconds(first_ms - window.start)) };
+            if counter && !knows && increase > 0.0 && first >= 0.0 {
                 to_start = to_start.min(sampled * first / increase);
             }
             let factor = (sampled + to_start + reach(seconds(window.end - last_ms))) / sampled;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annals::vfs::Sealed;
-use annals::{BlockContent, Encryption, HistogramSamples, TimeRange};
+use annals::{BlockContent, Encryption, HistogramSamples, Samples, TimeRange};
 use annals_block::{BlockIdentity, MetricBlock, RollupBlock, SignalBlock, SignalCounts};
 
 use super::judge::identity_of;
@@ -132,12 +132,12 @@ pub(super) fn read_block(bytes: Vec<u8>, identity: BlockIdentity) {
         BlockContent::RawMetrics => {
             let Ok(block) = MetricBlock::open(bytes, identity, "forged") else { return };
             let _ = block.verify();
-            let (mut stamps, mut values) = (Vec::new(), Vec::new());
+            let mut samples = Samples::default();
             let mut histograms = HistogramSamples::default();
             for ordinal in 0..block.series_count().min(40) {
                 let _ =
                     (block.labels(ordinal), block.kind(ordinal), block.samples_in(ordinal, TimeRange::ALL));
-                block.read_lossy(ordinal, TimeRange::ALL, &mut stamps, &mut values, &mut |_, _| ());
+                block.read_lossy(ordinal, TimeRange::ALL, &mut samples, &mut |_, _| ());
                 block.read_histograms_lossy(ordinal, TimeRange::ALL, &mut histograms, &mut |_, _| ());
             }
         }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use annals::{
     Aggregate, Budget, LabelSet, Missing, Piece, Pieces, QueryLimits, Resolution, Samples, SelectedSeries,
@@ -388,16 +389,16 @@ fn agrees_in_pieces(
                 let positions = positions.end - stamps.len()..positions.end;
                 pieces.samples.timestamps.get(positions.clone()) == Some(stamps)
                     && pieces.samples.values.get(positions.clone()).map(bits) == Some(bits(values))
+                    && starts_of(&pieces.samples, positions) == starts_of(samples, first..next)
             }
             Piece::Whole(all) => {
                 // Markers of an end are no samples of a window.
-                let (stamps, values): (Vec<i64>, Vec<f64>) = stamps
-                    .iter()
-                    .zip(values)
-                    .filter(|(_, value)| !is_stale(**value))
-                    .map(|(&stamp, &value)| (stamp, value))
-                    .unzip();
-                Aggregate::of(selected.kind(index), &stamps, &values).as_ref() == Some(all)
+                let starts = starts_of(samples, first..next);
+                let kept = || (0..values.len()).filter(|&at| !is_stale(values[at]));
+                let stamps: Vec<i64> = kept().map(|at| stamps[at]).collect();
+                let starts: Vec<i64> = kept().map(|at| starts[at]).collect();
+                let values: Vec<f64> = kept().map(|at| values[at]).collect();
+                Aggregate::of(selected.kind(index), &stamps, &values, &starts).as_ref() == Some(all)
             }
         };
         if !same {
@@ -409,4 +410,9 @@ fn agrees_in_pieces(
     } else {
         Err(format!("{next} of {} samples", samples.timestamps.len()))
     }
+}
+
+/// The starts of samples by their positions; 0 where a sample does not know its own.
+fn starts_of(samples: &Samples, positions: Range<usize>) -> Vec<i64> {
+    positions.map(|at| samples.start_times.get(at).copied().unwrap_or(0)).collect()
 }

@@ -66,8 +66,13 @@ impl Evaluator<'_> {
     ) -> Outcome {
         let counter = place.function != WindowFn::Delta;
         let part = samples.part((low, high));
-        let begins =
-            if counter { Begins::of(part, window.0.saturating_sub(window.1)) } else { Begins::Before };
+        let (Some(&first_time), Some(&last_time)) = (part.times.first(), part.times.last()) else {
+            return Outcome::Nothing;
+        };
+        let begins = match counter {
+            true => Begins::of(part.start(0), first_time, window.0.saturating_sub(window.1)),
+            false => Begins::Before,
+        };
         let zero_start = matches!(begins, Begins::Within(_));
         if part.values.len() < 2 && !zero_start {
             return Outcome::Nothing;
@@ -88,7 +93,7 @@ impl Evaluator<'_> {
         let zero =
             (counter && increase.count > 0.0 && first.count >= 0.0).then(|| first.count / increase.count);
         let rate = place.function == WindowFn::Rate;
-        match extrapolation(part.times, window, begins, rate, zero) {
+        match extrapolation((first_time, last_time, part.times.len()), window, begins, rate, zero) {
             Some(factor) => Outcome::of(increase.scaled(factor)),
             None => Outcome::Nothing,
         }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use annals_model::{Aggregate, Piece, Pieces, TimeRange, Timestamp, Whole, is_stale};
+use annals_model::{
+    Aggregate, Piece, Pieces, START_UNKNOWN, TimeRange, Timestamp, Whole, append_starts, is_stale,
+};
 
 use super::column::has_nan;
 use super::column::{ABSENT, Charge, Grid, is_absent, set_histogram};
@@ -216,7 +218,7 @@ fn about(wanted: Wanted, samples: &annals_model::Samples, at: usize) -> f64 {
     let seconds = |ms: i64| ms as f64 / 1000.0;
     match wanted {
         Wanted::Start => match samples.start_times.get(at) {
-            None | Some(0) => ABSENT,
+            None | Some(&START_UNKNOWN) => ABSENT,
             Some(&start) => seconds(start),
         },
         Wanted::Time | Wanted::Value => samples.timestamps.get(at).map_or(ABSENT, |&time| seconds(time)),
@@ -228,14 +230,18 @@ fn flatten(pieces: &mut Pieces) {
     if pieces.pieces.iter().all(|piece| matches!(piece, Piece::Samples(_))) {
         return;
     }
-    let (mut times, mut values) = (Vec::new(), Vec::new());
+    let (mut times, mut values, mut starts) = (Vec::new(), Vec::new(), Vec::new());
     for piece in pieces.pieces.drain(..) {
+        let before = times.len();
         match piece {
             Piece::Samples(range) => {
+                let own = pieces.samples.start_times.get(range.clone()).unwrap_or_default();
+                append_starts(&mut starts, before, range.len(), own);
                 times.extend_from_slice(pieces.samples.timestamps.get(range.clone()).unwrap_or_default());
                 values.extend_from_slice(pieces.samples.values.get(range).unwrap_or_default());
             }
             Piece::Whole(all) => {
+                append_starts(&mut starts, before, 1, &[all.last_start]);
                 times.push(all.last_time);
                 values.push(all.last);
             }
@@ -244,4 +250,5 @@ fn flatten(pieces: &mut Pieces) {
     pieces.samples.stamps.set(&[]);
     pieces.samples.timestamps = times;
     pieces.samples.values = values;
+    pieces.samples.start_times = starts;
 }

@@ -329,8 +329,7 @@ impl Evaluator<'_> {
             find_bounds(times, &frame.ends, frame.range_ms, &mut bounds);
             let seen = |index: usize| bounds.iter().any(|&(low, high)| (low + 1..high).contains(&index));
             if overlapping.into_iter().any(seen) {
-                let text = "sample has start time that overlaps with previous sample timestamp";
-                self.warn(Some(place.span), for_metric(text, &place.name()));
+                self.warn_overlap(place);
             }
         };
         if !run.floats.starts.is_empty() {
@@ -339,6 +338,11 @@ impl Evaluator<'_> {
         if !run.histograms.starts.is_empty() {
             warn(run.histograms.times, &|index| run.histograms.overlaps(index));
         }
+    }
+
+    pub(super) fn warn_overlap(&self, place: &Place<'_>) {
+        let text = "sample has start time that overlaps with previous sample timestamp";
+        self.warn(Some(place.span), for_metric(text, &place.name()));
     }
 }
 

@@ -11,12 +11,16 @@
 //!
 //! Series with a value that is not finite, or with histograms, do not join: they are looked at window by window.
 
-use annals_model::{Aggregate, Piece, Pieces, SeriesKind, TimeRange};
+use std::cell::Cell;
+
+use annals_model::{
+    Aggregate, Piece, Pieces, START_UNKNOWN, SeriesKind, TimeRange, starts_anew, starts_overlap,
+};
 
 use super::column::ABSENT;
 use super::fold::{Fold, Sliding, Sum};
 use super::series::OfStamps;
-use super::window::{Reach, WindowFn};
+use super::window::{Begins, WindowFn, extrapolation};
 
 /// The ends of windows, and what lies between them.
 #[derive(Debug)]
@@ -92,8 +96,8 @@ pub(super) fn gains(function: WindowFn, kind: SeriesKind) -> bool {
 
 /// Something that a run of finite samples, or its aggregate, comes to.
 trait Part: Fold + Copy {
-    /// Of samples, at least one; `None` where they do not join.
-    fn of(times: &[i64], values: &[f64]) -> Option<Self>;
+    /// Of samples, at least one, with their starts where any is known; `None` where they do not join.
+    fn of(times: &[i64], values: &[f64], starts: &[i64]) -> Option<Self>;
     fn of_aggregate(aggregate: &Aggregate) -> Self;
 }
 
@@ -114,7 +118,7 @@ impl Fold for Total {
 const LANES: usize = 8;
 
 impl Part for Total {
-    fn of(_: &[i64], values: &[f64]) -> Option<Total> {
+    fn of(_: &[i64], values: &[f64], _: &[i64]) -> Option<Total> {
         let (mut sums, mut lost) = ([0.0f64; LANES], [0.0f64; LANES]);
         // Lanes cost a joining each.
         let in_lanes = if values.len() < 8 * LANES { &[] } else { values };
@@ -152,7 +156,7 @@ impl Fold for Count {
 }
 
 impl Part for Count {
-    fn of(times: &[i64], _: &[f64]) -> Option<Count> {
+    fn of(times: &[i64], _: &[f64], _: &[i64]) -> Option<Count> {
         Some(Count(times.len() as u64))
     }
 
@@ -191,7 +195,7 @@ impl Fold for Least {
 }
 
 impl Part for Least {
-    fn of(_: &[i64], values: &[f64]) -> Option<Least> {
+    fn of(_: &[i64], values: &[f64], _: &[i64]) -> Option<Least> {
         extreme(values, |a, b| a < b).map(Least)
     }
 
@@ -207,7 +211,7 @@ impl Fold for Greatest {
 }
 
 impl Part for Greatest {
-    fn of(_: &[i64], values: &[f64]) -> Option<Greatest> {
+    fn of(_: &[i64], values: &[f64], _: &[i64]) -> Option<Greatest> {
         extreme(values, |a, b| a > b).map(Greatest)
     }
 
@@ -220,44 +224,82 @@ impl Part for Greatest {
 #[derive(Debug, Clone, Copy)]
 struct Ends<const COUNTER: bool> {
     count: u64,
-    first: (i64, f64),
-    last: (i64, f64),
+    first: End,
+    last: End,
     correction: Sum,
+    /// Whether starts of counters overlap.
+    overlaps: bool,
+}
+
+/// The sample at an end.
+#[derive(Debug, Clone, Copy)]
+struct End {
+    time: i64,
+    value: f64,
+    start: i64,
+}
+
+impl End {
+    fn begun(self) -> (i64, i64) {
+        (self.time, self.start)
+    }
+
+    /// Whether a counter began anew with the sample that follows this one.
+    fn is_before_reset(self, next: End) -> bool {
+        next.value < self.value || starts_anew(self.begun(), next.begun())
+    }
 }
 
 impl<const COUNTER: bool> Fold for Ends<COUNTER> {
     fn join(self, later: Self) -> Self {
         let mut correction = self.correction;
-        if COUNTER && later.first.1 < self.last.1 {
-            correction.add(self.last.1);
+        if COUNTER && self.last.is_before_reset(later.first) {
+            correction.add(self.last.value);
         }
+        let overlap = COUNTER && starts_overlap(self.last.begun(), later.first.begun());
         Ends {
             count: self.count + later.count,
             first: self.first,
             last: later.last,
             correction: correction.plus(later.correction),
+            overlaps: self.overlaps | later.overlaps | overlap,
         }
     }
 }
 
 impl<const COUNTER: bool> Part for Ends<COUNTER> {
-    fn of(times: &[i64], values: &[f64]) -> Option<Self> {
-        let mut correction = Sum::default();
-        for pair in values.windows(if COUNTER { 2 } else { values.len() + 1 }) {
-            if pair[1] < pair[0] {
-                correction.add(pair[0]);
+    fn of(times: &[i64], values: &[f64], starts: &[i64]) -> Option<Self> {
+        let end = |at: usize| {
+            let start = starts.get(at).copied().unwrap_or(START_UNKNOWN);
+            Some(End { time: *times.get(at)?, value: *values.get(at)?, start })
+        };
+        let (first, last) = (end(0)?, end(values.len().checked_sub(1)?)?);
+        let (mut correction, mut overlaps) = (Sum::default(), false);
+        if COUNTER && starts.is_empty() {
+            for pair in values.windows(2) {
+                if pair[1] < pair[0] {
+                    correction.add(pair[0]);
+                }
+            }
+        } else if COUNTER {
+            for at in 1..values.len() {
+                let (before, own) = (end(at - 1)?, end(at)?);
+                if before.is_before_reset(own) {
+                    correction.add(before.value);
+                }
+                overlaps |= starts_overlap(before.begun(), own.begun());
             }
         }
-        let first = (*times.first()?, *values.first()?);
-        Some(Ends { count: times.len() as u64, first, last: (*times.last()?, *values.last()?), correction })
+        Some(Ends { count: times.len() as u64, first, last, correction, overlaps })
     }
 
     fn of_aggregate(all: &Aggregate) -> Self {
         Ends {
             count: all.count,
-            first: (all.first_time, all.first),
-            last: (all.last_time, all.last),
+            first: End { time: all.first_time, value: all.first, start: all.first_start },
+            last: End { time: all.last_time, value: all.last, start: all.last_start },
             correction: if COUNTER { Sum::of(all.correction) } else { Sum::default() },
+            overlaps: COUNTER && all.overlaps,
         }
     }
 }
@@ -271,7 +313,8 @@ impl<T: Fold> Fold for Option<T> {
     }
 }
 
-/// Evaluates a function that joins for all windows; false where the series does not join after all.
+/// Evaluates a function that joins for all windows; `None` where the series does not join after all, otherwise whether
+/// starts of a counter overlap in a window.
 pub(super) fn evaluate(
     function: WindowFn,
     kind: SeriesKind,
@@ -279,11 +322,16 @@ pub(super) fn evaluate(
     pieces: &Pieces,
     cuts: &mut OfStamps<Vec<usize>>,
     out: &mut Vec<f64>,
-) -> bool {
+) -> Option<bool> {
     let seconds = |ms: i64| ms as f64 / 1000.0;
     let span = range_ms as f64 / 1000.0;
+    let overlaps = Cell::new(false);
+    let grown = |step: usize, all: Ends<true>, rate: bool| {
+        overlaps.set(overlaps.get() | all.overlaps);
+        all.carried_on(ends.get(step).copied(), range_ms, rate)
+    };
     let mut each = Joining { segments, pieces, cuts, out };
-    match function {
+    let joined = match function {
         WindowFn::Sum => each.join(|_, all: Total| all.sum.total()),
         WindowFn::Increase if kind == SeriesKind::Delta => each.join(|_, all: Total| all.sum.total()),
         WindowFn::Rate if kind == SeriesKind::Delta => each.join(|_, all: Total| all.sum.total() / span),
@@ -295,32 +343,36 @@ pub(super) fn evaluate(
         WindowFn::Present => each.join(|_, Count(_)| 1.0),
         WindowFn::Min => each.join(|_, Least(value)| value),
         WindowFn::Max => each.join(|_, Greatest(value)| value),
-        WindowFn::First => each.join(|_, all: Ends<false>| all.first.1),
-        WindowFn::Last => each.join(|_, all: Ends<false>| all.last.1),
-        WindowFn::TsOfFirst => each.join(|_, all: Ends<false>| seconds(all.first.0)),
-        WindowFn::TsOfLast => each.join(|_, all: Ends<false>| seconds(all.last.0)),
-        WindowFn::Rate => {
-            each.join(|step, all: Ends<true>| all.carried_on(ends.get(step).copied(), range_ms, true))
-        }
-        WindowFn::Increase => {
-            each.join(|step, all: Ends<true>| all.carried_on(ends.get(step).copied(), range_ms, false))
-        }
+        WindowFn::First => each.join(|_, all: Ends<false>| all.first.value),
+        WindowFn::Last => each.join(|_, all: Ends<false>| all.last.value),
+        WindowFn::TsOfFirst => each.join(|_, all: Ends<false>| seconds(all.first.time)),
+        WindowFn::TsOfLast => each.join(|_, all: Ends<false>| seconds(all.last.time)),
+        WindowFn::Rate => each.join(|step, all| grown(step, all, true)),
+        WindowFn::Increase => each.join(|step, all| grown(step, all, false)),
         WindowFn::Delta => {
             each.join(|step, all: Ends<false>| all.carried_on(ends.get(step).copied(), range_ms, false))
         }
         _ => false,
-    }
+    };
+    joined.then(|| overlaps.get())
 }
 
 impl<const COUNTER: bool> Ends<COUNTER> {
     /// The difference of first and last, carried on to the window's ends.
     fn carried_on(self, end: Option<i64>, range_ms: i64, rate: bool) -> f64 {
-        let first = self.first.1;
-        let increase = self.last.1 - first + self.correction.total();
-        let sampled = Reach::of((self.first.0, self.last.0, self.count), (end.unwrap_or_default(), range_ms));
-        let Some(reach) = sampled else { return ABSENT };
-        let factor = reach.factor((COUNTER && increase > 0.0 && first >= 0.0).then(|| first / increase));
-        increase * if rate { factor / (range_ms as f64 / 1000.0) } else { factor }
+        let (End { time, value, start }, end) = (self.first, end.unwrap_or_default());
+        let begins = match COUNTER {
+            true => Begins::of(start, time, end.saturating_sub(range_ms)),
+            false => Begins::Before,
+        };
+        let mut increase = self.last.value - value + self.correction.total();
+        if let Begins::Within(_) = begins {
+            increase += value;
+        }
+        let zero = (COUNTER && increase > 0.0 && value >= 0.0).then(|| value / increase);
+        let sampled = (time, self.last.time, self.count as usize);
+        let factor = extrapolation(sampled, (end, range_ms), begins, rate, zero);
+        factor.map_or(ABSENT, |factor| increase * factor)
     }
 }
 
@@ -400,7 +452,8 @@ impl Joining<'_> {
                         }
                         if start < end {
                             let times = samples.timestamps.get(start..end)?;
-                            add(segment, P::of(times, samples.values.get(start..end)?)?);
+                            let starts = samples.start_times.get(start..end).unwrap_or_default();
+                            add(segment, P::of(times, samples.values.get(start..end)?, starts)?);
                         }
                     }
                 }

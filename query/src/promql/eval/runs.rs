@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use annals_model::{Histogram, ResetHint, Samples, SeriesKind, TimeRange, Timestamp, is_stale};
+use annals_model::{
+    Histogram, ResetHint, START_UNKNOWN, Samples, SeriesKind, TimeRange, Timestamp, is_stale, starts_anew,
+    starts_overlap,
+};
 
 use super::column::{Charge, Grid, Histograms, histogram_at, is_absent};
 use super::labels::{Labels, Selection};
@@ -35,30 +38,23 @@ impl<'r, T> Track<'r, T> {
 
     /// When a sample began to count; 0 where that is not known.
     pub(super) fn start(self, index: usize) -> i64 {
-        self.starts.get(index).copied().unwrap_or(0)
+        self.starts.get(index).copied().unwrap_or(START_UNKNOWN)
     }
 
     /// Whether a sample says by its start that counting began anew since the one before it.
-    ///
-    /// A start at the time of the sample before is that of a delta, unless that sample did not know its own start, or
-    /// began at its own time: then it is the start of a count whose beginning nobody saw.
     pub(super) fn starts_anew(self, index: usize) -> bool {
-        let Some(before) = index.checked_sub(1) else { return false };
-        let (start, earlier) = (self.start(index), self.start(before));
-        let (Some(&time), Some(&time_before)) = (self.times.get(index), self.times.get(before)) else {
-            return false;
-        };
-        if start == 0 || start >= time {
-            return false;
-        }
-        start > time_before || (start == time_before && earlier != 0 && earlier < time_before)
+        self.neighbours(index).is_some_and(|(before, own)| starts_anew(before, own))
     }
 
     /// Whether a sample's start lies within what the one before it counted.
     pub(super) fn overlaps(self, index: usize) -> bool {
-        let Some(before) = index.checked_sub(1) else { return false };
-        let start = self.start(index);
-        start != 0 && self.times.get(before).is_some_and(|&time| start < time) && start != self.start(before)
+        self.neighbours(index).is_some_and(|(before, own)| starts_overlap(before, own))
+    }
+
+    /// Time and start of the sample before, and of this one.
+    fn neighbours(self, index: usize) -> Option<((i64, i64), (i64, i64))> {
+        let begun = |index: usize| Some((*self.times.get(index)?, self.start(index)));
+        begun(index.checked_sub(1)?).zip(begun(index))
     }
 }
 

@@ -264,14 +264,17 @@ impl<'a> Evaluator<'a> {
             return None;
         }
         let samples = &pieces.samples;
-        if !samples.histograms.is_empty() || !samples.start_times.is_empty() || has_nan(&samples.values) {
+        if !samples.histograms.is_empty() || has_nan(&samples.values) {
             return None;
         }
         let windows = (segments, job.frame.ends.as_slice(), job.frame.range_ms);
-        if !parts::evaluate(job.function, kind, windows, pieces, cuts, values) {
-            return None;
+        let overlaps = parts::evaluate(job.function, kind, windows, pieces, cuts, values)?;
+        let labels = Labels::Of(Arc::clone(selected), index);
+        self.remark_kind(job, &labels, kind, !pieces.pieces.is_empty());
+        if overlaps {
+            let place = Place { function: job.function, delta: false, span: job.span, labels: &labels };
+            self.warn_overlap(&place);
         }
-        self.remark_kind(job, &Labels::Of(Arc::clone(selected), index), kind, !pieces.pieces.is_empty());
         self.warn_missing(job.span, &pieces.samples.missing);
         histograms.clear();
         if let Some(steps) = job.spread_over {

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use annals_model::SeriesKind;
+use annals_model::{START_UNKNOWN, SeriesKind};
 
 use super::column::ABSENT;
 use super::fold::{Fold, Mean, Sliding, Spread, Sum, quantile};
@@ -404,12 +404,14 @@ fn extrapolated(windows: &Windows<'_>, counter: bool, rate: bool, out: &mut Vec<
         let mut increase = last - first + made_good;
         if counter && !floats.starts.is_empty() {
             let part = floats.part((low, high));
-            let begins = Begins::of(part, end.saturating_sub(windows.range_ms));
+            let window_start = end.saturating_sub(windows.range_ms);
+            let begins = Begins::of(part.start(0), floats.times[low], window_start);
             if let Begins::Within(_) = begins {
                 increase += first;
             }
             let zero = (increase > 0.0 && first >= 0.0).then(|| first / increase);
-            let factor = extrapolation(part.times, (end, windows.range_ms), begins, rate, zero);
+            let sampled = (floats.times[low], floats.times[high - 1], high - low);
+            let factor = extrapolation(sampled, (end, windows.range_ms), begins, rate, zero);
             out.push(factor.map_or(ABSENT, |factor| increase * factor));
             continue;
         }
@@ -533,10 +535,10 @@ pub(super) enum Begins {
 }
 
 impl Begins {
-    pub(super) fn of<T>(window: Track<'_, T>, window_start: i64) -> Begins {
-        let (start, first) = (window.start(0), window.times.first().copied().unwrap_or(0));
+    /// By the start of the first sample, and its time.
+    pub(super) fn of(start: i64, first: i64, window_start: i64) -> Begins {
         match start {
-            0 => Begins::Before,
+            START_UNKNOWN => Begins::Before,
             start if start > first || start <= window_start => Begins::Before,
             start if start == first => Begins::Here,
             start => Begins::Within(start),
@@ -544,21 +546,20 @@ impl Begins {
     }
 }
 
-/// By how much the difference of first and last sample is carried on to the window's ends; `None` where there are too
-/// few samples. A counter was not below zero: it started where its slope meets zero, or later; `zero` is how far before
+/// By how much the difference of first and last of so many samples is carried on to the window's ends; `None` where there
+/// are too few. A counter was not below zero: it started where its slope meets zero, or later; `zero` is how far before
 /// the first sample that is, in lengths of what was sampled.
 pub(super) fn extrapolation(
-    times: &[i64],
+    (first, last, count): (i64, i64, usize),
     (end, range_ms): (i64, i64),
     begins: Begins,
     rate: bool,
     zero: Option<f64>,
 ) -> Option<f64> {
-    let (&first, &last) = (times.first()?, times.last()?);
     // A beginning in the window counts as a sample of zero.
     let (from, gaps) = match begins {
-        Begins::Within(start) => (start, times.len()),
-        Begins::Before | Begins::Here => (first, times.len() - 1),
+        Begins::Within(start) => (start, count),
+        Begins::Before | Begins::Here => (first, count.checked_sub(1)?),
     };
     let open = begins == Begins::Before;
     let reach = Reach::between((from, first, last), gaps as u64, (end, range_ms), open)?;
