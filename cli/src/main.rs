@@ -65,6 +65,8 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Promql(verb) => verbs::promql::run(&verb, screen),
         Verb::Series(args) => verbs::series::series(&args, screen),
         Verb::Labels(args) => verbs::series::labels(&args, screen),
+        Verb::Top(args) => verbs::top::top(&args, screen),
+        Verb::Signals(args) => verbs::signals::signals(&args, screen),
         Verb::Audit(verb) => verbs::audit::run(&verb, screen),
         Verb::Delete(args) => verbs::delete::delete(&args, screen),
         Verb::Report(args) => verbs::report::run(&args, screen),

@@ -187,7 +187,7 @@ impl ExportReader {
 
     /// Hands out a day's raw signals by time, each with schemas among which its kind's is. Returns what could not be read.
     pub fn signals(&self, day: Day, each: &mut dyn FnMut(&[Arc<KindSchema>], &SignalRow)) -> Vec<Missing> {
-        self.reader.scan_with_schemas(day.range(), &[], each)
+        self.reader.scan_signals_with_kinds(day.range(), &[], each)
     }
 }
 

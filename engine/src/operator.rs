@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use annals_model::schema::KindSchema;
 use annals_model::{
     Budget, Matcher, Missing, QueryLimits, SelectedSeries, SeriesSource, SignalRow, SourceError, TenantId,
     TimeRange, Timestamp,
@@ -110,6 +111,17 @@ impl OperatorReader {
     ) -> Result<Vec<Missing>, AuditError> {
         self.write("signals", &selection(range, matchers))?;
         Ok(self.reader.scan_signals(range, matchers, each))
+    }
+
+    /// [`TenantReader::scan_signals_with_kinds`].
+    pub fn scan_signals_with_kinds(
+        &self,
+        range: TimeRange,
+        matchers: &[Matcher],
+        each: &mut dyn FnMut(&[Arc<KindSchema>], &SignalRow),
+    ) -> Result<Vec<Missing>, AuditError> {
+        self.write("signals", &selection(range, matchers))?;
+        Ok(self.reader.scan_signals_with_kinds(range, matchers, each))
     }
 
     /// [`TenantReader::count_signals`].

@@ -7,6 +7,8 @@ mod bring;
 mod gateway;
 mod life;
 mod report;
+mod signals;
+mod time;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -14,7 +16,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub(crate) use ask::{
-    ExplainArgs, LabelsArgs, OperatorArgs, PromqlVerb, QueryArgs, RangeArgs, RangeOfTime, SeriesArgs,
+    ExplainArgs, LabelsArgs, OperatorArgs, PromqlVerb, QueryArgs, Question, RangeArgs, Ranked, SeriesArgs,
+    TopArgs,
 };
 pub(crate) use bring::{DemoArgs, Format, ImportArgs, Precision};
 pub(crate) use gateway::{ServeArgs, TokenVerb};
@@ -23,6 +26,8 @@ pub(crate) use life::{
     TenantVerb,
 };
 pub(crate) use report::{ReportArgs, ReportForm, ReportPeriod};
+pub(crate) use signals::SignalsArgs;
+pub(crate) use time::RangeOfTime;
 pub(crate) use upkeep::{BackupVerb, InspectArgs, RestoreArgs, StatsArgs, VerifyArgs};
 
 /// Activity signals and metrics of many tenants: import, query, report.
@@ -61,6 +66,10 @@ pub(crate) enum Verb {
     Series(SeriesArgs),
     /// List label names, or the values of one label
     Labels(LabelsArgs),
+    /// Rank metrics by their series, labels by their values, series by their samples
+    Top(TopArgs),
+    /// Search raw signals by kind, site, any field and time: list, count, group, follow
+    Signals(SignalsArgs),
     /// Work on PromQL itself: run test scripts, show the tree of a query, format one
     #[command(subcommand)]
     Promql(PromqlVerb),

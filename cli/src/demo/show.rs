@@ -97,8 +97,7 @@ fn numbers(
             tenant.earliest.map_or(Cell::None, |earliest| Cell::text(date(earliest))),
         ]);
     }
-    let width = screen.width();
-    grid.write(screen, ListForm::Table, Some(width))?;
+    screen.list(&grid, Some(ListForm::Table))?;
     writeln!(screen)?;
     Ok(())
 }
@@ -117,9 +116,14 @@ fn charts(screen: &mut Screen, store: &ReadOnly, span: &Span) -> Result<(), CliE
         let name = format!("{site}: {what}");
         let drawn: Vec<Line<'_>> =
             series.iter().map(|one| Line { name: &name, points: &one.points }).collect();
-        let canvas = Canvas { width: screen.width().min(120), height: CHART_ROWS, colour: screen.colour() };
+        let canvas = Canvas {
+            width: screen.width().min(120),
+            height: CHART_ROWS,
+            colour: screen.colour(),
+            zone: &TimeZone::UTC,
+        };
         let text = lines::draw("", &drawn, TimeRange::new(span.start, span.end), canvas);
-        writeln!(screen, "{text}")?;
+        screen.people(&format!("{text}\n"))?;
     }
     Ok(())
 }

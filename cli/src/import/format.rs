@@ -43,7 +43,7 @@ impl LineReader {
         start: &[u8],
         end: Option<&[u8]>,
     ) -> Result<LineReader, CliError> {
-        let default_time = args.at.map(|at| at.resolve(now));
+        let default_time = args.at.map(|at| at.resolve(now, &TimeZone::UTC));
         let at = default_time.map_or(String::new(), |at| format!("at {}", at.0));
         Ok(match format {
             Format::Apache => LineReader::signals(AccessLog::apache(), String::new()),

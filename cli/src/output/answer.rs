@@ -1,37 +1,88 @@
 //! What queries return, in every form.
-//!
-//! A sample per line: `{"labels":{..},"time":"2015-05-17T10:05:00Z","value":3}`; a value that JSON has no number
-//! for is a string (`"NaN"`, `"+Inf"`, `"-Inf"`). `json` is the document that the Prometheus HTTP API returns.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use annals::query::promql::{Answer, Sample, Series, Value};
-use annals::{Bucket, Histogram, LabelSet, METRIC_NAME, TimeRange, Timestamp};
-use serde_json::{Map, json};
+use annals::{LabelSet, METRIC_NAME, TimeRange, Timestamp};
 
-use super::grid::json_number;
-use super::{AnswerForm, Cell, Grid, ListForm, Screen, bars, lines};
+use super::picture::Picture;
+use super::{AnswerForm, Cell, Grid, ListForm, Screen, json, prom, svg};
+use crate::error::CliError;
 
 /// Wider answers are printed one sample per row.
 const PIVOT_SERIES_MAX: usize = 8;
 
-/// Writes an answer. `range` is what was asked for, for the axis of a chart.
+/// What was asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    /// In words, for the title of a picture.
+    pub(crate) question: &'a str,
+    /// For the axis of a chart.
+    pub(crate) range: TimeRange,
+}
+
+/// Writes an answer.
 pub(crate) fn write(
     screen: &mut Screen,
     answer: &Answer,
     form: AnswerForm,
-    range: TimeRange,
-) -> io::Result<()> {
+    asked: Asked<'_>,
+) -> Result<(), CliError> {
+    let value = &answer.value;
     match form {
-        AnswerForm::Json => writeln!(screen, "{}", document(answer)),
-        AnswerForm::Jsonl => write_json_lines(screen, &answer.value),
-        AnswerForm::Chart => write_chart(screen, &answer.value, range),
-        AnswerForm::Csv => screen.list(&long(&answer.value), Some(ListForm::Csv)),
-        AnswerForm::Table => screen.list(&wide(&answer.value), Some(ListForm::Table)),
-        AnswerForm::Markdown => screen.list(&wide(&answer.value), Some(ListForm::Markdown)),
+        AnswerForm::Json => writeln!(screen, "{}", json::document(answer))?,
+        AnswerForm::Jsonl => json::write_lines(screen, value)?,
+        AnswerForm::Prom => prom::write(screen, value)?,
+        AnswerForm::Table => screen.list(&wide(value), Some(ListForm::Table))?,
+        AnswerForm::Markdown => screen.list(&wide(value), Some(ListForm::Markdown))?,
+        AnswerForm::Csv => screen.list(&long(value), Some(ListForm::Csv))?,
+        AnswerForm::Tsv => screen.list(&long(value), Some(ListForm::Tsv))?,
+        AnswerForm::Parquet => screen.list(&long(value), Some(ListForm::Parquet))?,
+        AnswerForm::Chart => {
+            if let Some(picture) = Picture::of(value) {
+                let text = picture.draw(asked, screen.look());
+                screen.people(&text)?;
+            }
+        }
+        AnswerForm::Svg => {
+            let page = svg::draw(Picture::of(value).as_ref(), asked, &screen.look().zone);
+            screen.write_all(page.as_bytes())?;
+        }
     }
+    Ok(())
+}
+
+/// Writes a ranking: a list, or a bar per name.
+pub(crate) fn write_ranking(
+    screen: &mut Screen,
+    grid: &Grid,
+    bars: &[(String, f64)],
+    form: AnswerForm,
+    question: &str,
+) -> Result<(), CliError> {
+    if let Some(form) = form.of_list() {
+        return screen.list(grid, Some(form));
+    }
+    let (names, values) = bars.iter().map(|(name, value)| (super::words::harmless(name), *value)).unzip();
+    let picture = Picture::Bars { title: String::new(), names, values };
+    let asked = Asked { question, range: TimeRange::ALL };
+    match form {
+        AnswerForm::Chart => {
+            let text = picture.draw(asked, screen.look());
+            screen.people(&text)?;
+        }
+        AnswerForm::Svg => {
+            let page = svg::draw(Some(&picture), asked, &screen.look().zone);
+            screen.write_all(page.as_bytes())?;
+        }
+        _ => {
+            return Err(CliError::usage(format_args!("a ranking cannot be written as {}", form.word()))
+                .help("every other form holds it"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether an answer holds no sample.
@@ -44,7 +95,7 @@ pub(crate) fn is_empty(value: &Value) -> bool {
 }
 
 /// Every sample of an answer, with its labels.
-fn samples(value: &Value) -> Box<dyn Iterator<Item = (&LabelSet, Timestamp, Sample)> + '_> {
+pub(super) fn samples(value: &Value) -> Box<dyn Iterator<Item = (&LabelSet, Timestamp, Sample)> + '_> {
     match value {
         Value::Scalar(..) | Value::String(_) => Box::new(std::iter::empty()),
         Value::Vector(samples) => {
@@ -57,7 +108,7 @@ fn samples(value: &Value) -> Box<dyn Iterator<Item = (&LabelSet, Timestamp, Samp
 }
 
 /// The samples of a series by time, numbers and histograms together.
-fn in_order(series: &Series) -> impl Iterator<Item = (Timestamp, Sample)> {
+pub(super) fn in_order(series: &Series) -> impl Iterator<Item = (Timestamp, Sample)> {
     let floats = series.points.iter().map(|&(time, value)| (time, Sample::Float(value)));
     let histograms = series.histograms.iter().map(|(time, own)| (*time, Sample::Histogram(Arc::clone(own))));
     let mut all: Vec<_> = floats.chain(histograms).collect();
@@ -71,97 +122,6 @@ fn cell(sample: &Sample) -> Cell {
         Sample::Float(value) => Cell::Value(*value),
         Sample::Histogram(own) => Cell::text(own.to_string()),
     }
-}
-
-/// A histogram as in the documents of the Prometheus HTTP API.
-fn histogram(own: &Histogram) -> serde_json::Value {
-    let number = |value: f64| super::words::value(value);
-    let bucket = |bucket: Bucket| {
-        let bounds = match (bucket.lower_inclusive, bucket.upper_inclusive) {
-            (false, true) => 0,
-            (true, false) => 1,
-            (false, false) => 2,
-            (true, true) => 3,
-        };
-        json!([bounds, number(bucket.lower), number(bucket.upper), number(bucket.count)])
-    };
-    let buckets: Vec<_> = own.buckets().filter(|bucket| bucket.count != 0.0).map(bucket).collect();
-    let mut document = json!({ "count": number(own.count), "sum": number(own.sum) });
-    if !buckets.is_empty() {
-        document["buckets"] = buckets.into();
-    }
-    document
-}
-
-fn write_json_lines(out: &mut dyn Write, value: &Value) -> io::Result<()> {
-    let line = |out: &mut dyn Write, labels: &str, time: Timestamp, sample: &Sample| match sample {
-        Sample::Float(value) => {
-            writeln!(out, r#"{{"labels":{labels},"time":"{time}","value":{}}}"#, json_number(*value))
-        }
-        Sample::Histogram(own) => {
-            writeln!(out, r#"{{"labels":{labels},"time":"{time}","histogram":{}}}"#, histogram(own))
-        }
-    };
-    match value {
-        Value::Scalar(time, value) => line(out, "{}", *time, &Sample::Float(*value)),
-        Value::String(text) => writeln!(out, "{}", json!({ "value": text })),
-        Value::Vector(samples) => samples
-            .iter()
-            .try_for_each(|(labels, time, value)| line(out, &label_object(labels).to_string(), *time, value)),
-        Value::Matrix(series) => series.iter().try_for_each(|one| {
-            let labels = label_object(&one.labels).to_string();
-            in_order(one).try_for_each(|(time, value)| line(out, &labels, time, &value))
-        }),
-    }
-}
-
-fn label_object(labels: &LabelSet) -> serde_json::Value {
-    serde_json::Value::Object(
-        labels.iter().map(|(name, value)| (name.to_owned(), value.into())).collect::<Map<_, _>>(),
-    )
-}
-
-/// The document of the Prometheus HTTP API.
-fn document(answer: &Answer) -> serde_json::Value {
-    let point = |time: Timestamp, value: f64| json!([time.0 as f64 / 1000.0, super::words::value(value)]);
-    let bucketed = |time: Timestamp, own: &Histogram| json!([time.0 as f64 / 1000.0, histogram(own)]);
-    let (kind, result) = match &answer.value {
-        Value::Scalar(time, value) => ("scalar", point(*time, *value)),
-        Value::String(text) => ("string", json!([0, text])),
-        Value::Vector(samples) => {
-            let one = |(labels, time, sample): &(LabelSet, Timestamp, Sample)| match sample {
-                Sample::Float(value) => {
-                    json!({ "metric": label_object(labels), "value": point(*time, *value) })
-                }
-                Sample::Histogram(own) => {
-                    json!({ "metric": label_object(labels), "histogram": bucketed(*time, own) })
-                }
-            };
-            ("vector", samples.iter().map(one).collect())
-        }
-        Value::Matrix(series) => {
-            let one = |series: &Series| {
-                let points: Vec<_> = series.points.iter().map(|&(time, value)| point(time, value)).collect();
-                let mut document = json!({ "metric": label_object(&series.labels) });
-                if !points.is_empty() {
-                    document["values"] = points.into();
-                }
-                if !series.histograms.is_empty() {
-                    document["histograms"] =
-                        series.histograms.iter().map(|(time, own)| bucketed(*time, own)).collect();
-                }
-                document
-            };
-            ("matrix", series.iter().map(one).collect())
-        }
-    };
-    let mut document = json!({ "status": "success", "data": { "resultType": kind, "result": result } });
-    for (name, notes) in [("warnings", &answer.warnings), ("infos", &answer.infos)] {
-        if !notes.is_empty() {
-            document[name] = notes.iter().map(|note| note.text.clone()).collect();
-        }
-    }
-    document
 }
 
 /// The names of all labels, the metric's name first.
@@ -247,40 +207,11 @@ fn pivot(series: &[Series]) -> Grid {
     grid
 }
 
-fn write_chart(screen: &mut Screen, value: &Value, range: TimeRange) -> io::Result<()> {
-    if is_empty(value) {
-        return Ok(());
-    }
-    let (width, colour) = (screen.width(), screen.colour());
-    let text = match value {
-        Value::Scalar(_, number) => format!("{}\n", super::words::value(*number)),
-        Value::String(text) => format!("{}\n", super::words::harmless(text)),
-        Value::Vector(samples) => {
-            let sets: Vec<&LabelSet> = samples.iter().map(|(labels, _, _)| labels).collect();
-            let (title, names) = super::words::titles(&sets);
-            let values: Vec<f64> =
-                samples.iter().map(|(_, _, value)| value.float().unwrap_or(f64::NAN)).collect();
-            bars::draw(&title, &names, &values, width)
-        }
-        Value::Matrix(series) => {
-            let sets: Vec<&LabelSet> = series.iter().map(|one| &one.labels).collect();
-            let (title, names) = super::words::titles(&sets);
-            let drawn: Vec<lines::Line<'_>> = names
-                .iter()
-                .zip(series)
-                .map(|(name, one)| lines::Line { name, points: &one.points })
-                .collect();
-            lines::draw(&title, &drawn, range, lines::Canvas { width, height: 14, colour })
-        }
-    };
-    screen.write_all(text.as_bytes())
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn matrix() -> Value {
+    pub(in crate::output) fn matrix() -> Value {
         let labels = |site: &str| LabelSet::from_pairs([("__name__", "m"), ("site", site)]).expect("valid");
         let point = |minute: i64, value: f64| (Timestamp(minute * 60_000), value);
         Value::Matrix(vec![
@@ -295,7 +226,7 @@ mod tests {
 
     fn written(grid: &Grid, form: ListForm) -> String {
         let mut out = Vec::new();
-        grid.write(&mut out, form, None).expect("memory");
+        grid.write(&mut out, form, &super::super::Look::plain(80)).expect("memory");
         String::from_utf8(out).expect("text")
     }
 
@@ -313,24 +244,5 @@ mod tests {
             written(&wide(&matrix()), ListForm::Csv),
             "time,site=a,site=b\n1970-01-01T00:01:00Z,1,\n1970-01-01T00:02:00Z,NaN,0.1\n"
         );
-    }
-
-    #[test]
-    fn json_lines_name_what_json_has_no_number_for() {
-        let mut out = Vec::new();
-        write_json_lines(&mut out, &matrix()).expect("memory");
-        let lines = String::from_utf8(out).expect("text");
-        assert_eq!(
-            lines.lines().nth(1),
-            Some(r#"{"labels":{"__name__":"m","site":"a"},"time":"1970-01-01T00:02:00Z","value":"NaN"}"#)
-        );
-    }
-
-    #[test]
-    fn the_document_is_that_of_the_prometheus_api() {
-        let answer = Answer { value: matrix(), warnings: vec![], infos: vec![], coverage: vec![] };
-        let document = document(&answer);
-        assert_eq!(document["data"]["resultType"], "matrix");
-        assert_eq!(document["data"]["result"][0]["values"][1], json!([120.0, "NaN"]));
     }
 }

@@ -1,8 +1,12 @@
 //! The axes of a line chart: round values from bottom to top, round times from left to right.
 
 use annals::{DAY_MS, HOUR_MS, MINUTE_MS, TimeRange, Timestamp};
+use jiff::civil::{DateTime, Time};
+use jiff::tz::TimeZone;
 
 use super::lines::Line;
+use super::words;
+use crate::times::{at_clock, zoned};
 
 /// The value axis: its ends, and the values that get a label.
 pub(super) struct Axis {
@@ -74,10 +78,11 @@ pub(super) struct Times {
     pub(super) end: i64,
     /// Points further apart than this are not joined.
     pub(super) gap_ms: i64,
+    zone: TimeZone,
 }
 
 impl Times {
-    pub(super) fn of(lines: &[Line<'_>], range: TimeRange) -> Times {
+    pub(super) fn of(lines: &[Line<'_>], range: TimeRange, zone: &TimeZone) -> Times {
         let (start, mut end) = (range.start.0, range.end.0);
         if end <= start {
             end = start.saturating_add(1);
@@ -89,7 +94,8 @@ impl Times {
             .filter_map(|pair| Some(pair.last()?.0.0.saturating_sub(pair.first()?.0.0)))
             .filter(|&distance| distance > 0)
             .min();
-        Times { start, end, gap_ms: usual.map_or(i64::MAX, |usual| usual.saturating_add(usual / 2)) }
+        let gap_ms = usual.map_or(i64::MAX, |usual| usual.saturating_add(usual / 2));
+        Times { start, end, gap_ms, zone: zone.clone() }
     }
 
     pub(super) fn place(&self, time: Timestamp) -> f64 {
@@ -97,8 +103,14 @@ impl Times {
         ((time.0 as f64 - self.start as f64) / span).clamp(0.0, 1.0)
     }
 
-    /// The rule with a mark at each round time, and the labels beneath.
-    pub(super) fn axis(&self, columns: usize) -> (String, String) {
+    /// The range in words.
+    pub(super) fn words(&self) -> String {
+        let show = |time: i64| words::time(Timestamp(time), &self.zone);
+        format!("{} to {}", show(self.start), show(self.end))
+    }
+
+    /// Round times of the zone, at most so many and one more, each with its label; none where the range is too long for any.
+    pub(super) fn ticks(&self, labels_max: usize) -> Vec<(Timestamp, String)> {
         const STEPS_MS: [i64; 22] = [
             1000,
             5000,
@@ -124,20 +136,39 @@ impl Times {
             364 * DAY_MS,
         ];
         let span = self.end.saturating_sub(self.start);
-        let labels_max = (columns / 14).max(1) as i64;
+        let labels_max = labels_max.max(1) as i64;
         let Some(step) = STEPS_MS.into_iter().find(|step| span / step <= labels_max) else {
-            return ("─".repeat(columns), String::new());
+            return Vec::new();
         };
+        // Round on the clocks of the zone, whatever these do in between.
+        let clock = |time: i64| {
+            let here = zoned(Timestamp(time), &self.zone);
+            time.saturating_add(i64::from(here.offset().seconds()) * 1000)
+        };
+        let mut ticks: Vec<(Timestamp, String)> = Vec::new();
+        let mut tick = clock(self.start).saturating_add(step - 1).div_euclid(step) * step;
+        let last = clock(self.end);
+        while tick <= last {
+            let civil = zoned(Timestamp(tick), &TimeZone::UTC).datetime();
+            let at = at_clock(civil, &self.zone);
+            if (self.start..=self.end).contains(&at.0) {
+                ticks.push((at, label(civil, step)));
+            }
+            tick = tick.saturating_add(step);
+        }
+        ticks
+    }
+
+    /// The rule with a mark at each round time, and the labels beneath.
+    pub(super) fn axis(&self, columns: usize) -> (String, String) {
         let mut rule = vec!['─'; columns];
         let mut below = vec![' '; columns];
         let mut free_from = 0;
-        let mut tick = self.start.saturating_add(step - 1).div_euclid(step) * step;
-        while tick <= self.end {
-            let at = (self.place(Timestamp(tick)) * (columns - 1) as f64).round() as usize;
+        for (tick, label) in self.ticks(columns / 14) {
+            let at = (self.place(tick) * columns.saturating_sub(1) as f64).round() as usize;
             if let Some(mark) = rule.get_mut(at) {
                 *mark = '┬';
             }
-            let label = label(Timestamp(tick), step);
             let from = at.saturating_sub(label.len() / 2).min(columns.saturating_sub(label.len()));
             if from >= free_from && label.len() <= columns {
                 for (offset, letter) in label.chars().enumerate() {
@@ -147,28 +178,43 @@ impl Times {
                 }
                 free_from = from + label.len() + 1;
             }
-            tick = tick.saturating_add(step);
         }
         (rule.into_iter().collect(), below.into_iter().collect())
     }
 }
 
 /// A round time, as fine as the distance of the labels.
-fn label(time: Timestamp, step_ms: i64) -> String {
-    let full = time.to_string();
-    let Some(((date, clock), (_, day))) =
-        full.split_once('T').and_then(|(date, clock)| Some(((date, clock), date.split_once('-')?)))
-    else {
-        return full;
+fn label(clock: DateTime, step_ms: i64) -> String {
+    let format = match clock.time() == Time::midnight() {
+        _ if step_ms >= 28 * DAY_MS => "%Y-%m-%d",
+        true => "%m-%d",
+        false if step_ms >= DAY_MS => "%m-%d",
+        false if step_ms >= MINUTE_MS => "%H:%M",
+        false => "%H:%M:%S",
     };
-    let midnight = clock.starts_with("00:00:00");
-    if step_ms >= 28 * DAY_MS {
-        date.to_owned()
-    } else if step_ms >= DAY_MS || midnight {
-        day.to_owned()
-    } else if step_ms >= MINUTE_MS {
-        clock.get(..5).unwrap_or(clock).to_owned()
-    } else {
-        clock.get(..8).unwrap_or(clock).to_owned()
+    clock.strftime(format).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_begin_at_midnight_of_the_zone_also_where_clocks_change() {
+        let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
+        let instant = |text: &str| Timestamp(jiff::Timestamp::as_millisecond(text.parse().expect("one")));
+        // The night to 29 March had 23 hours.
+        let range = TimeRange::new(instant("2015-03-27T12:00:00Z"), instant("2015-03-31T12:00:00Z"));
+        let ticks = Times::of(&[], range, &berlin).ticks(4);
+        let shown: Vec<String> = ticks.iter().map(|(at, label)| format!("{label} {at}")).collect();
+        assert_eq!(
+            shown,
+            [
+                "03-28 2015-03-27T23:00:00Z",
+                "03-29 2015-03-28T23:00:00Z",
+                "03-30 2015-03-29T22:00:00Z",
+                "03-31 2015-03-30T22:00:00Z"
+            ]
+        );
     }
 }

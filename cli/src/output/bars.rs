@@ -5,7 +5,7 @@ use super::words;
 /// A part of a column, in eighths.
 const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 /// More bars than this are not read.
-const BARS_MAX: usize = 60;
+pub(super) const BARS_MAX: usize = 60;
 
 /// Draws a bar per value. Values without a length (`NaN`, `±Inf`) have none; bars below zero go left of the axis.
 pub(crate) fn draw(title: &str, names: &[String], values: &[f64], width: usize) -> String {

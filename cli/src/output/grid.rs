@@ -1,12 +1,13 @@
-//! A listing: named columns and rows of typed cells, written as table, csv, json, jsonl or Markdown.
+//! A listing: named columns and rows of typed cells, and the forms of it that are text for programs.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use annals::Timestamp;
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::{ListForm, words};
+use super::{ListForm, Look, table, words};
 
 /// Rows of typed cells under named columns.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,8 @@ pub(crate) enum Cell {
     Text(String),
     /// A count.
     Count(u64),
+    /// A whole number.
+    Integer(i64),
     /// A size in bytes.
     Bytes(u64),
     /// A sample's value.
@@ -46,84 +49,81 @@ impl Grid {
         self.rows.push(cells);
     }
 
-    /// Writes it in a form; tables are fitted to the width where there is one.
-    pub(crate) fn write(&self, out: &mut dyn Write, form: ListForm, width: Option<usize>) -> io::Result<()> {
+    /// The columns' names.
+    pub(super) fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The rows, a cell per column each.
+    pub(super) fn rows(&self) -> &[Vec<Cell>] {
+        &self.rows
+    }
+
+    /// Writes it in a form that is text.
+    pub(crate) fn write(&self, out: &mut dyn Write, form: ListForm, look: &Look) -> io::Result<()> {
         match form {
-            ListForm::Table => self.write_table(out, width),
-            ListForm::Csv => self.write_csv(out),
-            ListForm::Json => {
-                let rows: Vec<String> =
-                    self.rows.iter().map(|row| format!("  {}", self.object(row))).collect();
-                match rows[..] {
-                    [] => writeln!(out, "[]"),
-                    _ => writeln!(out, "[\n{}\n]", rows.join(",\n")),
-                }
+            ListForm::Table => out.write_all(table::of(self, look).as_bytes()),
+            ListForm::Csv => self.write_rows(out, write_csv_row),
+            ListForm::Tsv => self.write_rows(out, write_tsv_row),
+            ListForm::Json => self.write_json(out),
+            ListForm::Jsonl => {
+                let names = self.json_names();
+                self.rows.iter().try_for_each(|row| {
+                    write_object(out, &names, row)?;
+                    out.write_all(b"\n")
+                })
             }
-            ListForm::Jsonl => self.rows.iter().try_for_each(|row| writeln!(out, "{}", self.object(row))),
-            ListForm::Markdown => self.write_markdown(out),
+            ListForm::Markdown => self.write_markdown(out, look),
+            ListForm::Parquet => Err(io::Error::other("it is no text")),
         }
     }
 
-    fn write_table(&self, out: &mut dyn Write, width: Option<usize>) -> io::Result<()> {
-        let mut table = Table::new();
-        table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')));
-        if let Some(width) = width.and_then(|width| u16::try_from(width).ok()) {
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-        }
-        table.set_header(self.columns.iter().map(|name| words::harmless(name)).collect::<Vec<_>>());
-        for row in &self.rows {
-            table.add_row(row.iter().map(Cell::for_people).collect::<Vec<_>>());
-        }
-        for (index, column) in table.column_iter_mut().enumerate() {
-            if self.is_numeric(index) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-            if self.cells(index).any(|cell| matches!(cell, Cell::Time(_))) {
-                // A time that is broken over two lines is not read as one.
-                column.set_constraint(ColumnConstraint::ContentWidth);
-            }
-        }
-        for line in table.lines() {
-            writeln!(out, "{}", line.trim_end())?;
-        }
-        Ok(())
+    fn write_rows(
+        &self,
+        out: &mut dyn Write,
+        write_row: fn(&mut dyn Write, &[Cow<'_, str>]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        write_row(out, &self.columns.iter().map(|name| Cow::Borrowed(name.as_str())).collect::<Vec<_>>())?;
+        self.rows.iter().try_for_each(|row| write_row(out, &row.iter().map(Cell::exact).collect::<Vec<_>>()))
     }
 
-    fn write_csv(&self, out: &mut dyn Write) -> io::Result<()> {
-        write_csv_row(out, self.columns.iter().map(String::as_str))?;
-        self.rows.iter().try_for_each(|row| {
-            let cells: Vec<String> = row.iter().map(Cell::exact).collect();
-            write_csv_row(out, cells.iter().map(String::as_str))
-        })
+    fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.rows.is_empty() {
+            return writeln!(out, "[]");
+        }
+        let names = self.json_names();
+        for (number, row) in self.rows.iter().enumerate() {
+            out.write_all(if number == 0 { b"[\n  " } else { b",\n  " })?;
+            write_object(out, &names, row)?;
+        }
+        writeln!(out, "\n]")
     }
 
-    fn write_markdown(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// The columns' names as JSON, with the colon.
+    fn json_names(&self) -> Vec<String> {
+        self.columns.iter().map(|name| format!("{}:", Value::from(name.as_str()))).collect()
+    }
+
+    fn write_markdown(&self, out: &mut dyn Write, look: &Look) -> io::Result<()> {
         let escape = |text: String| words::harmless(&text).replace('\\', "\\\\").replace('|', "\\|");
         let line = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
         writeln!(out, "{}", line(self.columns.iter().cloned().map(escape).collect()))?;
         let rule = |index: usize| if self.is_numeric(index) { "---:" } else { "---" }.to_owned();
         writeln!(out, "{}", line((0..self.columns.len()).map(rule).collect()))?;
         self.rows.iter().try_for_each(|row| {
-            writeln!(out, "{}", line(row.iter().map(|cell| escape(cell.for_people())).collect()))
+            writeln!(out, "{}", line(row.iter().map(|cell| escape(cell.for_people(&look.zone))).collect()))
         })
     }
 
-    fn cells(&self, column: usize) -> impl Iterator<Item = &Cell> {
+    /// The cells of a column.
+    pub(super) fn cells(&self, column: usize) -> impl Iterator<Item = &Cell> {
         self.rows.iter().filter_map(move |row| row.get(column))
     }
 
     /// Whether a column holds numbers, and nothing else that is there.
-    fn is_numeric(&self, column: usize) -> bool {
+    pub(super) fn is_numeric(&self, column: usize) -> bool {
         let mut there = self.cells(column).filter(|cell| **cell != Cell::None).peekable();
         there.peek().is_some() && there.all(Cell::is_number)
-    }
-
-    /// A row as a JSON object, its fields in the columns' order.
-    fn object(&self, row: &[Cell]) -> String {
-        let field =
-            |(name, cell): (&String, &Cell)| format!("{}:{}", Value::from(name.as_str()), cell.json());
-        let fields: Vec<String> = self.columns.iter().zip(row).map(field).collect();
-        format!("{{{}}}", fields.join(","))
     }
 }
 
@@ -134,41 +134,54 @@ impl Cell {
     }
 
     fn is_number(&self) -> bool {
-        matches!(self, Cell::Count(_) | Cell::Bytes(_) | Cell::Value(_))
+        matches!(self, Cell::Count(_) | Cell::Integer(_) | Cell::Bytes(_) | Cell::Value(_))
     }
 
-    fn for_people(&self) -> String {
+    pub(super) fn for_people(&self, zone: &TimeZone) -> String {
         match self {
             Cell::Text(text) => words::harmless(text),
             Cell::Count(count) => words::count(*count),
             Cell::Bytes(bytes) => words::size(*bytes),
-            // Shorter, and still sorted and unmistakably UTC.
-            Cell::Time(time) => time.to_string().replacen('T', " ", 1).replace(":00Z", "Z"),
-            other => other.exact(),
+            Cell::Time(time) => words::time(*time, zone),
+            other => other.exact().into_owned(),
         }
     }
 
-    fn exact(&self) -> String {
+    /// The cell as programs read it.
+    pub(super) fn exact(&self) -> Cow<'_, str> {
         match self {
-            Cell::Text(text) => text.clone(),
-            Cell::Count(count) | Cell::Bytes(count) => count.to_string(),
-            Cell::Value(value) => words::value(*value),
-            Cell::Time(time) => time.to_string(),
-            Cell::Flag(flag) => if *flag { "yes" } else { "no" }.to_owned(),
-            Cell::None => String::new(),
+            Cell::Text(text) => Cow::Borrowed(text),
+            Cell::Count(count) | Cell::Bytes(count) => Cow::Owned(count.to_string()),
+            Cell::Integer(number) => Cow::Owned(number.to_string()),
+            Cell::Value(value) => Cow::Owned(words::value(*value)),
+            Cell::Time(time) => Cow::Owned(time.to_string()),
+            Cell::Flag(flag) => Cow::Borrowed(if *flag { "yes" } else { "no" }),
+            Cell::None => Cow::Borrowed(""),
         }
     }
 
-    /// The cell as a JSON value.
-    fn json(&self) -> String {
+    /// Writes the cell as a JSON value.
+    fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
         match self {
-            Cell::Count(count) | Cell::Bytes(count) => count.to_string(),
-            Cell::Value(value) => json_number(*value),
-            Cell::Flag(flag) => flag.to_string(),
-            Cell::None => "null".to_owned(),
-            Cell::Text(_) | Cell::Time(_) => Value::String(self.exact()).to_string(),
+            Cell::Count(count) | Cell::Bytes(count) => write!(out, "{count}"),
+            Cell::Integer(number) => write!(out, "{number}"),
+            Cell::Value(value) => out.write_all(json_number(*value).as_bytes()),
+            Cell::Flag(flag) => write!(out, "{flag}"),
+            Cell::None => out.write_all(b"null"),
+            Cell::Time(time) => write!(out, "\"{time}\""),
+            Cell::Text(text) => serde_json::to_writer(out, text).map_err(io::Error::from),
         }
     }
+}
+
+/// Writes a row as a JSON object, its fields in the columns' order.
+fn write_object(out: &mut dyn Write, names: &[String], row: &[Cell]) -> io::Result<()> {
+    for (number, (name, cell)) in names.iter().zip(row).enumerate() {
+        out.write_all(if number == 0 { b"{" } else { b"," })?;
+        out.write_all(name.as_bytes())?;
+        cell.write_json(out)?;
+    }
+    out.write_all(b"}")
 }
 
 /// A JSON number in its shortest form, or where JSON has none (`NaN`, `+Inf`, `-Inf`) its name as a string.
@@ -178,13 +191,29 @@ pub(crate) fn json_number(value: f64) -> String {
 }
 
 /// Writes a row as RFC 4180 has it; quotes only where they are needed.
-pub(crate) fn write_csv_row<'a>(out: &mut dyn Write, cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
-    for (index, cell) in cells.enumerate() {
+fn write_csv_row(out: &mut dyn Write, cells: &[Cow<'_, str>]) -> io::Result<()> {
+    for (index, cell) in cells.iter().enumerate() {
         if index > 0 {
             out.write_all(b",")?;
         }
         if cell.contains(['"', ',', '\n', '\r']) {
             write!(out, "\"{}\"", cell.replace('"', "\"\""))?;
+        } else {
+            out.write_all(cell.as_bytes())?;
+        }
+    }
+    out.write_all(b"\n")
+}
+
+/// Writes a row with tabs between its cells. A tab or a line end within one is written out, as PostgreSQL does.
+fn write_tsv_row(out: &mut dyn Write, cells: &[Cow<'_, str>]) -> io::Result<()> {
+    for (index, cell) in cells.iter().enumerate() {
+        if index > 0 {
+            out.write_all(b"\t")?;
+        }
+        if cell.contains(['\\', '\t', '\n', '\r']) {
+            let cell = cell.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n");
+            out.write_all(cell.replace('\r', "\\r").as_bytes())?;
         } else {
             out.write_all(cell.as_bytes())?;
         }
@@ -201,13 +230,22 @@ mod tests {
         grid.row(vec![Cell::text("a,\"b\"|\u{1b}"), Cell::Count(1_234), Cell::Value(f64::NAN)]);
         grid.row(vec![Cell::text("c"), Cell::None, Cell::Value(0.1)]);
         let mut out = Vec::new();
-        grid.write(&mut out, form, Some(60)).expect("memory");
+        grid.write(&mut out, form, &Look::plain(60)).expect("memory");
         String::from_utf8(out).expect("text")
     }
 
     #[test]
     fn csv_quotes_what_needs_it() {
         assert_eq!(written(ListForm::Csv), "name,count,value\n\"a,\"\"b\"\"|\u{1b}\",1234,NaN\nc,,0.1\n");
+    }
+
+    #[test]
+    fn tsv_writes_out_what_would_be_taken_for_its_own() {
+        let mut grid = Grid::new(["a", "b"]);
+        grid.row(vec![Cell::text("x\ty\n"), Cell::text("\\,\"")]);
+        let mut out = Vec::new();
+        grid.write(&mut out, ListForm::Tsv, &Look::plain(60)).expect("memory");
+        assert_eq!(String::from_utf8(out).expect("text"), "a\tb\nx\\ty\\n\t\\\\,\"\n");
     }
 
     #[test]

@@ -13,12 +13,13 @@
 //! for another. A gap in the data is a gap in the line; what is not a finite number is not drawn, and said.
 
 use annals::{TimeRange, Timestamp};
+use jiff::tz::TimeZone;
 
 use super::axes::{Axis, Times};
 use super::words;
 
 /// More lines than this are not told apart.
-const LINES_MAX: usize = 8;
+pub(super) const LINES_MAX: usize = 8;
 /// One per line: terminal colours that read on dark and on light.
 const COLOURS: [u8; LINES_MAX] = [34, 31, 32, 35, 36, 33, 94, 91];
 /// Rows of a chart that stands among others.
@@ -37,17 +38,19 @@ pub(crate) struct Line<'a> {
 
 /// What there is to draw on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Canvas {
+pub(crate) struct Canvas<'a> {
     /// Columns in all.
     pub(crate) width: usize,
     /// Rows of the plot.
     pub(crate) height: usize,
     /// Whether colours may be used.
     pub(crate) colour: bool,
+    /// The zone of the time axis.
+    pub(crate) zone: &'a TimeZone,
 }
 
 /// Draws lines over a range of time.
-pub(crate) fn draw(title: &str, lines: &[Line<'_>], range: TimeRange, canvas: Canvas) -> String {
+pub(crate) fn draw(title: &str, lines: &[Line<'_>], range: TimeRange, canvas: Canvas<'_>) -> String {
     let shown = &lines[..lines.len().min(LINES_MAX)];
     let mut text = String::new();
     match shown {
@@ -62,7 +65,7 @@ pub(crate) fn draw(title: &str, lines: &[Line<'_>], range: TimeRange, canvas: Ca
             }
             text += &plot(shown, range, canvas, true);
             for (line, colour) in shown.iter().zip(COLOURS) {
-                let name = words::cut(line.name, canvas.width.saturating_sub(40));
+                let name = words::cut(line.name, canvas.width.saturating_sub(40).max(12));
                 text += &format!("  \u{1b}[{colour}m━━\u{1b}[0m {name}  {}\n", summary(line.points));
             }
         }
@@ -71,7 +74,7 @@ pub(crate) fn draw(title: &str, lines: &[Line<'_>], range: TimeRange, canvas: Ca
                 text += &format!("{}\n", words::cut(title, canvas.width));
             }
             for (index, line) in shown.iter().enumerate() {
-                let name = words::cut(line.name, canvas.width.saturating_sub(40));
+                let name = words::cut(line.name, canvas.width.saturating_sub(40).max(12));
                 text += &format!("{name}  {}\n", summary(line.points));
                 let small = Canvas { height: SMALL_ROWS.min(canvas.height), ..canvas };
                 text += &plot(std::slice::from_ref(line), range, small, index + 1 == shown.len());
@@ -88,7 +91,8 @@ pub(crate) fn draw(title: &str, lines: &[Line<'_>], range: TimeRange, canvas: Ca
     text
 }
 
-fn summary(points: &[(Timestamp, f64)]) -> String {
+/// The least, the greatest and the last of a line.
+pub(super) fn summary(points: &[(Timestamp, f64)]) -> String {
     let finite = || points.iter().map(|&(_, value)| value).filter(|value| value.is_finite());
     let last = points.last().map_or(f64::NAN, |&(_, value)| value);
     if finite().next().is_none() {
@@ -99,7 +103,7 @@ fn summary(points: &[(Timestamp, f64)]) -> String {
 }
 
 /// The plot with its axes; the times beneath it only where `times` says so.
-fn plot(lines: &[Line<'_>], range: TimeRange, canvas: Canvas, times: bool) -> String {
+fn plot(lines: &[Line<'_>], range: TimeRange, canvas: Canvas<'_>, times: bool) -> String {
     let rows = canvas.height.max(2);
     let axis = Axis::over(lines, rows);
     let mut labels: Vec<String> = vec![String::new(); rows];
@@ -111,7 +115,7 @@ fn plot(lines: &[Line<'_>], range: TimeRange, canvas: Canvas, times: bool) -> St
     }
     let label_width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0).max(6);
     let columns = canvas.width.saturating_sub(label_width + 3).max(10);
-    let time = Times::of(lines, range);
+    let time = Times::of(lines, range, canvas.zone);
     let mut dots = Dots::new(columns, rows);
     for (index, line) in lines.iter().enumerate() {
         dots.trace(line.points, &time, &axis, index);
@@ -125,7 +129,7 @@ fn plot(lines: &[Line<'_>], range: TimeRange, canvas: Canvas, times: bool) -> St
     text += &format!("{:label_width$} └{}\n", "", rule.trim_end());
     if times {
         text += &format!("{:label_width$}  {}\n", "", below.trim_end());
-        text += &format!("{:label_width$}  {} to {}\n", "", Timestamp(time.start), Timestamp(time.end));
+        text += &format!("{:label_width$}  {}\n", "", time.words());
     }
     text
 }
@@ -203,7 +207,7 @@ mod tests {
     use super::*;
     use annals::{DAY_MS, HOUR_MS};
 
-    const PLAIN: Canvas = Canvas { width: 50, height: 6, colour: false };
+    const PLAIN: Canvas<'_> = Canvas { width: 50, height: 6, colour: false, zone: &TimeZone::UTC };
 
     fn hours(values: &[f64]) -> Vec<(Timestamp, f64)> {
         values
@@ -226,7 +230,7 @@ mod tests {
         let first_dot = |row: &str| row.chars().position(|c| (0x2801..=0x28ff).contains(&(c as u32)));
         let places: Vec<usize> = rows.iter().filter_map(|row| first_dot(row)).collect();
         assert!(places.len() >= 4 && places.windows(2).all(|pair| pair[0] > pair[1]), "{text}");
-        assert!(text.contains("12:00") && text.contains("1970-01-02T00:00:00Z"), "{text}");
+        assert!(text.contains("12:00") && text.contains("1970-01-02 00:00Z"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
-//! Numbers, sizes and names as people read them.
+//! Numbers, sizes, times and names as people read them.
 
-use annals::LabelSet;
+use annals::{DAY_MS, HOUR_MS, LabelSet, MINUTE_MS, Timestamp};
+use jiff::tz::TimeZone;
+
+use crate::times::zoned;
 
 /// A value in its shortest form that reads back bit for bit (of a NaN only that it is one).
 pub(crate) fn value(value: f64) -> String {
@@ -36,6 +39,46 @@ pub(crate) fn brief(value: f64) -> String {
         false => &text,
     };
     format!("{text}{unit}")
+}
+
+/// An instant: sorted as text, unmistakable, and no longer than it must be.
+pub(crate) fn time(time: Timestamp, zone: &TimeZone) -> String {
+    if *zone == TimeZone::UTC {
+        return time.to_string().replacen('T', " ", 1).replace(":00Z", "Z");
+    }
+    let here = zoned(time, zone);
+    let clock = here.datetime().to_string().replacen('T', " ", 1);
+    let clock = clock.strip_suffix(":00").unwrap_or(&clock);
+    format!("{clock}{}", here.strftime("%:z"))
+}
+
+/// Writes many instants as [`Timestamp`] does, and remembers what the day before the clock is.
+#[derive(Default)]
+pub(crate) struct Stamps {
+    day: Option<i64>,
+    /// Such as `2015-05-17T`; empty where the year has not four digits.
+    date: String,
+}
+
+impl Stamps {
+    /// Appends an instant.
+    pub(crate) fn write(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+        let (day, ms) = (time.0.div_euclid(DAY_MS), time.0.rem_euclid(DAY_MS));
+        if self.day != Some(day) {
+            let midnight = Timestamp(time.0.saturating_sub(ms)).to_string();
+            self.date = midnight.split_once('T').map_or_else(String::new, |(date, _)| format!("{date}T"));
+            self.day = Some(day);
+        }
+        if self.date.is_empty() || ms % 1000 != 0 {
+            out.extend_from_slice(time.to_string().as_bytes());
+            return;
+        }
+        out.extend_from_slice(self.date.as_bytes());
+        for (number, end) in [(ms / HOUR_MS, b':'), (ms / MINUTE_MS % 60, b':'), (ms / 1000 % 60, b'Z')] {
+            // Below 60, so that both digits are digits.
+            out.extend_from_slice(&[b'0' + (number / 10) as u8, b'0' + (number % 10) as u8, end]);
+        }
+    }
 }
 
 /// A count with a comma between thousands.
@@ -81,6 +124,11 @@ pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if plain(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
 }
 
+/// A text over several lines in one, harmless.
+pub(crate) fn one_line(text: &str) -> String {
+    harmless(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
 /// Cuts a text to a width, with an ellipsis where it is cut.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -88,6 +136,9 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
+
+/// How a set without labels is written.
+pub(crate) const NO_LABELS: &str = "{}";
 
 /// What all label sets share, and what tells each apart; names for a title and for legends.
 pub(crate) fn titles(sets: &[&LabelSet]) -> (String, Vec<String>) {
@@ -151,6 +202,40 @@ mod tests {
             ["0 B", "999 B", "1.0 KiB", "1.0 MiB", "1.0 TiB"]
         );
         assert_eq!(count(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn times_are_those_of_the_zone_and_say_so() {
+        let berlin = TimeZone::get("Europe/Berlin").expect("a zone");
+        for (at, utc, there) in [
+            (0, "1970-01-01 00:00Z", "1970-01-01 01:00+01:00"),
+            (1_431_857_103_250, "2015-05-17 10:05:03.250Z", "2015-05-17 12:05:03.25+02:00"),
+        ] {
+            assert_eq!(time(Timestamp(at), &TimeZone::UTC), utc);
+            assert_eq!(time(Timestamp(at), &berlin), there);
+        }
+    }
+
+    #[test]
+    fn instants_that_are_written_one_after_another_are_the_same_text() {
+        let mut stamps = Stamps::default();
+        let odd = [
+            0,
+            -1,
+            1,
+            999,
+            86_399_000,
+            86_400_000,
+            1_431_857_103_250,
+            i64::MIN,
+            i64::MAX,
+            -62_200_000_000_000,
+        ];
+        for at in odd.into_iter().chain((0..2_000).map(|step| step * 7_777_000)) {
+            let mut out = Vec::new();
+            stamps.write(Timestamp(at), &mut out);
+            assert_eq!(String::from_utf8(out).expect("text"), Timestamp(at).to_string());
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use annals::{
     At, BackupError, FileKeyStore, KeyStore, Options, RestoreError, RestoreInto, RestoreTenant, TenantError,
 };
 
+use jiff::tz::TimeZone;
+
 use crate::access;
 use crate::args::{BackupVerb, RestoreArgs, StoreArgs};
 use crate::error::{CliError, Outcome};
@@ -161,7 +163,7 @@ pub(crate) fn restore(args: &RestoreArgs, screen: &mut Screen) -> Outcome {
     }
     let at = match (args.snapshot, args.at) {
         (Some(number), _) => At::Snapshot(number),
-        (None, Some(at)) => At::Instant(at.resolve(access::now())),
+        (None, Some(at)) => At::Instant(at.resolve(access::now(), &TimeZone::UTC)),
         (None, None) => At::Newest,
     };
     let keys = args.keys.as_ref().map(|keys| FileKeyStore::new(vfs.clone(), keys, keys));

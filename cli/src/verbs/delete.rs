@@ -4,6 +4,7 @@ use std::io::Write;
 
 use annals::{Budget, Deletion, QueryLimits, Samples, SeriesSource};
 
+use super::query::LAST_MS;
 use super::series::{range, selector};
 use crate::access;
 use crate::args::DeleteArgs;
@@ -14,7 +15,7 @@ use crate::output::{Screen, words};
 pub(crate) fn delete(args: &DeleteArgs, screen: &mut Screen) -> Outcome {
     let deletion = Deletion {
         matchers: selector(&args.selector)?,
-        range: range(&args.time),
+        range: range(&args.time, LAST_MS),
         metrics: !args.signals,
         signals: !args.metrics,
     };

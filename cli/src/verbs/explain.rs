@@ -2,30 +2,40 @@
 
 use std::io::Write;
 
-use annals::Timestamp;
 use annals::query::promql::{Explained, PartCost, SelectorCost, Times};
 
+use super::questions;
+use super::reader::Reader;
 use crate::access;
 use crate::args::ExplainArgs;
 use crate::error::{CliError, Outcome};
 use crate::output::Screen;
 use crate::output::words::{count, plural, size};
-use crate::times::round_step;
-use crate::verbs::query::query_error;
-
-/// The range where only its end is given.
-const LAST_MS: i64 = annals::HOUR_MS;
-/// About as many points as a chart can show.
-const POINTS: i64 = 250;
 
 /// Writes the tree of a query.
 pub(crate) fn explain(args: &ExplainArgs, screen: &mut Screen) -> Outcome {
+    let questions = questions::read(&args.question)?;
     let reading = access::read(&args.tenant)?;
-    let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
+    let reader = Reader::of(&reading, &args.operator)?;
     let times = times(args)?;
-    let found = reader
-        .explain(&args.expression, times, args.analyze)
-        .map_err(|error| query_error(error, &args.expression))?;
+    for (number, expression) in questions.iter().enumerate() {
+        if number > 0 {
+            writeln!(screen)?;
+        }
+        one(expression, times, args.analyze, &reader, screen)?;
+    }
+    Ok(0)
+}
+
+/// Writes the tree of one query.
+pub(crate) fn one(
+    expression: &str,
+    times: Times,
+    analyze: bool,
+    reader: &Reader,
+    screen: &mut Screen,
+) -> Result<(), CliError> {
+    let found = reader.explain(expression, times, analyze)?;
     match times {
         Times::Instant(at) => writeln!(screen, "at {at}")?,
         Times::Range { start, end, step_ms } => {
@@ -46,27 +56,21 @@ pub(crate) fn explain(args: &ExplainArgs, screen: &mut Screen) -> Outcome {
     if let Some(answer) = &found.answer {
         writeln!(screen, "{} of memory at most", size(found.memory_bytes_peak))?;
         for warning in &answer.warnings {
-            eprintln!("warning: {}", warning.render(&args.expression));
+            eprintln!("warning: {}", warning.render(expression));
         }
     }
-    Ok(0)
+    Ok(())
 }
 
 fn times(args: &ExplainArgs) -> Result<Times, CliError> {
     let now = access::now();
     if let Some(at) = args.at {
-        return Ok(Times::Instant(at.resolve(now)));
+        return Ok(Times::Instant(at.resolve(now, &args.time.zone.tz)));
     }
     if !args.time.given() {
         return Ok(Times::Instant(now));
     }
-    let (start, end): (Timestamp, Timestamp) = args.time.resolve(now, LAST_MS);
-    if start > end {
-        return Err(CliError::usage(format_args!("the range ends before it starts: {start} to {end}"))
-            .help("swap --start and --end"));
-    }
-    let step_ms = args.step.unwrap_or_else(|| round_step(end.0.saturating_sub(start.0), POINTS));
-    Ok(Times::Range { start, end, step_ms })
+    super::query::steps(&args.time, args.step)
 }
 
 /// What a part took, behind what it is.

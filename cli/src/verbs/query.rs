@@ -1,111 +1,158 @@
 //! `query` and `range`: PromQL answers, and where the data is when there is none.
 
-use annals::query::promql::{Answer, QueryError};
-use annals::{Operator, OperatorError, TenantSummary, TimeRange, Timestamp};
+use std::io::Write;
 
-use crate::access;
-use crate::args::{OperatorArgs, QueryArgs, RangeArgs};
+use annals::query::promql::{Answer, Times};
+use annals::{TenantSummary, TimeRange, Timestamp};
+
+use super::questions;
+use super::reader::Reader;
+use crate::access::{self, Reading};
+use crate::args::{OperatorArgs, QueryArgs, Question, RangeArgs, RangeOfTime};
 use crate::error::{CliError, Outcome};
-use crate::output::{Screen, answer};
+use crate::output::{AnswerForm, Screen, answer, words};
 use crate::times::{print_span, round_step};
 
 /// How far back an instant query looks, as in Prometheus.
 const LOOKBACK_MS: i64 = 5 * annals::MINUTE_MS;
 /// The range where none is given.
-const LAST_MS: i64 = annals::HOUR_MS;
+pub(crate) const LAST_MS: i64 = annals::HOUR_MS;
 /// About as many points as a chart can show.
 const POINTS: i64 = 250;
 
 /// Answers for one instant.
 pub(crate) fn instant(args: &QueryArgs, screen: &mut Screen) -> Outcome {
-    let now = access::now();
-    let at = args.at.resolve(now);
-    let reading = access::read(&args.tenant)?;
-    let found = match operator(&args.operator)? {
-        None => {
-            let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
-            reader.query(&args.expression, at).map_err(OperatorError::Read)
-        }
-        Some(operator) => {
-            let reader = reading.store.operator_reader(&reading.tenant.id, operator);
-            reader.map_err(CliError::failed)?.query(&args.expression, at)
-        }
-    };
-    let found = found.map_err(|error| read_error(error, &args.expression))?;
-    say(&found, &args.expression, reading.store.findings());
-    if answer::is_empty(&found.value) {
-        let seen = TimeRange::new(at.saturating_add(-LOOKBACK_MS), at);
-        note_where_data_is(&reading.tenant, seen, "--at");
-    }
-    let range = TimeRange::new(at.saturating_add(-LOOKBACK_MS), at);
-    answer::write(screen, &found, screen.answer_form(args.output), range)?;
-    Ok(0)
+    screen.show_times_in(&args.zone.tz);
+    let at = args.at.resolve(access::now(), &args.zone.tz);
+    let asking = Asking { times: Times::Instant(at), form: screen.answer_form(args.output) };
+    asking.all(&args.question, &access::read(&args.tenant)?, &args.operator, screen)
 }
 
 /// Answers for every step of a range.
 pub(crate) fn range(args: &RangeArgs, screen: &mut Screen) -> Outcome {
-    let (start, end) = args.time.resolve(access::now(), LAST_MS);
+    screen.show_times_in(&args.time.zone.tz);
+    let times = steps(&args.time, args.step)?;
+    let asking = Asking { times, form: screen.answer_form(args.output) };
+    if let (None, true, Times::Range { step_ms, .. }) = (args.step, screen.terminal(), times) {
+        eprintln!("note: a point every {}; another with --step", print_span(step_ms));
+    }
+    asking.all(&args.question, &access::read(&args.tenant)?, &args.operator, screen)
+}
+
+/// The steps of a range. Those that nobody chose fall on round times, so that two calls show the same points.
+pub(crate) fn steps(time: &RangeOfTime, step: Option<i64>) -> Result<Times, CliError> {
+    let (start, end) = time.resolve(access::now(), LAST_MS);
     if start > end {
         return Err(CliError::usage(format_args!("the range ends before it starts: {start} to {end}"))
             .help("swap --start and --end"));
     }
-    let length_ms = end.0.saturating_sub(start.0);
-    let step_ms = args.step.unwrap_or_else(|| round_step(length_ms, POINTS));
-    // Steps that nobody chose fall on round times, so that two calls show the same points.
-    let start = match args.step {
+    let step_ms = step.unwrap_or_else(|| round_step(end.0.saturating_sub(start.0), POINTS));
+    let start = match step {
         Some(_) => start,
         None => Timestamp(start.0.saturating_add(step_ms - 1).div_euclid(step_ms).saturating_mul(step_ms))
             .min(end),
     };
-    let reading = access::read(&args.tenant)?;
-    let found = match operator(&args.operator)? {
-        None => {
-            let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
-            reader.query_range(&args.expression, start, end, step_ms).map_err(OperatorError::Read)
+    Ok(Times::Range { start, end, step_ms })
+}
+
+/// For when, and in which form, questions are answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking {
+    pub(crate) times: Times,
+    pub(crate) form: AnswerForm,
+}
+
+impl Asking {
+    /// Answers the questions of a command line.
+    fn all(
+        &self,
+        question: &Question,
+        reading: &Reading,
+        who: &OperatorArgs,
+        screen: &mut Screen,
+    ) -> Outcome {
+        let questions = questions::read(question)?;
+        if questions.len() > 1 && !self.form.takes_several() {
+            let form = self.form.word();
+            return Err(CliError::usage(format_args!(
+                "{form} holds one answer, and there are {} questions",
+                questions.len()
+            ))
+            .help("ask them one by one, or in another form"));
         }
-        Some(operator) => {
-            let reader = reading.store.operator_reader(&reading.tenant.id, operator);
-            reader.map_err(CliError::failed)?.query_range(&args.expression, start, end, step_ms)
+        let reader = Reader::of(reading, who)?;
+        for finding in reading.store.findings() {
+            eprintln!("warning: {finding}");
         }
-    };
-    let found = found.map_err(|error| read_error(error, &args.expression))?;
-    say(&found, &args.expression, reading.store.findings());
-    if answer::is_empty(&found.value) {
-        note_where_data_is(&reading.tenant, TimeRange::new(start.saturating_add(-LOOKBACK_MS), end), "--end");
-    } else if args.step.is_none() && screen.terminal() {
-        eprintln!("note: a point every {}; another with --step", print_span(step_ms));
+        for (number, expression) in questions.iter().enumerate() {
+            if questions.len() > 1 {
+                self.heading(number, expression, screen)?;
+            }
+            self.one(expression, reading, &reader, screen)?;
+        }
+        Ok(0)
     }
-    answer::write(screen, &found, screen.answer_form(args.output), TimeRange::new(start, end))?;
-    Ok(0)
-}
 
-/// Who reads, where it is not the tenant.
-fn operator(args: &OperatorArgs) -> Result<Option<Operator>, CliError> {
-    let (Some(name), Some(reason)) = (&args.operator, &args.reason) else { return Ok(None) };
-    Operator::new(name, reason).map(Some).map_err(CliError::usage)
-}
-
-fn read_error(error: OperatorError<QueryError>, expression: &str) -> CliError {
-    match error {
-        OperatorError::Read(error) => query_error(error, expression),
-        unwritten => CliError::failed(unwritten),
+    /// Answers one question.
+    pub(crate) fn one(
+        &self,
+        expression: &str,
+        reading: &Reading,
+        reader: &Reader,
+        screen: &mut Screen,
+    ) -> Result<(), CliError> {
+        let found = reader.ask(expression, self.times)?;
+        say(&found, expression);
+        if answer::is_empty(&found.value) {
+            let helper = reader.helper().filter(|_| reading.tenant.latest.is_some());
+            let unknown = helper.and_then(|helper| questions::unknown_name(helper, expression));
+            match unknown {
+                Some(unknown) => eprintln!("note: {}", words::harmless(&unknown)),
+                None => note_where_data_is(&reading.tenant, self.seen(), self.flag()),
+            }
+        }
+        let asked = answer::Asked { question: expression, range: self.axis() };
+        answer::write(screen, &found, self.form, asked)
     }
-}
 
-/// An error of a query, with the place in it where that is known.
-pub(crate) fn query_error(error: QueryError, expression: &str) -> CliError {
-    match error {
-        QueryError::Promql(error) => CliError::Rendered(error.render(expression)),
-        QueryError::Times(what) => CliError::usage(what),
-        other => CliError::failed(other),
+    /// What stands before one of several answers, for people.
+    fn heading(&self, number: usize, expression: &str, screen: &mut Screen) -> Result<(), CliError> {
+        if number > 0 && !matches!(self.form, AnswerForm::Json | AnswerForm::Jsonl | AnswerForm::Prom) {
+            writeln!(screen)?;
+        }
+        if let AnswerForm::Table | AnswerForm::Chart | AnswerForm::Markdown = self.form {
+            screen.people(&format!("{}\n\n", words::one_line(expression)))?;
+        }
+        Ok(())
+    }
+
+    /// The times of which samples are seen.
+    fn seen(&self) -> TimeRange {
+        match self.times {
+            Times::Instant(at) => TimeRange::new(at.saturating_add(-LOOKBACK_MS), at),
+            Times::Range { start, end, .. } => TimeRange::new(start.saturating_add(-LOOKBACK_MS), end),
+        }
+    }
+
+    /// The times of a chart.
+    fn axis(&self) -> TimeRange {
+        match self.times {
+            Times::Instant(_) => self.seen(),
+            Times::Range { start, end, .. } => TimeRange::new(start, end),
+        }
+    }
+
+    /// What leads to other times.
+    fn flag(&self) -> &'static str {
+        match self.times {
+            Times::Instant(_) => "--at",
+            Times::Range { .. } => "--end",
+        }
     }
 }
 
 /// Says what an answer lacks, on standard error.
-fn say(answer: &Answer, expression: &str, findings: &[String]) {
-    for finding in findings {
-        eprintln!("warning: {finding}");
-    }
+pub(crate) fn say(answer: &Answer, expression: &str) {
     for warning in &answer.warnings {
         eprintln!("warning: {}", warning.render(expression));
     }

@@ -3,13 +3,11 @@
 use annals::query::promql::{ExprKind, parse};
 use annals::{Budget, LabelSet, Matcher, QueryLimits, SeriesKind, SeriesSource, TimeRange};
 
+use super::query::LAST_MS;
 use crate::access;
 use crate::args::{LabelsArgs, RangeOfTime, SeriesArgs};
 use crate::error::{CliError, Outcome};
 use crate::output::{Cell, Grid, Screen};
-
-/// The range of `--last` where only `--end` is given.
-const LAST_MS: i64 = annals::HOUR_MS;
 
 /// Lists series.
 pub(crate) fn series(args: &SeriesArgs, screen: &mut Screen) -> Outcome {
@@ -22,7 +20,8 @@ pub(crate) fn series(args: &SeriesArgs, screen: &mut Screen) -> Outcome {
     let budget = Budget::new(QueryLimits::default());
     let mut found: Vec<(LabelSet, SeriesKind)> = Vec::new();
     for matchers in &selectors {
-        let selected = reader.select(matchers, range(&args.time), &budget).map_err(CliError::failed)?;
+        let selected =
+            reader.select(matchers, range(&args.time, LAST_MS), &budget).map_err(CliError::failed)?;
         found.extend((0..selected.len()).map(|index| (selected.labels(index), selected.kind(index))));
         for missing in &selected.coverage().missing {
             eprintln!("warning: {}", missing.why);
@@ -35,7 +34,7 @@ pub(crate) fn series(args: &SeriesArgs, screen: &mut Screen) -> Outcome {
         grid.row(vec![Cell::text(labels.to_string()), Cell::text(kind.name())]);
     }
     if found.is_empty() {
-        super::query::note_where_data_is(&reading.tenant, range(&args.time), "--end");
+        super::query::note_where_data_is(&reading.tenant, range(&args.time, LAST_MS), "--end");
     }
     screen.list(&grid, args.output)?;
     Ok(0)
@@ -46,7 +45,7 @@ pub(crate) fn labels(args: &LabelsArgs, screen: &mut Screen) -> Outcome {
     let matchers = args.selector.as_deref().map_or(Ok(Vec::new()), selector)?;
     let reading = access::read(&args.tenant)?;
     let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
-    let (budget, range) = (Budget::new(QueryLimits::default()), range(&args.time));
+    let (budget, range) = (Budget::new(QueryLimits::default()), range(&args.time, LAST_MS));
     let (column, found) = match &args.name {
         None => ("label", reader.label_names(&matchers, range, &budget)),
         Some(name) => ("value", reader.label_values(name, &matchers, range, &budget)),
@@ -67,12 +66,12 @@ pub(crate) fn labels(args: &LabelsArgs, screen: &mut Screen) -> Outcome {
     Ok(0)
 }
 
-/// All of time where no bound was given.
-pub(crate) fn range(time: &RangeOfTime) -> TimeRange {
+/// All of time where no bound was given; `last_ms` before the end where only that is.
+pub(crate) fn range(time: &RangeOfTime, last_ms: i64) -> TimeRange {
     if !time.given() {
         return TimeRange::ALL;
     }
-    let (start, end) = time.resolve(access::now(), LAST_MS);
+    let (start, end) = time.resolve(access::now(), last_ms);
     TimeRange::new(start, end)
 }
 

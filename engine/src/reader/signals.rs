@@ -57,11 +57,12 @@ impl TenantReader {
         matchers: &[Matcher],
         each: &mut dyn FnMut(&SignalRow),
     ) -> Vec<Missing> {
-        self.scan_with_schemas(range, matchers, &mut |_, row| each(row))
+        self.scan_signals_with_kinds(range, matchers, &mut |_, row| each(row))
     }
 
-    /// The same, each with schemas among which its kind's is.
-    pub(crate) fn scan_with_schemas(
+    /// The same, each with kinds among which its own is: as its block describes it, which may hold kinds that this host does
+    /// not know.
+    pub fn scan_signals_with_kinds(
         &self,
         range: TimeRange,
         matchers: &[Matcher],

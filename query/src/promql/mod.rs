@@ -55,7 +55,7 @@ pub use lexer::QUERY_BYTES_MAX;
 pub use parser::parse;
 pub use pretty::format;
 pub use signature::{Aggregator, FUNCTIONS, Function, ValueType, function};
-pub use tree::tree;
+pub use tree::{selectors, tree};
 pub use value::{Answer, Sample, Series, Value, format_value};
 
 #[cfg(doc)]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::ast::{Expr, ExprKind};
+use super::ast::{Expr, ExprKind, Selector};
 use super::error::Span;
 
 /// Shows each part of an expression, indented by its depth, with lines and columns in `source`.
@@ -76,8 +76,22 @@ pub(super) fn describe(expr: &Expr) -> String {
     }
 }
 
+/// All selectors of an expression, in their order.
+#[must_use]
+pub fn selectors(expr: &Expr) -> Vec<&Selector> {
+    fn find<'e>(expr: &'e Expr, found: &mut Vec<&'e Selector>) {
+        match &expr.kind {
+            ExprKind::Selector(selector) | ExprKind::Matrix(selector, _) => found.push(selector),
+            _ => each_inner(expr, &mut |inner| find(inner, found)),
+        }
+    }
+    let mut found = Vec::new();
+    find(expr, &mut found);
+    found
+}
+
 /// Hands out the parts directly within a part.
-pub(super) fn each_inner(expr: &Expr, inner: &mut dyn FnMut(&Expr)) {
+pub(super) fn each_inner<'e>(expr: &'e Expr, inner: &mut dyn FnMut(&'e Expr)) {
     match &expr.kind {
         ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Selector(_) | ExprKind::Matrix(..) => {}
         ExprKind::Subquery(subquery) => inner(&subquery.expr),

@@ -1,0 +1,108 @@
+//! Who reads: the tenant, or an operator, whose every question is written down before it is answered.
+
+use std::sync::Arc;
+
+use annals::query::promql::{Answer, Explanation, QueryError, Times};
+use annals::schema::KindSchema;
+use annals::{
+    CountedSignals, Matcher, Missing, Operator, OperatorError, OperatorReader, SignalRow, TenantReader,
+    TimeRange,
+};
+
+use crate::access::Reading;
+use crate::args::OperatorArgs;
+use crate::error::CliError;
+
+/// Reads one tenant.
+pub(crate) enum Reader {
+    /// As the tenant.
+    Tenant(TenantReader),
+    /// As an operator.
+    Operator(OperatorReader),
+}
+
+impl Reader {
+    /// The reader that was asked for.
+    pub(crate) fn of(reading: &Reading, who: &OperatorArgs) -> Result<Reader, CliError> {
+        let (store, tenant) = (&reading.store, &reading.tenant.id);
+        let (Some(name), Some(reason)) = (&who.operator, &who.reason) else {
+            return store.tenant(tenant).map(Reader::Tenant).map_err(CliError::failed);
+        };
+        let operator = Operator::new(name, reason).map_err(CliError::usage)?;
+        store.operator_reader(tenant, operator).map(Reader::Operator).map_err(CliError::failed)
+    }
+
+    /// Answers a question.
+    pub(crate) fn ask(&self, expression: &str, times: Times) -> Result<Answer, CliError> {
+        let answer = match (self, times) {
+            (Reader::Tenant(reader), Times::Instant(at)) => {
+                reader.query(expression, at).map_err(OperatorError::Read)
+            }
+            (Reader::Tenant(reader), Times::Range { start, end, step_ms }) => {
+                reader.query_range(expression, start, end, step_ms).map_err(OperatorError::Read)
+            }
+            (Reader::Operator(reader), Times::Instant(at)) => reader.query(expression, at),
+            (Reader::Operator(reader), Times::Range { start, end, step_ms }) => {
+                reader.query_range(expression, start, end, step_ms)
+            }
+        };
+        answer.map_err(|error| read_error(error, expression))
+    }
+
+    /// Says how a question is answered.
+    pub(crate) fn explain(
+        &self,
+        expression: &str,
+        times: Times,
+        analyze: bool,
+    ) -> Result<Explanation, CliError> {
+        let explained = match self {
+            Reader::Tenant(reader) => reader.explain(expression, times, analyze).map_err(OperatorError::Read),
+            Reader::Operator(reader) => reader.explain(expression, times, analyze),
+        };
+        explained.map_err(|error| read_error(error, expression))
+    }
+
+    /// Hands out raw signals by time, each with kinds among which its own is.
+    pub(crate) fn signals(
+        &self,
+        range: TimeRange,
+        matchers: &[Matcher],
+        each: &mut dyn FnMut(&[Arc<KindSchema>], &SignalRow),
+    ) -> Result<Vec<Missing>, CliError> {
+        match self {
+            Reader::Tenant(reader) => Ok(reader.scan_signals_with_kinds(range, matchers, each)),
+            Reader::Operator(reader) => {
+                reader.scan_signals_with_kinds(range, matchers, each).map_err(CliError::failed)
+            }
+        }
+    }
+
+    /// Counts raw signals by kind and site.
+    pub(crate) fn count_signals(
+        &self,
+        range: TimeRange,
+        matchers: &[Matcher],
+    ) -> Result<CountedSignals, CliError> {
+        match self {
+            Reader::Tenant(reader) => Ok(reader.count_signals(range, matchers)),
+            Reader::Operator(reader) => reader.count_signals(range, matchers).map_err(CliError::failed),
+        }
+    }
+
+    /// What may be looked up besides, to help with a question: nothing that would have to be written down.
+    pub(crate) fn helper(&self) -> Option<&TenantReader> {
+        match self {
+            Reader::Tenant(reader) => Some(reader),
+            Reader::Operator(_) => None,
+        }
+    }
+}
+
+fn read_error(error: OperatorError<QueryError>, expression: &str) -> CliError {
+    match error {
+        OperatorError::Read(QueryError::Promql(error)) => CliError::Rendered(error.render(expression)),
+        OperatorError::Read(QueryError::Times(what)) => CliError::usage(what),
+        other => CliError::failed(other),
+    }
+}
