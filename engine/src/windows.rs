@@ -3,8 +3,12 @@
 //! Of the tiers that a day has, the coarsest is asked first: each of its windows that lies in the range and that no edge of
 //! the query cuts comes as its rollup. What is left between them goes to the next finer tier, and in the end to raw.
 
+use std::sync::Arc;
+
 use annals_block::{MetricBlock, RollupBlock};
-use annals_model::{BlockId, Missing, Piece, Pieces, Rollup, SourceError, TimeRange, Timestamp, Whole};
+use annals_model::{
+    BlockId, Missing, Piece, Pieces, ReadPlan, Rollup, SourceError, TimeRange, Timestamp, Whole,
+};
 
 /// A stretch of a day, in time order with the others.
 enum Stretch {
@@ -57,6 +61,42 @@ pub(crate) fn read_by_windows(
         }
     }
     Ok(true)
+}
+
+/// What [`read_by_windows`] takes, known without reading a window; `None` where it would append nothing. Of windows without
+/// samples it is not known yet that there are none.
+pub(crate) fn plan_by_windows(
+    raw: &MetricBlock,
+    rollups: &[Arc<RollupBlock>],
+    ordinal: u32,
+    range: TimeRange,
+    whole: &dyn Fn(TimeRange) -> bool,
+) -> Option<ReadPlan> {
+    let extent = raw.extent(ordinal).ok()?.intersect(range);
+    let mut plan = ReadPlan::default();
+    let mut stretches = vec![range.intersect(raw.meta().id.day.range())];
+    for rollup in rollups {
+        let window_ms = rollup.meta().id.content.window_ms()?;
+        let before = plan.windows;
+        let mut rest = Vec::new();
+        for stretch in stretches {
+            let mut at = stretch.start;
+            for end in whole_ends(stretch, window_ms, whole) {
+                let window = TimeRange::new(Timestamp(end - window_ms), Timestamp(end));
+                plan.windows += u64::from(window.overlaps(extent));
+                rest.push(TimeRange::new(at, window.start));
+                at = window.end;
+            }
+            rest.push(TimeRange::new(at, stretch.end));
+        }
+        stretches = rest;
+        if plan.windows > before {
+            plan.bytes += rollup.plan(ordinal, range).map_or(0, |plan| plan.bytes);
+        }
+    }
+    let left = stretches.iter().filter(|stretch| !stretch.is_empty());
+    let raw = left.filter_map(|&stretch| raw.plan_pieces(ordinal, stretch, Whole::of(whole)).ok());
+    (plan.windows > 0).then(|| raw.fold(plan, ReadPlan::plus))
 }
 
 /// Whether a query takes any window of a rollup block whole.

@@ -139,6 +139,38 @@ fn p5_raw_that_nothing_has_sealed_is_rolled_up_as_it_is_read() {
 }
 
 #[test]
+fn a_plan_counts_the_windows_that_stand_for_samples_which_are_still_there() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("enterprise")).expect("created");
+    let day = Timestamp(NOW - DAY_MS).day();
+    let at = |minute: i64| Timestamp(day.range().start.0 + minute * 60_000);
+    let samples: Vec<(usize, i64, f64)> =
+        (1..=24 * 60).map(|minute| (0, at(minute).0, minute as f64)).collect();
+    write_samples(&tenant, &gauges(1, "m", &samples)).expect("written");
+    store.settle().expect("settled");
+    let read = |query: &str, minute: i64| {
+        let read = read_of(&tenant.reader(), query, at(minute)).0;
+        (read.windows, read.chunks_skipped, read.chunks_decoded, read.samples)
+    };
+    let asked =
+        [("sum_over_time(m[3h])", 300), ("sum_over_time(m[90m])", 330), ("sum_over_time(m[4m])", 303)];
+    for (query, minute) in asked {
+        let (windows, _, decoded, _) = read(query, minute);
+        assert_eq!((windows, decoded > 0), (0, true), "not sealed: {query}");
+    }
+    machine.clock.set_ms(day.end().0 + 25 * HOUR_MS);
+    maintain(&store);
+    assert!(contents(&machine).contains(&"raw".to_owned()));
+    assert_eq!(read(asked[0].0, asked[0].1), (3, 0, 0, 0), "hours");
+    assert_eq!(read(asked[1].0, asked[1].1), (1 + 6, 0, 0, 0), "an hour, and six times five minutes");
+    let (windows, _, decoded, samples) = read(asked[2].0, asked[2].1);
+    assert_eq!((windows, decoded, samples > 0), (0, 1, true), "less than a window");
+    let (windows, skipped, decoded, _) = read("sum_over_time(m[2d])", 24 * 60);
+    assert_eq!((windows, skipped > 0, decoded), (0, true, 0), "chunks are longer than windows");
+}
+
+#[test]
 fn p5_late_data_is_refused_once_a_day_is_sealed_and_counted() {
     let machine = Machine::new();
     let store = machine.open();

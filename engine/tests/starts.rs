@@ -253,7 +253,9 @@ proptest! {
                 let answer = tenant.reader().query_range(text, start, day.end(), HOUR_MS).expect("answered");
                 let promql::Value::Matrix(series) = answer.value else { panic!("a range") };
                 let points = series.iter().flat_map(|one| one.points.iter());
-                points.map(|(time, value)| (time.0, value.to_bits())).collect::<Vec<_>>()
+                let points: Vec<(i64, u64)> = points.map(|(time, value)| (time.0, value.to_bits())).collect();
+                // That starts overlap is known of windows too.
+                (points, answer.warnings)
             };
             ["increase(counter[1h])", "rate(counter[1h])", "increase(counter[3h])"].map(hours)
         };
@@ -284,6 +286,14 @@ proptest! {
             prop_assert_eq!(&ask(), &raw, "{} days", days);
             prop_assert_eq!(&grown(), &raw_grown, "{} days", days);
         }
+        // A window that goes leaves the others as they were.
+        let mut left = stored(&tenant.reader());
+        let gone = left.keys().next().map_or(0, |&(_, time)| window_end(time, HOUR_MS));
+        let range = TimeRange::new(Timestamp(gone - HOUR_MS), Timestamp(gone));
+        let deletion = Deletion { matchers: Vec::new(), range, metrics: true, signals: false };
+        prop_assert!(tenant.delete(&deletion).expect("deleted").windows > 0);
+        left.retain(|&(_, time), _| !range.contains(Timestamp(time)));
+        prop_assert_eq!(stored(&tenant.reader()), left);
     }
 }
 

@@ -8,13 +8,14 @@
 //! {"timestamp":1431857103000,"kind":"auth.attempt","site":"www","result":"failure","user":"9b0e..","user_length":5}
 //! ```
 //!
-//! What is no JSON number is a text: `"NaN"`, `"+Inf"`, `"-Inf"`; `null` is the mark of a series' end.
+//! What is no JSON number is a text: `"NaN"`, `"+Inf"`, `"-Inf"`; `null` is the mark of a series' end. Where samples know when
+//! what they count began, `start_times` stand beside `timestamps`, or a `start_time`; `null` is one that is not known.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 
 use annals::schema::KindSchema;
-use annals::{Histogram, Rollup, Samples, SignalRow, is_stale};
+use annals::{Histogram, Rollup, START_UNKNOWN, Samples, SignalRow, is_stale};
 use serde_json::{Map, Value};
 
 use crate::error::ExportError;
@@ -48,18 +49,25 @@ impl Sheet for JsonLines {
             Rows::Samples(series, samples) => {
                 let start = beginning(series);
                 let values = samples.values.chunks(LINE_SAMPLES);
-                for (values, stamps) in values.zip(samples.timestamps.chunks(LINE_SAMPLES)) {
+                let lines = values.zip(samples.timestamps.chunks(LINE_SAMPLES));
+                for (at, (values, stamps)) in (0..).step_by(LINE_SAMPLES).zip(lines) {
+                    let begun = samples.start_times.get(at..at + values.len()).unwrap_or_default();
+                    let begun = starts(begun);
                     let values: Vec<String> = values.iter().map(|value| number(*value)).collect();
                     let stamps: Vec<String> = stamps.iter().map(ToString::to_string).collect();
                     let (values, stamps) = (values.join(","), stamps.join(","));
-                    self.line(&format!("{start},\"values\":[{values}],\"timestamps\":[{stamps}]}}"))?;
+                    self.line(&format!("{start},\"values\":[{values}],\"timestamps\":[{stamps}]{begun}}}"))?;
                 }
                 Ok(())
             }
             Rows::Histograms(series, samples) => {
                 let start = beginning(series);
-                histograms(samples).try_for_each(|(time, own)| {
-                    self.line(&format!("{start},\"timestamp\":{time},\"histogram\":{own}}}"))
+                histograms(samples).try_for_each(|(time, own, begun)| {
+                    let begun = match begun {
+                        START_UNKNOWN => String::new(),
+                        begun => format!(",\"start_time\":{begun}"),
+                    };
+                    self.line(&format!("{start},\"timestamp\":{time},\"histogram\":{own}{begun}}}"))
                 })
             }
             Rows::Windows(series, windows) => {
@@ -91,9 +99,22 @@ fn number(value: f64) -> String {
     }
 }
 
-fn histograms(samples: &Samples) -> impl Iterator<Item = (i64, String)> + '_ {
-    let own = samples.timestamps.iter().zip(&samples.histograms);
-    own.map(|(time, own)| (*time, own.as_ref().map_or_else(|| "null".to_owned(), |own| histogram(own))))
+/// The field of starts of a line's samples, where any is known.
+fn starts(begun: &[i64]) -> String {
+    if begun.iter().all(|&start| start == START_UNKNOWN) {
+        return String::new();
+    }
+    let start = |start: &i64| if *start == START_UNKNOWN { "null".to_owned() } else { start.to_string() };
+    format!(",\"start_times\":[{}]", begun.iter().map(start).collect::<Vec<_>>().join(","))
+}
+
+/// Time, histogram, start.
+fn histograms(samples: &Samples) -> impl Iterator<Item = (i64, String, i64)> + '_ {
+    let own = samples.timestamps.iter().zip(&samples.histograms).enumerate();
+    own.map(|(at, (time, own))| {
+        let text = own.as_ref().map_or_else(|| "null".to_owned(), |own| histogram(own));
+        (*time, text, samples.start_times.get(at).copied().unwrap_or(START_UNKNOWN))
+    })
 }
 
 fn histogram(own: &Histogram) -> String {
@@ -133,6 +154,11 @@ fn window(own: &Rollup) -> String {
         text.push_str(&format!(",\"count\":{},\"resets\":{}", all.count, all.resets));
         text.push_str(&format!(",\"first_time\":{},\"last_time\":{}", all.first_time, all.last_time));
         numbers.iter().for_each(|(name, value)| text.push_str(&format!(",\"{name}\":{}", number(*value))));
+    }
+    let begun = own.all.as_ref().map_or([START_UNKNOWN; 2], |all| [all.first_start, all.last_start]);
+    for (name, start) in ["first_start", "last_start"].iter().zip(begun).filter(|own| own.1 != START_UNKNOWN)
+    {
+        text.push_str(&format!(",\"{name}\":{start}"));
     }
     if let Some(at) = own.stale_at {
         text.push_str(&format!(",\"ended_at\":{at}"));

@@ -4,11 +4,11 @@
 //! | table      | columns                                                                                            |
 //! |------------|----------------------------------------------------------------------------------------------------|
 //! | all metrics | `timestamp` (ms, UTC), `metric`, one per label (null where a series does not have it), `series_kind` |
-//! | samples    | `value`; null is the mark of a series' end                                                         |
+//! | samples    | `value`; null is the mark of a series' end; `start_time`, null where it is not known               |
 //! | histograms | `count`, `sum`, `bucket_schema`, `zero_threshold`, `zero_count`, `reset`, lists `positive_index`,         |
-//! |            | `positive_count`, `negative_index`, `negative_count`, `custom_bounds`; all null: the series' end   |
+//! |            | `positive_count`, `negative_index`, `negative_count`, `custom_bounds`; all null: the series' end; `start_time` |
 //! | windows    | `timestamp` is the window's end; `count`, `sum`, `sum_low`, `min`, `max`, `first`, `last`,         |
-//! |            | `first_time`, `last_time`, `resets`, `correction`, `ended_at`                                      |
+//! |            | `first_time`, `last_time`, `resets`, `correction`, `ended_at`, `first_start`, `last_start`         |
 //! | signals    | `timestamp`, `kind`, `site`, one or more per field                                                 |
 //!
 //! A label or field that has the name of a column before it, but for case, gets `label_` or `field_` in front.

@@ -108,9 +108,11 @@ fn fill(tenant: &Tenant) {
     for (step, value) in [0.25, 1e300, -0.0, f64::NAN, f64::INFINITY].into_iter().enumerate() {
         let time = Timestamp(NOW - DAY_MS + step as i64 * 10_001);
         samples.push(0, time, value);
-        samples.push(1, time, step as f64 * 3.0);
+        // Its process began two days ago; of the last two samples nobody said it.
+        let start = if step < 3 { NOW - 2 * DAY_MS } else { START_UNKNOWN };
+        samples.push_since(1, time, step as f64 * 3.0, Timestamp(start));
         samples.push(2, Timestamp(NOW + step as i64 * 60_000), 2.0);
-        samples.push_histogram(3, time, histogram(step as f64 + 3.0));
+        samples.push_histogram_since(3, time, histogram(step as f64 + 3.0), Timestamp(start));
     }
     samples.push(0, Timestamp(NOW - DAY_MS + 60_000), f64::from_bits(STALE_NAN_BITS));
     let answer = tenant.write_samples(&samples).expect("taken").wait().expect("durable");
@@ -186,9 +188,13 @@ fn an_export_has_every_sample_histogram_and_signal_in_every_format() {
         (&Field::Str("b\"\\\n".to_owned()), &Field::Null)
     );
     assert_eq!(rows[0]["series_kind"], Field::Str("counter".to_owned()));
+    let begun = Field::TimestampMillis(NOW - 2 * DAY_MS);
+    assert_eq!((&rows[0]["start_time"], &rows[4]["start_time"]), (&begun, &Field::Null));
+    assert!(loads.iter().all(|row| row["start_time"] == Field::Null));
 
     let histograms = machine.rows("/out/histograms/2026-09-20.parquet");
     assert_eq!(histograms.len(), 5);
+    assert_eq!((&histograms[0]["start_time"], &histograms[4]["start_time"]), (&begun, &Field::Null));
     assert_eq!(histograms[4]["count"], Field::Double(7.0));
     assert_eq!(histograms[4]["positive_index"].to_string(), "[1, 4]");
     assert_eq!(histograms[4]["positive_count"].to_string(), "[6.0, 1.0]");
@@ -215,6 +221,12 @@ fn an_export_has_every_sample_histogram_and_signal_in_every_format() {
     assert!(lines.contains(
         r#""kind":"gauge","values":[0.25,1e300,-0,"NaN","+Inf",null],"timestamps":[1789913600000,"#
     ));
+    assert!(
+        lines.contains(&format!(r#","start_times":[{0},{0},{0},null,null]}}"#, NOW - 2 * DAY_MS)),
+        "{lines}"
+    );
+    let lines = machine.text("/out/histograms/2026-09-20.jsonl");
+    assert_eq!(lines.matches(&format!(r#","start_time":{}}}"#, NOW - 2 * DAY_MS)).count(), 3, "{lines}");
     let lines = machine.text("/out/signals/auth.attempt/2026-09-21.jsonl");
     assert!(lines.starts_with(
         r#"{"kind":"auth.attempt","method":"password","result":"failure","site":"shop.example","#

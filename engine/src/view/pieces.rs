@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use annals_block::{MetricBlock, RollupBlock};
-use annals_model::{Budget, Missing, Pieces, SeriesKind, SourceError, TimeRange, Timestamp, Whole};
+use annals_model::{Budget, Missing, Pieces, ReadPlan, SeriesKind, SourceError, TimeRange, Timestamp, Whole};
 use annals_vfs::planted::{Bug, planted};
 
 use super::samples::{append_within, within};
-use super::{Part, Place, Selected};
-use crate::windows::{any_whole, read_by_windows};
+use super::{Part, Place, Searched, Selected};
+use crate::windows::{any_whole, plan_by_windows, read_by_windows};
+
+/// Whether chunks of a series that lies in one block alone are enough: they are longer than windows, so that no rollup is
+/// better.
+pub(super) fn chunks_suffice(alone: bool, plan: &ReadPlan) -> bool {
+    alone && plan.chunks_skipped > 0 && plan.chunks_decoded == 0
+}
 
 impl Selected {
     /// A block's pieces of a series.
@@ -35,9 +41,7 @@ impl Selected {
         if let &[place] = places
             && let Some(Part::Block(searched, metrics, ordinal)) = self.part(place)
             && let Ok(plan) = metrics.plan_pieces(ordinal, self.range, whole)
-            && plan.chunks_skipped > 0
-            // Chunks are longer than windows: where they are enough, no rollup is better.
-            && (searched.rollups.is_empty() || plan.chunks_decoded == 0)
+            && (chunks_suffice(true, &plan) || searched.rollups.is_empty() && plan.chunks_skipped > 0)
         {
             into.clear();
             budget.charge_samples(plan.samples + plan.chunks_skipped)?;
@@ -110,6 +114,20 @@ impl Selected {
             into.samples.missing.clear();
         }
         Ok(())
+    }
+
+    /// What reading a series of a sealed day by its rollups takes; `None` where no window is taken whole.
+    pub(super) fn plan_windows(
+        &self,
+        searched: &Searched,
+        metrics: &MetricBlock,
+        ordinal: u32,
+        whole: Whole<'_>,
+    ) -> Option<ReadPlan> {
+        let rollups: Vec<Arc<RollupBlock>> =
+            searched.rollups.iter().filter_map(|block| block.rollups().ok()).collect();
+        let takes = |time: TimeRange| whole.takes(time, self.range);
+        plan_by_windows(metrics, &rollups, ordinal, self.range, &takes)
     }
 
     /// A series' places in time order, where no two of them reach into each other's time.

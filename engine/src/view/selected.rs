@@ -8,6 +8,7 @@ use annals_model::{
 };
 use annals_vfs::planted::{Bug, planted};
 
+use super::pieces::chunks_suffice;
 use super::rolled::{push_thinned, push_window};
 use super::{Opened, Part, Place, Selected};
 use crate::grouping::Grouping;
@@ -107,6 +108,7 @@ impl SelectedSeries for Selected {
         let places = self.places_of(index);
         let apart = places.len() == 1 || self.apart(places).is_some();
         let is_number = !self.kind(index).is_histogram();
+        let alone = self.shown_in_samples(places).len() == 1;
         let whole = if apart && is_number { whole } else { Whole::of(&|_| false) };
         let parts = places.iter().filter_map(|&place| self.part(place));
         parts.fold(ReadPlan::default(), |plan, part| {
@@ -116,8 +118,12 @@ impl SelectedSeries for Selected {
                     let each = Whole::of(&|_| false);
                     metrics.plan_pieces(ordinal, self.windows_needed(), each).unwrap_or_default()
                 }
-                Part::Block(_, metrics, ordinal) => {
-                    metrics.plan_pieces(ordinal, self.range, whole).unwrap_or_default()
+                Part::Block(searched, metrics, ordinal) => {
+                    let chunks = metrics.plan_pieces(ordinal, self.range, whole).unwrap_or_default();
+                    match apart && is_number && !chunks_suffice(alone, &chunks) {
+                        true => self.plan_windows(searched, metrics, ordinal, whole).unwrap_or(chunks),
+                        false => chunks,
+                    }
                 }
                 Part::Head(head) => ReadPlan { samples: head.timestamps.len() as u64, ..ReadPlan::default() },
                 Part::Rollups(rollups, ordinal) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use annals::{Aggregate, Histogram, Rollup, Samples, is_stale};
+use annals::{Aggregate, Histogram, Rollup, START_UNKNOWN, Samples, is_stale};
 
 use super::labels::LabelColumns;
 use super::reset_word;
@@ -62,16 +62,19 @@ pub(crate) struct SampleTable(MetricTable);
 
 impl SampleTable {
     pub(crate) fn new(output: Output, labels: &Arc<LabelColumns>) -> Result<SampleTable, ExportError> {
-        MetricTable::new(output, labels, &[("value", Kind::Float)]).map(SampleTable)
+        MetricTable::new(output, labels, &[("value", Kind::Float), ("start_time", Kind::Time)])
+            .map(SampleTable)
     }
 }
 
 impl Sheet for SampleTable {
     fn add(&mut self, rows: &Rows<'_>) -> Result<(), ExportError> {
-        let Rows::Samples(series, Samples { timestamps, values, .. }) = rows else { return Ok(()) };
+        let Rows::Samples(series, samples) = rows else { return Ok(()) };
+        let Samples { timestamps, values, .. } = samples;
         self.0.add(series, timestamps.iter().copied(), |own| {
-            if let [value] = own {
+            if let [value, start] = own {
                 value.floats(values.iter().map(|value| (!is_stale(*value)).then_some(*value)));
+                start.integers(starts(samples));
             }
         })
     }
@@ -98,6 +101,7 @@ impl HistogramTable {
             ("negative_index", Kind::Integers),
             ("negative_count", Kind::Floats),
             ("custom_bounds", Kind::Floats),
+            ("start_time", Kind::Time),
         ];
         MetricTable::new(output, labels, &own).map(HistogramTable)
     }
@@ -105,19 +109,28 @@ impl HistogramTable {
 
 impl Sheet for HistogramTable {
     fn add(&mut self, rows: &Rows<'_>) -> Result<(), ExportError> {
-        let Rows::Histograms(series, Samples { timestamps, histograms, .. }) = rows else { return Ok(()) };
+        let Rows::Histograms(series, samples) = rows else { return Ok(()) };
+        let Samples { timestamps, histograms, .. } = samples;
         self.0.add(series, timestamps.iter().copied(), |own| {
             // Each stamp has one, or the mark of the series' end.
             let none = std::iter::repeat(&None);
+            let Some((start, own)) = own.split_last_mut() else { return };
             for histogram in histograms.iter().chain(none).take(timestamps.len()) {
                 add_histogram(own, histogram.as_deref());
             }
+            start.integers(starts(samples));
         })
     }
 
     fn finish(self: Box<Self>) -> Result<(Output, BTreeMap<String, u64>), ExportError> {
         self.0.finish()
     }
+}
+
+/// When what each sample counts began; nothing where it does not know.
+fn starts(samples: &Samples) -> impl Iterator<Item = Option<i64>> + '_ {
+    let start = |at: usize| samples.start_times.get(at).copied().filter(|&start| start != START_UNKNOWN);
+    (0..samples.timestamps.len()).map(start)
 }
 
 fn add_histogram(columns: &mut [Column], own: Option<&Histogram>) {
@@ -159,6 +172,8 @@ impl WindowTable {
             ("resets", Kind::Integer),
             ("correction", Kind::Float),
             ("ended_at", Kind::Time),
+            ("first_start", Kind::Time),
+            ("last_start", Kind::Time),
         ];
         MetricTable::new(output, labels, &own).map(WindowTable)
     }
@@ -177,10 +192,8 @@ impl Sheet for WindowTable {
 }
 
 fn add_windows(columns: &mut [Column], windows: &[Rollup]) {
-    let [count, sum, low, min, max, first, last, first_time, last_time, resets, correction, ended] = columns
-    else {
-        return;
-    };
+    let [count, sum, low, min, max, first, last, first_time, last_time, rest @ ..] = columns else { return };
+    let [resets, correction, ended, first_start, last_start] = rest else { return };
     let whole =
         |value: fn(&Aggregate) -> i64| windows.iter().map(move |window| window.all.as_ref().map(value));
     let float =
@@ -197,4 +210,8 @@ fn add_windows(columns: &mut [Column], windows: &[Rollup]) {
     resets.integers(whole(|all| i64::try_from(all.resets).unwrap_or(i64::MAX)));
     correction.floats(float(|all| all.correction));
     ended.integers(windows.iter().map(|window| window.stale_at));
+    let begun =
+        |of: fn(&Aggregate) -> i64| whole(of).map(|start| start.filter(|&start| start != START_UNKNOWN));
+    first_start.integers(begun(|all| all.first_start));
+    last_start.integers(begun(|all| all.last_start));
 }

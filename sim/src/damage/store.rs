@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals::{
-    BatchId, DAY_MS, Encryption, LabelSet, Options, Plan, SampleBatch, SeriesKind, Signal, SignalBatch,
-    SiteName, Tenant, TenantId, Timestamp,
+    BatchId, DAY_MS, Encryption, LabelSet, Options, Plan, START_UNKNOWN, SampleBatch, SeriesKind, Signal,
+    SignalBatch, SiteName, Tenant, TenantId, Timestamp,
 };
 
 use super::memory::Memory;
@@ -78,18 +78,18 @@ fn samples(id: u64, from: i64, count: i64) -> SampleBatch {
         for i in from..from + count {
             // Half of the series are sampled together, the others each at times of their own.
             let jitter = if series < 10 { 0 } else { mixed((series * 7 + i) as u64) % 9_000 };
-            batch.push(
-                series as u32,
-                Timestamp(NOW - DAY_MS / 4 + i * 10_000 + jitter as i64),
-                value(series, i),
-            );
+            let time = Timestamp(NOW - DAY_MS / 4 + i * 10_000 + jitter as i64);
+            // Some know the start of their process, which lives for a while.
+            let start = if series % 4 == 0 { NOW - DAY_MS / 2 + i / 300 } else { START_UNKNOWN };
+            batch.push_since(series as u32, time, value(series, i), Timestamp(start));
         }
     }
     for (kind, name) in [(SeriesKind::Histogram, "levels"), (SeriesKind::DeltaHistogram, "events")] {
         let series = batch.series(LabelSet::from_pairs([("__name__", name)]).expect("valid"), kind);
         for i in from..from + count {
             let time = Timestamp(NOW - DAY_MS / 4 + i * 10_000);
-            batch.push_histogram(series, time, histogram_of(kind, (i * 50 + i % 7) as f64));
+            let histogram = histogram_of(kind, (i * 50 + i % 7) as f64);
+            batch.push_histogram_since(series, time, histogram, Timestamp(NOW - DAY_MS / 2));
         }
     }
     batch

@@ -17,6 +17,7 @@
 //!
 //! let mut batch = SampleBatch::new(BatchId([1; 16]), SiteName::new("host")?);
 //! let up = batch.series(LabelSet::from_pairs([("__name__", "up")])?, SeriesKind::Gauge);
+//! // Of 1 the start is not known.
 //! batch.push(up, machine.now(), 1.0);
 //! let tried = oracle.trying(&id, Content::Samples(batch), machine.now());
 //! let answer = oracle.content(&tried).write(&tenant).and_then(Ticket::wait);
@@ -46,13 +47,14 @@
 //! | I16 what was seen by a reader beside the writer stays | [`Oracle::check_read_only`], then [`Oracle::reopened`] |
 //!
 //! Batches must each hold a record whose place (series and stamp, or stamp of a signal) no other batch of the tenant
-//! uses: by it a batch in doubt is found. Signals must be of kinds without names and pseudonyms in what is compared.
+//! uses: by it a batch in doubt is found. Samples know the starts that [`start_of`] says. Signals must be of kinds without names and pseudonyms in what is compared.
 
 mod account;
 mod batch;
 mod held;
 mod histograms;
 mod shown;
+mod starts;
 mod thinned;
 
 use std::collections::BTreeMap;
@@ -67,6 +69,7 @@ use account::Account;
 pub use batch::Content;
 pub use histograms::histogram_of;
 pub use shown::Shown;
+pub use starts::start_of;
 
 /// A promise that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use annals::{
 use super::Violation;
 use super::held::{Held, Names, Place};
 use super::histograms::as_numbers;
+use super::starts::start_of;
 use super::thinned::{Zones, any_within};
 
 /// How many differences a violation names.
@@ -74,6 +75,8 @@ impl Shown {
             {
                 return Err(Violation::new("I5", format!("{labels}: its stamps do not ascend")));
             }
+            starts_are_due(&shown.coarser, selected.kind(index), &samples)
+                .map_err(|what| Violation::new("I5", format!("{labels}: {what}")))?;
             let raw_floor = shown.raw_floor().map_or(i64::MIN, |floor| floor.0);
             let wholes = agrees_in_pieces(selected, index, &samples, raw_floor, &budget)
                 .map_err(|what| Violation::new("I5", format!("{labels} in pieces: {what}")))?;
@@ -410,6 +413,24 @@ fn agrees_in_pieces(
     } else {
         Err(format!("{next} of {} samples", samples.timestamps.len()))
     }
+}
+
+/// Whether each sample has the start that was written with it.
+fn starts_are_due(
+    coarser: &[(TimeRange, Resolution)],
+    kind: SeriesKind,
+    samples: &Samples,
+) -> Result<(), String> {
+    let zones = Zones::of(coarser);
+    let starts = starts_of(samples, 0..samples.values.len());
+    for ((&time, &value), start) in samples.timestamps.iter().zip(&samples.values).zip(starts) {
+        // The last of a window says nothing where it would look like a restart that there was not.
+        let may_be_unknown = zones.window(time).is_some() && start == 0;
+        if start != start_of(kind, time, value) && !may_be_unknown {
+            return Err(format!("the start of {value} at {time} is {start}"));
+        }
+    }
+    Ok(())
 }
 
 /// The starts of samples by their positions; 0 where a sample does not know its own.

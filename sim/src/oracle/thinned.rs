@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use annals::{Aggregate, LabelSet, Resolution, STALE_NAN_BITS, SeriesKind, TimeRange, Timestamp};
 
 use super::held::Place;
+use super::starts::{is_anew, start_of};
 
 /// How far two sums of the same terms may be apart, in parts of the sum of their absolute values.
 const ROUNDING: f64 = 1e-12;
@@ -50,14 +51,17 @@ impl Zones {
                     shown.insert(window.end.0, sum.to_bits());
                 }
                 SeriesKind::Gauge | SeriesKind::Counter | SeriesKind::Histogram => {
-                    let drops = |a: Option<(&i64, &u64)>, b: Option<(&i64, &u64)>| {
-                        a.zip(b).is_some_and(|((_, a), (_, b))| f64::from_bits(*b) < f64::from_bits(*a))
+                    let changes = |a: Option<(&i64, &u64)>, b: Option<(&i64, &u64)>| {
+                        a.zip(b).is_some_and(|((&at, &a), (&then, &b))| {
+                            let (a, b) = (f64::from_bits(a), f64::from_bits(b));
+                            b < a || start_of(kind, at, a) != start_of(kind, then, b)
+                        })
                     };
-                    // Both sides of a reset, between which markers may lie.
+                    // Both sides of a reset or a change of start, between which markers may lie.
                     let here = Some((&time, &bits)).filter(|_| kind == SeriesKind::Histogram);
                     let after = values().find(|(at, _)| **at > time);
                     let before = values().rfind(|(at, _)| **at < time);
-                    let at_reset = bits != STALE_NAN_BITS && (drops(here, after) || drops(before, here));
+                    let at_reset = bits != STALE_NAN_BITS && (changes(here, after) || changes(before, here));
                     if is_edge || at_reset || is_last && bits == STALE_NAN_BITS {
                         shown.insert(time, bits);
                     }
@@ -105,7 +109,11 @@ impl Zones {
         };
         let least = values.iter().map(|(_, value)| *value).fold(f64::NAN, f64::min);
         let most = values.iter().map(|(_, value)| *value).fold(f64::NAN, f64::max);
-        let drops = values.windows(2).filter(|pair| kind == SeriesKind::Counter && pair[1].1 < pair[0].1);
+        let begun = |(time, value): (i64, f64)| (time, start_of(kind, time, value));
+        let drops = values.windows(2).filter(|pair| {
+            let anew = is_anew(begun(pair[0]), begun(pair[1]));
+            kind == SeriesKind::Counter && (pair[1].1 < pair[0].1 || anew)
+        });
         let (mut resets, mut lost) = (0, 0.0);
         drops.for_each(|pair| {
             resets += 1;
@@ -118,6 +126,8 @@ impl Zones {
             && (all.min == least || all.min.is_nan() && least.is_nan())
             && (all.max == most || all.max.is_nan() && most.is_nan())
             && all.resets == resets
+            && values.first().is_some_and(|&first| begun(first).1 == all.first_start)
+            && values.last().is_some_and(|&last| begun(last).1 == all.last_start)
             && near(all.correction, lost)
             // An infinite term leaves no other.
             && (near(all.sum, sum) || !terms.is_finite());

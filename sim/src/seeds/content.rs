@@ -1,13 +1,13 @@
 //! What batches hold.
 
 use annals::{
-    BatchId, DAY_MS, HOUR_MS, LabelSet, Plan, STALE_NAN_BITS, SampleBatch, SeriesKind, Signal, SignalBatch,
-    SiteName, Timestamp,
+    BatchId, DAY_MS, HOUR_MS, LabelSet, Plan, STALE_NAN_BITS, START_UNKNOWN, SampleBatch, SeriesKind, Signal,
+    SignalBatch, SiteName, Timestamp,
 };
 
 use super::config::Shape;
 use super::draw::Draws;
-use crate::oracle::{Content, histogram_of};
+use crate::oracle::{Content, histogram_of, start_of};
 
 /// Numbers of batches lie below this: each has stamps of its own, in milliseconds modulo this.
 pub(super) const BATCHES: i64 = 1 << 14;
@@ -39,7 +39,7 @@ pub(super) fn content(draws: &Draws, shape: &Shape, plan: &Plan, number: u64, no
     // By this one it is found.
     let number = number.to_string();
     let mark = batch.series(labels(&[("__name__", "mark"), ("batch", &number)]), SeriesKind::Gauge);
-    batch.push(mark, stamps.own(), value(draws, shape));
+    push_number(&mut batch, mark, SeriesKind::Gauge, stamps.own(), value(draws, shape));
     if draws.percent(shape.fat_percent) {
         for i in 0..8u8 {
             let long = format!("{number}-{i}-{}", "x".repeat(900));
@@ -71,13 +71,22 @@ pub(super) fn content(draws: &Draws, shape: &Shape, plan: &Plan, number: u64, no
             _ => value(draws, shape),
         };
         let series = if draws.percent(shape.invalid_percent) { u32::MAX } else { series };
-        batch.push(series, time, value);
+        push_number(&mut batch, series, kind, time, value);
         if draws.percent(5) {
             // The same again: of levels the later counts, deltas add up.
-            batch.push(series, time, if kind == SeriesKind::Delta { 1.0 } else { -value });
+            let again = if kind == SeriesKind::Delta { 1.0 } else { -value };
+            push_number(&mut batch, series, kind, time, again);
         }
     }
     Content::Samples(batch)
+}
+
+/// A number that knows its start, or does not.
+fn push_number(batch: &mut SampleBatch, series: u32, kind: SeriesKind, time: Timestamp, value: f64) {
+    match start_of(kind, time.0, value) {
+        START_UNKNOWN => batch.push(series, time, value),
+        start => batch.push_since(series, time, value, Timestamp(start)),
+    }
 }
 
 /// A histogram that stands for a number, the marker of the series' end, or what is refused.
@@ -103,7 +112,8 @@ fn push_histogram(
     if draws.percent(5) {
         batch.push_histogram(series, time, histogram_of(kind, 1.0));
     }
-    batch.push_histogram(series, time, histogram);
+    let start = start_of(kind, time.0, histogram.count);
+    batch.push_histogram_since(series, time, histogram, Timestamp(start));
 }
 
 /// A batch of other content under the same id.
