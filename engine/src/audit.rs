@@ -17,7 +17,7 @@
 //! | time | milliseconds |
 //! | tenant | its id |
 //! | operator, reason | as they gave them |
-//! | action | what was asked for: `query`, `range`, `explain`, `signals`, `count`, `report`, `sites`, `series` |
+//! | action | what was asked for: `query`, `range`, `explain`, `signals`, `count`, `report`, `sites`, `series`, `note` |
 //! | what | the expression, matchers or site, and the times |
 //! | hash | SHA-256, hexadecimal: of the hash before (as it is written) and this line's other fields, tabs included |
 //!

@@ -139,7 +139,11 @@ impl CommitQueue {
                 pending;
             self.counters.log_bytes.add(bytes as u64);
             let samples = metrics.samples.len() + metrics.histograms.len();
-            self.counters.written(&acknowledgement, samples, rows.len());
+            self.counters.samples.add(samples as u64);
+            self.counters.signals.add(rows.len() as u64);
+            for counts in [&self.counters.intake, &tenant.intake] {
+                counts.written(&acknowledgement);
+            }
             {
                 let mut data = tenant.data.write();
                 // Taken before its tenant was erased, and gone with it.
@@ -214,7 +218,9 @@ impl CommitQueue {
             (std::mem::take(&mut pending.batches), Lsn(self.wal.last_enqueued().0))
         };
         for (_, pending) in failed {
-            self.counters.failed(error);
+            for counts in [&self.counters.intake, &pending.tenant.intake] {
+                counts.failed(error);
+            }
             pending.tenant.batches.lock().forget(&pending.batch.site, pending.batch.id);
             pending.ticket.resolve(Err(error.clone()));
         }

@@ -67,14 +67,9 @@ impl Count {
 /// All counts of a store.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) batches_written: Count,
-    pub(crate) batches_duplicate: Count,
-    pub(crate) batches_conflicting: Count,
-    pub(crate) batches_failed: Count,
-    pub(crate) records: Count,
+    pub(crate) intake: IntakeCounts,
     pub(crate) samples: Count,
     pub(crate) signals: Count,
-    refused: [Count; RefusalReason::ALL.len()],
     pub(crate) log_commits: Count,
     pub(crate) log_failures: Count,
     pub(crate) log_bytes: Count,
@@ -95,7 +90,18 @@ struct WorkCounts {
     nanos: Count,
 }
 
-impl Counters {
+/// What became of batches: of a store, and of each of its tenants.
+#[derive(Debug, Default)]
+pub(crate) struct IntakeCounts {
+    batches_written: Count,
+    batches_duplicate: Count,
+    batches_conflicting: Count,
+    batches_failed: Count,
+    records: Count,
+    refused: [Count; RefusalReason::ALL.len()],
+}
+
+impl IntakeCounts {
     /// Counts records that were refused.
     pub(crate) fn refused(&self, refused: &[(usize, Refusal)]) {
         for (_, refusal) in refused {
@@ -106,12 +112,15 @@ impl Counters {
     }
 
     /// Counts a batch that is in a head.
-    pub(crate) fn written(&self, acknowledgement: &Acknowledgement, samples: usize, signals: usize) {
+    pub(crate) fn written(&self, acknowledgement: &Acknowledgement) {
         self.batches_written.add(1);
         self.records.add(acknowledgement.accepted() as u64);
-        self.samples.add(samples as u64);
-        self.signals.add(signals as u64);
         self.refused(&acknowledgement.refused);
+    }
+
+    /// Counts a batch that was counted before.
+    pub(crate) fn duplicate(&self) {
+        self.batches_duplicate.add(1);
     }
 
     /// Counts a batch that was not taken.
@@ -122,6 +131,21 @@ impl Counters {
         }
     }
 
+    /// What they are now.
+    pub(crate) fn intake(&self) -> Intake {
+        let refused = RefusalReason::ALL.into_iter().zip(&self.refused);
+        Intake {
+            batches_written: self.batches_written.get(),
+            batches_duplicate: self.batches_duplicate.get(),
+            batches_conflicting: self.batches_conflicting.get(),
+            batches_failed: self.batches_failed.get(),
+            records: self.records.get(),
+            refused: refused.map(|(reason, count)| (reason, count.get())).collect(),
+        }
+    }
+}
+
+impl Counters {
     /// Counts a piece of work.
     pub(crate) fn work(&self, work: Work, is_done: bool, rows: u64, bytes: u64, took: Duration) {
         let Some(counts) = self.work.get(work as usize) else { return };
@@ -133,17 +157,11 @@ impl Counters {
 
     /// What they are now.
     pub(crate) fn activity(&self, log_segments_abandoned: u64, index: IndexMetrics) -> Activity {
-        let refused = RefusalReason::ALL.into_iter().zip(&self.refused);
         let work = Work::ALL.into_iter().zip(&self.work);
         Activity {
-            batches_written: self.batches_written.get(),
-            batches_duplicate: self.batches_duplicate.get(),
-            batches_conflicting: self.batches_conflicting.get(),
-            batches_failed: self.batches_failed.get(),
-            records: self.records.get(),
+            intake: self.intake.intake(),
             samples: self.samples.get(),
             signals: self.signals.get(),
-            refused: refused.map(|(reason, count)| (reason, count.get())).collect(),
             log_commits: self.log_commits.get(),
             log_failures: self.log_failures.get(),
             log_bytes: self.log_bytes.get(),
@@ -175,9 +193,9 @@ pub(crate) fn nanos(took: Duration) -> u64 {
     u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What a store has done since it was opened.
+/// What became of batches since the store was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Activity {
+pub struct Intake {
     /// Batches that are in the store.
     pub batches_written: u64,
     /// Batches that were counted before.
@@ -188,12 +206,19 @@ pub struct Activity {
     pub batches_failed: u64,
     /// Records of hosts that were accepted: samples and signals.
     pub records: u64,
+    /// Records that were refused, by each reason there is.
+    pub refused: Vec<(RefusalReason, u64)>,
+}
+
+/// What a store has done since it was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activity {
+    /// What became of batches, of all tenants together.
+    pub intake: Intake,
     /// Samples and histograms that were stored, those derived from signals included.
     pub samples: u64,
     /// Raw signals that were stored.
     pub signals: u64,
-    /// Records that were refused, by each reason there is.
-    pub refused: Vec<(RefusalReason, u64)>,
     /// Commits of the log: each is one write, and where that was promised one sync.
     pub log_commits: u64,
     /// Commits that failed.

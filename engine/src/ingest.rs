@@ -12,6 +12,7 @@ use annals_vfs::sync::atomic::Ordering;
 
 use crate::batches::Seen;
 use crate::commit::{NotQueued, PendingBatch};
+use crate::counters::IntakeCounts;
 use crate::error::WriteError;
 use crate::record::{BatchHeader, BatchName, NumberedHistogram, NumberedSample, encode, encode_metrics};
 use crate::refs::{RefBatch, SeriesRef};
@@ -118,7 +119,7 @@ pub(crate) fn write_samples(
         let histograms = Given { samples: &batch.histograms, starts: &batch.histogram_starts };
         Ok(admit_samples(shared, tenant, ingest, admission, &series, samples, histograms))
     })
-    .inspect_err(|error| shared.counters.failed(error))
+    .inspect_err(|error| count(shared, tenant, |counts| counts.failed(error)))
 }
 
 /// Admits and queues a batch of samples of series that the host has references to.
@@ -135,7 +136,7 @@ pub(crate) fn write_refs(
         let histograms = Given { samples: &[], starts: &[] };
         Ok(admit_samples(shared, tenant, ingest, admission, &series, samples, histograms))
     })
-    .inspect_err(|error| shared.counters.failed(error))
+    .inspect_err(|error| count(shared, tenant, |counts| counts.failed(error)))
 }
 
 /// Admits and queues a batch of signals.
@@ -150,7 +151,13 @@ pub(crate) fn write_signals(
     write(shared, tenant, asked, site, batch.id, digest, batch.signals.len(), |ingest, admission| {
         admit_signals(shared, tenant, ingest, admission, batch)
     })
-    .inspect_err(|error| shared.counters.failed(error))
+    .inspect_err(|error| count(shared, tenant, |counts| counts.failed(error)))
+}
+
+/// Counts for the store and for the tenant.
+fn count(shared: &Shared, tenant: &TenantShared, add: impl Fn(&IntakeCounts)) {
+    add(&shared.counters.intake);
+    add(&tenant.intake);
 }
 
 #[expect(clippy::too_many_arguments, reason = "a batch of any kind, by its parts")]
@@ -191,12 +198,12 @@ fn write(
             Seen::New => {}
             Seen::Conflict => return Err(WriteError::Conflict { id }),
             Seen::InFlight(first) => {
-                shared.counters.batches_duplicate.add(1);
+                count(shared, tenant, IntakeCounts::duplicate);
                 return Ok(Ticket::retry_of(first, records, shared.drive()));
             }
             Seen::Duplicate => {
                 if asked == Asked::Write {
-                    shared.counters.batches_duplicate.add(1);
+                    count(shared, tenant, IntakeCounts::duplicate);
                 }
                 return Ok(Ticket::resolved(Acknowledgement { duplicate: true, ..acknowledgement }));
             }
@@ -213,7 +220,7 @@ fn write(
             // Nothing to count, so nothing to remember: a retry is refused for the same reasons.
             ingest.table.write().truncate(before);
             if asked == Asked::Write {
-                shared.counters.refused(&refused);
+                count(shared, tenant, |counts| counts.refused(&refused));
             }
             return Ok(Ticket::resolved(Acknowledgement { refused, ..acknowledgement }));
         }

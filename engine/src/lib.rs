@@ -115,7 +115,7 @@ pub use backup::{
     At, Backup, BackupCheck, BackupError, BackupFinding, Pruned, SnapshotSummary, backup, prune_backup,
     snapshots, verify_backup,
 };
-pub use counters::{Activity, IndexMetrics, Work, WorkDone};
+pub use counters::{Activity, IndexMetrics, Intake, Work, WorkDone};
 pub use delete::{Deleted, Deletion};
 pub use erase::{ERASURE_DUE_MS, Erasure};
 pub use error::{MaintenanceError, OpenError, TenantError, WriteError};

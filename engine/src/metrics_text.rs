@@ -145,15 +145,15 @@ impl Metrics {
 
 fn add_activity(text: &mut Text, activity: &Activity) {
     let outcomes = [
-        ("written", activity.batches_written),
-        ("duplicate", activity.batches_duplicate),
-        ("conflict", activity.batches_conflicting),
-        ("failed", activity.batches_failed),
+        ("written", activity.intake.batches_written),
+        ("duplicate", activity.intake.batches_duplicate),
+        ("conflict", activity.intake.batches_conflicting),
+        ("failed", activity.intake.batches_failed),
     ];
     let outcomes = outcomes.map(|(outcome, count)| (label("outcome", outcome), Number::Whole(count)));
     text.counter("batches", "Batches by what became of them.", outcomes);
-    text.counter("records_accepted", "Records of hosts that were accepted.", alone(activity.records));
-    let refused = activity.refused.iter();
+    text.counter("records_accepted", "Records of hosts that were accepted.", alone(activity.intake.records));
+    let refused = activity.intake.refused.iter();
     let refused = refused.map(|(reason, count)| (label("reason", reason.word()), Number::Whole(*count)));
     text.counter("records_refused", "Records of hosts that were refused, by reason.", refused);
     text.counter(

@@ -150,6 +150,12 @@ impl OperatorReader {
         ReportReader::new(self.reader.clone()).sites(range).map_err(OperatorError::Read)
     }
 
+    /// Writes down that something of the tenant is looked at which this reader does not read itself, as what is kept of it
+    /// and until when. A host does so before it shows it.
+    pub fn note(&self, what: &str) -> Result<(), AuditError> {
+        self.write("note", what)
+    }
+
     fn write(&self, action: &str, what: &str) -> Result<(), AuditError> {
         self.audit.write(&self.operator, self.reader.id(), action, what)
     }

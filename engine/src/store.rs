@@ -21,7 +21,7 @@ use crate::backup::{self, Backup, BackupError};
 use crate::cancel;
 use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
-use crate::counters::{Counters, Work as Counted};
+use crate::counters::{Counters, Intake, Work as Counted};
 use crate::delete::{self, Deleted, Deletion};
 use crate::erase::{self, Erasure};
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
@@ -518,6 +518,12 @@ impl Tenant {
     /// Takes back a cancellation; false where there is none.
     pub fn undo_cancel(&self) -> Result<bool, TenantError> {
         cancel::undo_cancel(&self.shared, &self.tenant)
+    }
+
+    /// What became of its batches since the store was opened.
+    #[must_use]
+    pub fn intake(&self) -> Intake {
+        self.tenant.intake.intake()
     }
 
     /// What the tenant has.

@@ -19,6 +19,7 @@ use annals_vfs::sync::{Mutex, MutexGuard, RwLock};
 use hashbrown::HashMap;
 
 use crate::batches::BatchIds;
+use crate::counters::IntakeCounts;
 use crate::error::MaintenanceError;
 use crate::head::Head;
 use crate::ingest::NumberedSamples;
@@ -51,6 +52,7 @@ pub(crate) struct TenantShared {
     pub(crate) erased: AtomicBool,
     /// The last record of the segments that are to go because of a deletion; 0 where none are.
     pub(crate) leaves: AtomicU64,
+    pub(crate) intake: IntakeCounts,
     manifest_change: Mutex<ManifestChange>,
     pub(crate) ingest: Mutex<Ingest>,
     pub(crate) batches: Mutex<BatchIds>,
@@ -134,6 +136,7 @@ impl TenantShared {
             suspended: AtomicBool::new(false),
             erased: AtomicBool::new(false),
             leaves: AtomicU64::new(0),
+            intake: IntakeCounts::default(),
             manifest_change: Mutex::new(ManifestChange {
                 generation,
                 next_sequence: manifest.next_sequence,

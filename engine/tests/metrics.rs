@@ -18,7 +18,7 @@ fn work(store: &Annals, work: Work) -> WorkDone {
 }
 
 fn refused(store: &Annals, reason: RefusalReason) -> u64 {
-    activity(store).refused.into_iter().find(|(own, _)| *own == reason).expect("there").1
+    activity(store).intake.refused.into_iter().find(|(own, _)| *own == reason).expect("there").1
 }
 
 #[test]
@@ -26,39 +26,55 @@ fn each_outcome_of_a_batch_and_each_reason_of_a_refusal_is_counted() {
     let machine = Machine::new();
     let store = machine.open();
     let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    let neighbour = store.create_tenant(&id("other"), plan("archive")).expect("created");
     let none = activity(&store);
-    assert_eq!((none.batches_written, none.records, none.log_commits, none.log_bytes), (0, 0, 0, 0));
+    assert_eq!(
+        (none.intake.batches_written, none.intake.records, none.log_commits, none.log_bytes),
+        (0, 0, 0, 0)
+    );
     let far = NOW + 10 * DAY_MS;
     let batch = gauges(1, "m", &[(0, NOW, 1.0), (0, NOW + 1, 2.0), (0, far, 3.0)]);
     write_samples(&tenant, &batch).expect("written");
     let one = activity(&store);
-    assert_eq!((one.batches_written, one.records, one.samples, one.signals), (1, 2, 2, 0));
+    assert_eq!((one.intake.batches_written, one.intake.records, one.samples, one.signals), (1, 2, 2, 0));
     assert_eq!((one.log_commits, refused(&store, RefusalReason::Future)), (1, 1));
     assert!(one.log_bytes > 0);
     write_samples(&tenant, &batch).expect("a duplicate");
-    assert_eq!((activity(&store).batches_duplicate, activity(&store).records), (1, 2));
+    assert_eq!((activity(&store).intake.batches_duplicate, activity(&store).intake.records), (1, 2));
     write_samples(&tenant, &gauges(1, "m", &[(0, NOW, 9.0)])).expect_err("a conflict");
-    assert_eq!(activity(&store).batches_conflicting, 1);
+    assert_eq!(activity(&store).intake.batches_conflicting, 1);
     // Nothing of it is taken, and nothing logged.
     write_samples(&tenant, &gauges(2, "signals", &[(0, NOW, 1.0)])).expect("all refused");
-    assert_eq!((activity(&store).batches_written, refused(&store, RefusalReason::ReservedMetric)), (1, 1));
+    assert_eq!(
+        (activity(&store).intake.batches_written, refused(&store, RefusalReason::ReservedMetric)),
+        (1, 1)
+    );
     // Two signals, and the cells that are derived from them.
     write_signals(&tenant, &attempts(3, &[NOW, NOW + 1])).expect("written");
     let two = activity(&store);
-    assert_eq!((two.batches_written, two.records, two.signals), (2, 4, 2));
+    assert_eq!((two.intake.batches_written, two.intake.records, two.signals), (2, 4, 2));
     assert!(two.samples > 2, "{two:?}");
     // A segment that fails once is left, and the batch goes into the next one.
     machine.vfs.fail(SimFault::once(SimCalls::Of(SimOp::Sync), 0, SimError::Io));
     write_signals(&tenant, &attempts(4, &[NOW])).expect("written");
     machine.vfs.clear_faults();
     let left = activity(&store);
-    assert_eq!((left.batches_failed, left.log_failures, left.log_segments_abandoned), (0, 0, 1));
+    assert_eq!((left.intake.batches_failed, left.log_failures, left.log_segments_abandoned), (0, 0, 1));
     machine.vfs.fail(SimFault::forever(SimCalls::Mutating, 0, SimError::Io));
     write_signals(&tenant, &attempts(5, &[NOW])).expect_err("not written");
     machine.vfs.clear_faults();
     let failed = activity(&store);
-    assert_eq!((failed.batches_failed, failed.log_failures), (1, 1));
-    assert_eq!((failed.batches_written, failed.records), (left.batches_written, left.records));
+    assert_eq!((failed.intake.batches_failed, failed.log_failures), (1, 1));
+    assert_eq!(
+        (failed.intake.batches_written, failed.intake.records),
+        (left.intake.batches_written, left.intake.records)
+    );
+    // All of that was one tenant's, and the other has nothing of it.
+    assert_eq!(tenant.intake(), failed.intake);
+    assert_eq!(neighbour.intake(), none.intake);
+    write_samples(&neighbour, &gauges(1, "m", &[(0, NOW, 1.0), (0, far, 3.0)])).expect("written");
+    assert_eq!((neighbour.intake().records, neighbour.intake().batches_written), (1, 1));
+    assert_eq!(tenant.intake(), failed.intake);
 }
 
 #[test]

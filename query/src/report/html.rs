@@ -6,8 +6,9 @@ use super::document::{Bars, Block, Document, Grid, Heat, Name};
 use super::markdown::{bars_grid, printable, trend_grid};
 use super::svg;
 
-/// The file's style: light and dark, screen and paper.
-const STYLE: &str = include_str!("style.css");
+/// What stands in the file's one `<style>`: light and dark, screen and paper. A host that shows a report in a page under a
+/// content security policy allows exactly this, by its hash.
+pub const STYLE: &str = concat!("\n", include_str!("style.css"));
 
 /// The width of half of the page.
 const COLUMN_PX: usize = 420;
@@ -27,7 +28,7 @@ pub(crate) fn render(document: &Document) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title}: {period}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <title>{title}: {period}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
          <header>\n<h1>{title}</h1>\n<p class=\"period\">{period}</p>\n<p class=\"origin\">{}</p>\n</header>\n",
         escape(&document.origin)
     );

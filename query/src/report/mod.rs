@@ -79,6 +79,7 @@ mod work;
 
 pub use build::{PeriodSpan, Report, ReportError, SCHEMA, build};
 pub use coverage::{Coverage, Gap, MissingPart};
+pub use html::STYLE;
 pub use numbers::{Breakdown, BreakdownRow, Cell, Compared, FEW, Tally, Usual};
 pub use request::{ReportRequest, Scope, Span};
 pub use responses::{Between, Quantile, Responses, SlowRoute};
