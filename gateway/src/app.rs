@@ -19,10 +19,11 @@ use axum::response::{IntoResponse, Response};
 
 use crate::access::{AccessError, AccessList, AccessStore};
 use crate::config::Config;
+use crate::page::AskedQueries;
 use crate::pool::Pool;
 use crate::rate::Rates;
 use crate::reply::ApiError;
-use crate::{health, ingest, read, ui};
+use crate::{health, ingest, page, read, ui};
 
 /// A shorter answer is not worth compressing.
 const COMPRESS_BYTES_MIN: usize = 1 << 10;
@@ -36,6 +37,7 @@ pub(crate) struct Gateway {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) pool: Pool,
     pub(crate) rates: Rates,
+    pub(crate) asked: AskedQueries,
     pub(crate) started: Timestamp,
     config: RwLock<Arc<Config>>,
     access: AccessStore,
@@ -58,6 +60,7 @@ impl Gateway {
             store,
             pool: Pool::new(&config.limits),
             rates: Rates::default(),
+            asked: AskedQueries::default(),
             started: Timestamp(clock.now_ms()),
             clock,
             entropy,
@@ -113,6 +116,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .merge(health::router())
         .merge(read::router())
         .merge(ingest::router())
+        .merge(page::router())
         .merge(ui::router())
         .fallback(|| async { ApiError::not_found("there is nothing at this address") })
         .layer(from_fn_with_state(gateway.clone(), frame))

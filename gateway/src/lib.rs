@@ -5,6 +5,7 @@
 //!   socket ── server.rs ──► routes (app.rs) ──┬─ read/      the Prometheus API            Door: who may read what
 //!             limits of      access/ says     ├─ ingest/    metrics in                    Incoming: who may write
 //!             heads, time,   who is asking    ├─ ui.rs      the page
+//!                                             ├─ page/      what the page asks beside that
 //!             connections                     └─ health.rs  /-/healthy, /-/ready
 //!                                                  │ pool.rs: blocking calls, as many as are allowed
 //!                                                  ▼
@@ -23,6 +24,7 @@ mod app;
 mod config;
 mod health;
 mod ingest;
+mod page;
 mod params;
 mod pool;
 mod rate;

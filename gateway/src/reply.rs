@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use annals::query::promql::QueryError;
-use annals::{LimitExceeded, SourceError};
+use annals::{AuditError, LimitExceeded, OperatorError, SourceError};
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -101,6 +101,21 @@ impl From<QueryError> for ApiError {
             QueryError::Source(error) => error.into(),
             QueryError::Times(what) => ApiError::bad_data(what),
         }
+    }
+}
+
+impl<E: Into<ApiError> + std::fmt::Display> From<OperatorError<E>> for ApiError {
+    fn from(error: OperatorError<E>) -> ApiError {
+        match error {
+            OperatorError::Read(error) => error.into(),
+            other => ApiError::unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<AuditError> for ApiError {
+    fn from(error: AuditError) -> ApiError {
+        ApiError::unavailable(error.to_string())
     }
 }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use annals::query::promql::{Answer, Expr, QueryOptions, Times};
 use annals::{
-    Budget, Operator, OperatorError, OperatorReader, QueryLimits, SeriesSource, Tenant, TenantId,
-    TenantNumber, TenantReader, Timestamp,
+    Budget, Operator, OperatorReader, QueryLimits, SeriesSource, Tenant, TenantId, TenantNumber,
+    TenantReader, Timestamp,
 };
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -25,7 +25,7 @@ use crate::app::Gateway;
 use crate::reply::ApiError;
 
 /// Names a tenant: for an operator the one that is meant, for others theirs.
-const TENANT_HEADER: &str = "x-annals-tenant";
+pub(crate) const TENANT_HEADER: &str = "x-annals-tenant";
 /// What clients of other multi-tenant stores call it.
 const TENANT_HEADER_OF_OTHERS: &str = "x-scope-orgid";
 /// Why an operator reads.
@@ -38,13 +38,20 @@ pub(crate) enum Right {
     Write,
     /// To read metrics.
     Read,
+    /// To read reports.
+    Report,
+    /// To see what became of what was sent.
+    Intake,
 }
 
 impl Right {
     fn is_of(self, role: Role) -> bool {
         matches!(
             (self, role),
-            (_, Role::Manager) | (Right::Write, Role::Ingest) | (Right::Read, Role::Viewer)
+            (_, Role::Manager)
+                | (Right::Write | Right::Intake, Role::Ingest)
+                | (Right::Read | Right::Report | Right::Intake, Role::Viewer)
+                | (Right::Report, Role::Report)
         )
     }
 }
@@ -66,7 +73,7 @@ pub(crate) enum Denied {
 pub(crate) struct Caller {
     pub(crate) tenant: Tenant,
     /// Set where it is not the tenant.
-    operator: Option<Operator>,
+    pub(crate) operator: Option<Operator>,
 }
 
 impl Caller {
@@ -81,12 +88,9 @@ impl Caller {
     }
 
     fn known(gateway: &Gateway, headers: &HeaderMap, right: Right) -> Result<Caller, Denied> {
-        let text = credential::token(headers);
-        let list = gateway.access_list();
-        let now = Timestamp(gateway.clock.now_ms());
-        let token = list.token(&text, now).ok_or(Denied::Unauthenticated)?;
+        let grant = granted(gateway, headers)?;
         let asked = named_tenant(headers)?;
-        match &token.grant {
+        match &grant {
             Grant::Tenant { tenant, number, role } => {
                 // Looked up in any case, so that time tells nothing.
                 let found = live(gateway, tenant, Some(TenantNumber(*number)));
@@ -100,13 +104,21 @@ impl Caller {
                 let operator = Operator::new(operator, reason.ok_or(Denied::NoReason)?);
                 let operator = Some(operator.map_err(|_| Denied::NoReason)?);
                 let found = asked.and_then(|asked| live(gateway, asked, None));
-                if right != Right::Read {
+                if right == Right::Write {
                     return Err(Denied::Forbidden);
                 }
                 Ok(Caller { tenant: found.ok_or(Denied::Forbidden)?, operator })
             }
         }
     }
+}
+
+/// What the token of these headers gives.
+pub(crate) fn granted(gateway: &Gateway, headers: &HeaderMap) -> Result<Grant, Denied> {
+    let text = credential::token(headers);
+    let now = Timestamp(gateway.clock.now_ms());
+    let list = gateway.access_list();
+    Ok(list.token(&text, now).ok_or(Denied::Unauthenticated)?.grant.clone())
 }
 
 /// The tenant that headers name, where they name one.
@@ -154,10 +166,7 @@ impl Door {
     pub(crate) fn answer(&self, expr: &Expr, times: Times, budget: &Budget) -> Result<Answer, ApiError> {
         match self {
             Door::Tenant(reader) => Ok(reader.answer(expr, times, budget)?),
-            Door::Operator(reader) => reader.answer(expr, times, budget).map_err(|error| match error {
-                OperatorError::Read(error) => error.into(),
-                other => ApiError::unavailable(other.to_string()),
-            }),
+            Door::Operator(reader) => Ok(reader.answer(expr, times, budget)?),
         }
     }
 
@@ -175,15 +184,21 @@ pub(crate) struct Reader {
     pub(crate) door: Door,
 }
 
-impl FromRequestParts<Arc<Gateway>> for Reader {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Reader, ApiError> {
-        let Caller { tenant, operator } = Caller::of(gateway, &parts.headers, Right::Read)?;
+impl Reader {
+    /// The door of a caller.
+    pub(crate) fn of(Caller { tenant, operator }: Caller) -> Reader {
         let door = match operator {
             None => Door::Tenant(tenant.reader()),
             Some(operator) => Door::Operator(tenant.operator_reader(operator)),
         };
-        Ok(Reader { tenant, door })
+        Reader { tenant, door }
+    }
+}
+
+impl FromRequestParts<Arc<Gateway>> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Reader, ApiError> {
+        Ok(Reader::of(Caller::of(gateway, &parts.headers, Right::Read)?))
     }
 }

@@ -10,5 +10,5 @@ mod caller;
 mod credential;
 mod list;
 
-pub(crate) use caller::{Caller, Denied, Door, Reader, Right};
+pub(crate) use caller::{Caller, Denied, Door, Reader, Right, TENANT_HEADER, granted};
 pub use list::{AccessError, AccessList, AccessStore, Grant, NewToken, Role, Token};

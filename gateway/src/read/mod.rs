@@ -12,6 +12,8 @@ mod query;
 mod series;
 mod status;
 
+pub(crate) use query::{expression, query_limits, run};
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -14,6 +14,7 @@ use super::json::{self, Said};
 use crate::access::{Door, Reader};
 use crate::app::Gateway;
 use crate::config::Limits;
+use crate::page::Took;
 use crate::params::{Params, parse_error};
 use crate::reply::{ApiError, json_text, success};
 
@@ -59,7 +60,7 @@ pub(crate) async fn format(params: Params) -> Result<Response, ApiError> {
 }
 
 /// The query of a request, parsed.
-pub(super) fn expression(params: &Params) -> Result<(String, Expr), ApiError> {
+pub(crate) fn expression(params: &Params) -> Result<(String, Expr), ApiError> {
     let text = params.get("query").unwrap_or_default().to_owned();
     let expr =
         promql::parse(&text).map_err(|error| ApiError::parameter("query", parse_error(&error, &text)))?;
@@ -67,7 +68,7 @@ pub(super) fn expression(params: &Params) -> Result<(String, Expr), ApiError> {
 }
 
 /// What one query may use.
-pub(super) fn query_limits(limits: &Limits, timeout_ms: Option<i64>) -> Result<QueryLimits, ApiError> {
+pub(crate) fn query_limits(limits: &Limits, timeout_ms: Option<i64>) -> Result<QueryLimits, ApiError> {
     let asked = timeout_ms.map(|ms| u64::try_from(ms).unwrap_or(0));
     if asked == Some(0) {
         return Err(ApiError::parameter("timeout", "it must be more than nothing"));
@@ -122,19 +123,30 @@ async fn ask(
     let bytes_max = config.limits.answer_bytes;
     let asked = Asked { text, expr, times, limit: params.limit()?, stats, bytes_max };
     let door = reader.door.with(limits, QueryOptions { lookback_ms, ..QueryOptions::default() });
-    let clock = gateway.clock.clone();
+    let (clock, own, number) = (gateway.clock.clone(), gateway.clone(), reader.tenant.number());
     let since = clock.monotonic();
     run(gateway, (&reader.tenant, limits.time_ms_max), door, move |door, budget| {
         let started = clock.monotonic();
-        let (queued, elapsed) =
-            (started.saturating_sub(since), move || clock.monotonic().saturating_sub(started));
-        answer(door, &asked, budget, queued, &elapsed)
+        let queued = started.saturating_sub(since);
+        let elapsed = || clock.monotonic().saturating_sub(started);
+        let answered = answer(door, &asked, budget, queued, &elapsed);
+        // What an operator asks is in the audit log, and nothing that a tenant is shown.
+        if matches!(door, Door::Tenant(_)) {
+            let is_answered = answered.is_ok();
+            let at = Timestamp(clock.now_ms());
+            own.asked.add(
+                number,
+                &asked.text,
+                Took { time: elapsed(), samples: budget.samples(), is_answered, at },
+            );
+        }
+        answered
     })
     .await
 }
 
 /// Has blocking work done for a reader, within what its tenant may have, and answers with its document.
-pub(super) async fn run(
+pub(crate) async fn run(
     gateway: &Arc<Gateway>,
     (tenant, time_ms): (&annals::Tenant, u64),
     door: Door,

@@ -1,4 +1,5 @@
 //! The gateway over real sockets.
 
 mod common;
+mod page;
 mod serving;
