@@ -100,6 +100,21 @@ await part("by hand", async () => {
   await page.keyboard.press("ArrowLeft");
   const said = await page.textContent(".chart .sr");
   expect(/magazine\.example/.test(said ?? ""), `a point is not said: ${said}`);
+  // Where a series has no data there is a gap, and no zero.
+  const only = [[Number(end) / 1000, "7"]];
+  const sparse = { status: "success", data: { resultType: "matrix", result: [{ metric: { status: "200" }, values: only }] } };
+  await page.route("**/api/v1/query_range", (route) => route.fulfill({ json: sparse }));
+  for (const hash of [`query?q=m&r=1h&step=60&e=${end}`, `overview?r=7d&e=${end}&site=${SITE}`]) {
+    await visit(page, base, hash);
+    await page.focus(".uplot");
+    const read = async () => {
+      await page.keyboard.press("ArrowLeft");
+      return page.textContent(".chart .sr");
+    };
+    const [there, gap] = [await read(), await read()];
+    expect(/: 7/.test(there) && /no data/.test(gap), `a gap is no gap at ${hash}: ${there}; ${gap}`);
+  }
+  await page.unroute("**/api/v1/query_range");
   // The report comes in a frame in which nothing runs, with its style.
   await visit(page, base, `report?site=${SITE}`);
   const frame = await (await page.waitForSelector("iframe.report")).contentFrame();

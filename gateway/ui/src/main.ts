@@ -28,6 +28,9 @@ const VIEWS: Record<string, { title: string; view: View; roles: string[] }> = {
 };
 
 let who: Who | null = null;
+let askedWho = 0;
+/** From when to when there is data is asked again after this. */
+const WHO_MS = 60_000;
 let shown: AbortController | null = null;
 let end: (() => void) | null = null;
 
@@ -95,6 +98,11 @@ function render(): void {
     void enter();
     return;
   }
+  if (Date.now() - askedWho > WHO_MS) {
+    askedWho = Date.now();
+    // For the next look; this one does not wait for it, and where it fails the view says so itself.
+    get<Who>("api/annals/whoami").then((own) => { if (who) who = own; }, () => {});
+  }
   const { view: name } = read();
   if (!allowed(name)) {
     const first = Object.keys(VIEWS).find(allowed);
@@ -116,7 +124,7 @@ function render(): void {
 
 /** Lets in who has a token that is still taken, and asks everybody else for one. */
 async function enter(why: string | null = null): Promise<void> {
-  const entered = (own: Who) => { who = own; render(); };
+  const entered = (own: Who) => { who = own; askedWho = Date.now(); render(); };
   if (!session()) {
     document.title = "Annals";
     signIn(document.body, why, entered);
