@@ -11,6 +11,7 @@
 //! cargo bench -p annals-benches -- opening    a store of 1,000 blocks, and one of 10,000 tenants: until it answers, and memory
 //! cargo bench -p annals-benches -- store      bytes/sample settled, and scan with sum over decoded chunks
 //! cargo bench -p annals-benches -- queries    queries of dashboards: median, best, memory, and the figure to reach
+//! cargo bench -p annals-benches -- reports    one site's week, and those of a thousand sites, against the figures to reach
 //! cargo bench -p annals-benches               all of them
 //! cargo bench -p annals-benches -- store --plain      the same of a store that is not sealed
 //! ```

@@ -8,6 +8,7 @@ mod ingest;
 mod instructions;
 mod opening;
 mod queries;
+mod reports;
 mod rivals;
 mod scan;
 mod signals;
@@ -29,7 +30,7 @@ fn main() {
     }
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
-    let subjects: [(&str, fn()); 11] = [
+    let subjects: [(&str, fn()); 12] = [
         ("codecs", codecs::run),
         ("sizes", sizes::run),
         ("scan", scan::run),
@@ -41,6 +42,7 @@ fn main() {
         ("opening", opening::run),
         ("store", store::run),
         ("queries", queries::run),
+        ("reports", reports::run),
     ];
     subjects.iter().filter(|(name, _)| wanted(name)).for_each(|(_, run)| run());
 }

@@ -170,9 +170,10 @@ fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>, zo
         eprintln!("{line}");
     }
     eprintln!(
-        "{} of {} from {of} on in {}, {} failed, {:.1} s",
+        "{} of the {} from {} on in {}, {} failed, {:.1} s",
         plural(due.len() as u64, "report", "reports"),
         span.noun(),
+        span.first(of).map_err(CliError::failed)?,
         directory.display(),
         failed.len(),
         began.elapsed().as_secs_f64()

@@ -206,6 +206,11 @@ impl Report {
         steps
     }
 
+    /// What ended first: `data`, or the period.
+    pub(crate) fn data_or_period(&self) -> &'static str {
+        if self.coverage.steps_with_data.last() == Some(&true) { self.span.noun() } else { "data" }
+    }
+
     /// Whether the period has any signal.
     #[must_use]
     pub fn has_data(&self) -> bool {

@@ -7,7 +7,7 @@ use super::numbers::Compared;
 use super::request::Span;
 use super::responses::Between;
 use super::sections::{at_most, sections};
-use super::words::{self, change, maybe, plural, share};
+use super::words::{self, change, count, maybe, plural, share};
 
 /// A whole report.
 pub(crate) struct Document {
@@ -171,11 +171,10 @@ pub(crate) fn document(report: &Report) -> Document {
             Span::Day | Span::Month => format!("{}{sites}", report.period.words),
         },
         origin: format!(
-            "{whose}Days and hours in {}; the {} has {} hours. Snapshot {}.",
+            "{whose}Days and hours in {}; the {} has {} hours.",
             report.zone,
             report.span.noun(),
-            report.period.hours,
-            report.snapshot.id
+            report.period.hours
         ),
         notices: notices(report),
         summary: report.summary.clone(),
@@ -208,7 +207,7 @@ fn notes(report: &Report) -> Vec<String> {
             0 | 1 => "Counts by name are told as they are.".to_owned(),
             few => format!(
                 "Counts by route, hook and option are told in multiples of {few}, rounded down, and as “few” under \
-                 {few}, so that no report gives away what few people did; “other” is what they leave of the exact \
+                 {few} (now and then of none), so that no report gives away what few people did; “other” is what they leave of the exact \
                  total."
             ),
         },
@@ -231,6 +230,16 @@ fn notices(report: &Report) -> Vec<String> {
                 days => format!("{} are", words::list(days)),
             }
         )),
+    }
+    let coverage = &report.coverage;
+    let (hours, before) = (coverage.hours_with_data, coverage.before_hours_with_data);
+    if hours > 0 && before > 0 && hours.min(before) * 4 < hours.max(before) * 3 {
+        notices.push(format!(
+            "The {noun} has data in {}, the {noun} before in {}: changes between them tell as much of that as of what \
+             happened.",
+            plural(hours, "hour", "hours"),
+            plural(before, "hour", "hours")
+        ));
     }
     if let Some(through) = &report.coverage.expired_through {
         notices.push(format!("Data up to {through} has expired under the plan and is in no count."));
@@ -310,6 +319,7 @@ fn figures(report: &Report) -> Vec<Figure> {
 fn figure_note(counts: Compared) -> String {
     match (counts.count, counts.before) {
         (Some(_), None) => "no data before".to_owned(),
+        (Some(now), Some(before)) if now != before => format!("{} from {}", change(counts), count(before)),
         _ => change(counts),
     }
 }

@@ -11,7 +11,7 @@ use super::svg;
 pub const STYLE: &str = concat!("\n", include_str!("style.css"));
 
 /// The width of half of the page.
-const COLUMN_PX: usize = 420;
+const COLUMN_PX: usize = 430;
 /// About the widest that a character of a name, and of a number, gets.
 const NAME_PX: usize = 8;
 const CELL_PX: usize = 7;
@@ -93,7 +93,7 @@ fn write_block(out: &mut String, block: &Block, id: usize) {
             table(out, grid);
             Ok(())
         }
-        Block::Bars(chart) => figure(out, &keys(chart), &svg::bars(chart, id), &bars_grid(chart)),
+        Block::Bars(chart) => figure(out, &keys(chart), &svg::bars(chart, id), &bars_grid(chart, false)),
         Block::Stack(chart) => {
             writeln!(
                 out,
@@ -114,11 +114,12 @@ fn keys(chart: &Bars) -> String {
     let (title, noun) = (escape(&chart.title), chart.span.noun());
     let key = if chart.bad { "bad" } else { "now" };
     let usual = match chart.counts.iter().any(|counts| counts.usual.is_some()) {
-        true => " <i class=\"usual\"></i>usual range",
+        true => "<span><i class=\"usual\"></i>usual range</span>",
         false => "",
     };
     format!(
-        "{title} <span class=\"keys\"><i class=\"{key}\"></i>{noun} <i class=\"past\"></i>{noun} before{usual}</span>"
+        "{title} <span class=\"keys\"><span><i class=\"{key}\"></i>{noun}</span> <span><i \
+         class=\"past\"></i>{noun} before</span> {usual}</span>"
     )
 }
 

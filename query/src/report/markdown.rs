@@ -33,7 +33,7 @@ pub(crate) fn render(document: &Document) -> String {
                 Block::Text(text) | Block::Aside(text) => line(&mut out, &plain(text)),
                 Block::Alarm(text) => line(&mut out, &format!("**{}**", plain(text))),
                 Block::Grid(table) => grid(&mut out, table),
-                Block::Bars(chart) => table(&mut out, &bars_grid(chart), &[2]),
+                Block::Bars(chart) => table(&mut out, &bars_grid(chart, true), &[2]),
                 // The table of status classes says it in plain text.
                 Block::Stack(_) => {}
                 Block::Heat(chart) => heat(&mut out, chart),
@@ -56,23 +56,24 @@ fn line(out: &mut String, text: &str) {
     out.push_str("\n\n");
 }
 
-/// The numbers of a chart of bars, with the bars.
-pub(super) fn bars_grid(chart: &Bars) -> Grid {
+/// The numbers of a chart of bars; with the bars where asked.
+pub(super) fn bars_grid(chart: &Bars, drawn: bool) -> Grid {
     let max = chart.counts.iter().filter_map(|step| step.count).max().unwrap_or(0);
     let has_usual = chart.counts.iter().any(|counts| counts.usual.is_some());
     let step = if chart.span == super::Span::Day { "Hour" } else { "Day" };
-    let mut head = [step, &chart.title, "", "Before", "Change"].map(str::to_owned).to_vec();
+    let mut head = [step, &chart.title, "Before", "Change"].map(str::to_owned).to_vec();
+    if drawn {
+        head.insert(2, String::new());
+    }
     if has_usual {
         head.push("Usual".to_owned());
     }
     let rows = chart.labels.iter().zip(&chart.counts).zip(&chart.provisional);
     let rows = rows.map(|((label, &counts), provisional)| {
-        let mut cells = vec![
-            maybe(counts.count),
-            bar(counts.count.unwrap_or(0), max),
-            maybe(counts.before),
-            change(counts),
-        ];
+        let mut cells = vec![maybe(counts.count), maybe(counts.before), change(counts)];
+        if drawn {
+            cells.insert(1, bar(counts.count.unwrap_or(0), max));
+        }
         if has_usual {
             cells.push(words::usual(counts.usual));
         }

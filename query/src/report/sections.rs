@@ -17,28 +17,41 @@ pub(crate) fn sections(report: &Report, empty: bool) -> Vec<Section> {
     if empty {
         return vec![coverage(report)];
     }
-    let mut sections = vec![traffic(report), response_times(report)];
-    sections.extend(sites(report));
-    sections.extend([
-        sign_ins(report),
-        errors(report),
-        schedule(report),
-        mail(report),
-        changes(report),
-        coverage(report),
-    ]);
+    let mut nothing = Vec::new();
+    let mut sections: Vec<Section> = Vec::new();
+    for (what, section) in [
+        ("requests", traffic(report)),
+        ("", response_times(report)),
+        ("", sites(report)),
+        ("sign-ins", sign_ins(report)),
+        ("errors", errors(report)),
+        ("scheduled work", schedule(report)),
+        ("mail", mail(report)),
+        ("changes of configuration and files", changes(report)),
+    ] {
+        match section {
+            Some(section) => sections.push(section),
+            None if what.is_empty() => {}
+            None => nothing.push(what.to_owned()),
+        }
+    }
+    let mut coverage = coverage(report);
+    if !nothing.is_empty() {
+        let noun = report.span.noun();
+        let before = match report.coverage.before_hours_with_data {
+            0 => format!("; the {noun} before has no data"),
+            _ => format!(", nor the {noun} before"),
+        };
+        let text = format!("Nothing was recorded this {noun} of {}{before}.", words::list(&nothing));
+        coverage.blocks.insert(0, Block::Text(text));
+    }
+    sections.push(coverage);
     sections
 }
 
-/// One sentence instead of tables of zeros, where neither period counted anything.
-fn none(report: &Report, what: &str, counts: &[Compared]) -> Option<Block> {
-    let noun = report.span.noun();
-    counts.iter().all(|counts| counts.is_nothing()).then(|| {
-        Block::Text(match counts.first().and_then(|counts| counts.before) {
-            Some(_) => format!("No {what}, this {noun} or the {noun} before."),
-            None => format!("No {what} this {noun}; the {noun} before has no data."),
-        })
-    })
+/// Whether neither period counted anything.
+fn is_nothing(counts: &[Compared]) -> bool {
+    counts.iter().all(|counts| counts.is_nothing())
 }
 
 /// The upper bound of a quantile.
@@ -84,6 +97,9 @@ fn trend(report: &Report, what: &str, counts: &[Option<u64>], bad: bool) -> Opti
         first = first.checked_add(i64::try_from(row.len()).ok()?.days()).ok()?;
         rest = more;
     }
+    // What lies before all data, or is not kept any more, needs no room.
+    let empty = rows.iter().take_while(|row| row.counts.iter().all(Option::is_none)).count();
+    rows.drain(..empty);
     let since = match report.span {
         Span::Month => "eight months",
         Span::Day | Span::Week { .. } => "eight weeks",
@@ -92,10 +108,10 @@ fn trend(report: &Report, what: &str, counts: &[Option<u64>], bad: bool) -> Opti
     Some(Block::Trend(Trend { title, rows, period_days, bad }))
 }
 
-fn traffic(report: &Report) -> Section {
+fn traffic(report: &Report) -> Option<Section> {
     let (heading, traffic) = ("Traffic", &report.traffic);
-    if let Some(none) = none(report, "request was recorded", &[traffic.requests]) {
-        return Section { heading, blocks: vec![none] };
+    if is_nothing(&[traffic.requests]) {
+        return None;
     }
     let mut blocks = vec![bars(report, "Requests", &traffic.steps, false)];
     if traffic.requests.count() > 0 {
@@ -113,14 +129,15 @@ fn traffic(report: &Report) -> Section {
     blocks.extend(trend(report, "Requests", &traffic.trend, false));
     blocks.push(tallies(report, "Status classes", "Class", &traffic.classes, Some(traffic.requests)));
     blocks.extend(names(report, "Routes", "Route", &traffic.routes, traffic.requests));
-    Section { heading, blocks }
+    Some(Section { heading, blocks })
 }
 
-fn response_times(report: &Report) -> Section {
+fn response_times(report: &Report) -> Option<Section> {
     let heading = "Response times";
     let Some(responses) = &report.responses else {
         let text = "Not recorded: the logs carry no durations.".to_owned();
-        return Section { heading, blocks: vec![Block::Text(text)] };
+        let answered = report.traffic.requests.count() > 0;
+        return answered.then(|| Section { heading, blocks: vec![Block::Text(text)] });
     };
     let mut rows = vec![GridRow {
         name: Name::Word("average".to_owned()),
@@ -138,20 +155,7 @@ fn response_times(report: &Report) -> Section {
         Block::Text(measured(responses, report.traffic.requests)),
         Block::Grid(Grid { caption: "How long responses took".to_owned(), head, rows }),
     ];
-    let steps = report.steps.iter().zip(&responses.p95_steps);
-    let per_step_rows: Vec<GridRow> = steps
-        .map(|(step, p95)| GridRow {
-            name: Name::Word(step.clone()),
-            cells: vec![p95.map_or("–".to_owned(), range)],
-        })
-        .collect();
-    if matches!(report.span, Span::Week { .. }) {
-        blocks.push(Block::Grid(Grid {
-            caption: per_step(report, "95th percentile"),
-            head: ["Day", "p95"].map(str::to_owned).to_vec(),
-            rows: per_step_rows,
-        }));
-    }
+    blocks.extend(p95_per_step(report, responses));
     if !responses.slowest.is_empty() {
         let rows = responses.slowest.iter().map(|route| GridRow {
             name: Name::Given(route.name.clone()),
@@ -168,7 +172,30 @@ fn response_times(report: &Report) -> Section {
             rows: rows.collect(),
         }));
     }
-    Section { heading, blocks }
+    Some(Section { heading, blocks })
+}
+
+/// The 95th percentile of each day of a week: one sentence where it is the same for all.
+fn p95_per_step(report: &Report, responses: &Responses) -> Option<Block> {
+    if !matches!(report.span, Span::Week { .. }) {
+        return None;
+    }
+    let mut known = responses.p95_steps.iter().flatten();
+    let first = *known.next()?;
+    if known.all(|p95| *p95 == first) {
+        let text = format!("On each day that has any, the 95th percentile was {}.", range(first));
+        return Some(Block::Text(text));
+    }
+    let steps = report.steps.iter().zip(&responses.p95_steps);
+    let rows = steps.map(|(step, p95)| GridRow {
+        name: Name::Word(step.clone()),
+        cells: vec![p95.map_or("–".to_owned(), range)],
+    });
+    Some(Block::Grid(Grid {
+        caption: per_step(report, "95th percentile"),
+        head: ["Day", "p95"].map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+    }))
 }
 
 fn measured(responses: &Responses, requests: Compared) -> String {
@@ -235,14 +262,13 @@ fn sites(report: &Report) -> Option<Section> {
     Some(Section { heading: "Sites", blocks: vec![Block::Text(text), Block::Grid(grid)] })
 }
 
-fn sign_ins(report: &Report) -> Section {
+fn sign_ins(report: &Report) -> Option<Section> {
     let (heading, signins) = ("Sign-ins", &report.signins);
-    if let Some(none) = none(report, "sign-in was attempted", &[signins.attempts]) {
-        return Section { heading, blocks: vec![none] };
+    if is_nothing(&[signins.attempts]) {
+        return None;
     }
-    let noun = report.span.noun();
     let mut blocks: Vec<Block> =
-        signins.waves.iter().map(|wave| Block::Alarm(wave_words(wave, noun))).collect();
+        signins.waves.iter().map(|wave| Block::Alarm(wave_words(wave, report))).collect();
     if signins.waves_more > 0 {
         let more = plural(signins.waves_more, "smaller wave is", "smaller waves are");
         blocks.push(Block::Text(format!("{more} not listed.")));
@@ -274,16 +300,16 @@ fn sign_ins(report: &Report) -> Section {
         signins.rule,
         count(signins.background_max)
     )));
-    Section { heading, blocks }
+    Some(Section { heading, blocks })
 }
 
-fn wave_words(wave: &SignInWave, noun: &str) -> String {
+fn wave_words(wave: &SignInWave, report: &Report) -> String {
     let start = match wave.began_before {
-        true => format!("running when the {noun} began"),
+        true => format!("running when the {} began", report.span.noun()),
         false => format!("from {}", wave.start_words),
     };
     let end = match wave.goes_on {
-        true => "still running when the data ended".to_owned(),
+        true => format!("still running when the {} ended", report.data_or_period()),
         false => format!("to {}", wave.end_words),
     };
     let got_in = match wave.succeeded {
@@ -301,23 +327,23 @@ fn wave_words(wave: &SignInWave, noun: &str) -> String {
     )
 }
 
-fn errors(report: &Report) -> Section {
+fn errors(report: &Report) -> Option<Section> {
     let (heading, errors) = ("Errors", &report.errors);
-    if let Some(none) = none(report, "error was raised", &[errors.errors]) {
-        return Section { heading, blocks: vec![none] };
+    if is_nothing(&[errors.errors]) {
+        return None;
     }
     let mut blocks =
         vec![tallies(report, "Errors by severity", "Severity", &errors.severities, Some(errors.errors))];
     if errors.errors.count() > 0 {
         blocks.push(bars(report, "Errors of all severities", &errors.steps, true));
     }
-    Section { heading, blocks }
+    Some(Section { heading, blocks })
 }
 
-fn schedule(report: &Report) -> Section {
+fn schedule(report: &Report) -> Option<Section> {
     let (heading, schedule) = ("Scheduled work", &report.schedule);
-    if let Some(none) = none(report, "scheduled work ran or was missed", &[schedule.runs]) {
-        return Section { heading, blocks: vec![none] };
+    if is_nothing(&[schedule.runs]) {
+        return None;
     }
     let mut blocks =
         vec![tallies(report, "Scheduled runs", "Result", &schedule.results, Some(schedule.runs))];
@@ -328,23 +354,22 @@ fn schedule(report: &Report) -> Section {
         let caption = format!("By hook, this {}", report.span.noun());
         blocks.push(Block::Grid(Grid { caption, head, rows }));
     }
-    Section { heading, blocks }
+    Some(Section { heading, blocks })
 }
 
-fn mail(report: &Report) -> Section {
+fn mail(report: &Report) -> Option<Section> {
     let (heading, mail) = ("Mail", &report.mail);
-    if let Some(none) = none(report, "mail was sent or tried", &[mail.mails]) {
-        return Section { heading, blocks: vec![none] };
+    if is_nothing(&[mail.mails]) {
+        return None;
     }
     let grid = tallies(report, "Mails", "Result", &mail.results, Some(mail.mails));
-    Section { heading, blocks: vec![grid] }
+    Some(Section { heading, blocks: vec![grid] })
 }
 
-fn changes(report: &Report) -> Section {
+fn changes(report: &Report) -> Option<Section> {
     let (heading, changes) = ("Configuration and files", &report.changes);
-    let what = "configuration changed and no file was edited";
-    if let Some(none) = none(report, what, &[changes.config, changes.files]) {
-        return Section { heading, blocks: vec![none] };
+    if is_nothing(&[changes.config, changes.files]) {
+        return None;
     }
     let mut blocks = Vec::new();
     let config = Tally { name: "options changed".to_owned(), count: changes.config };
@@ -353,7 +378,7 @@ fn changes(report: &Report) -> Section {
     if !changes.files.is_nothing() {
         blocks.push(tallies(report, "Files edited", "Area", &changes.areas, Some(changes.files)));
     }
-    Section { heading, blocks }
+    Some(Section { heading, blocks })
 }
 
 fn coverage(report: &Report) -> Section {

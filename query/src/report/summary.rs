@@ -172,7 +172,7 @@ fn sign_ins(report: &Report) -> String {
         false => format!("began {}", wave.start_words),
     };
     let end = match wave.goes_on {
-        true => "had not ended when the data did".to_owned(),
+        true => format!("had not ended when the {} did", report.data_or_period()),
         false => format!("ended {}", wave.end_words),
     };
     let got_in = match wave.succeeded {

@@ -8,7 +8,7 @@ use annals_model::{
     SeriesKind, SeriesSource, SiteName, SourceError, TenantId, TimeRange, Timestamp,
 };
 use annals_query::exact::{Period, day_range};
-use annals_query::report::{Report, ReportError, ReportRequest, Scope, SnapshotDay, Span, build};
+use annals_query::report::{DayState, Report, ReportError, ReportRequest, Scope, SnapshotDay, Span, build};
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 
@@ -186,6 +186,10 @@ pub(crate) fn rich() -> Memory {
 
 fn rich_weeks() -> Memory {
     let (mut memory, mut seed, berlin) = (Memory::default(), Seed(7), zone("Europe/Berlin"));
+    let start = day_range(RICH, &berlin).expect("in range").start;
+    let sealed = |by: i64| start.saturating_add(by * 86_400_000).day();
+    memory.days =
+        (-56..8).map(|by| SnapshotDay { day: sealed(by), state: DayState::Sealed([by as u8; 16]) }).collect();
     const HOUR: i64 = 3_600_000;
     let days = (-56..7i64).flat_map(|day| {
         let date = RICH.checked_add(jiff::Span::new().days(day)).expect("near");

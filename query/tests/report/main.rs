@@ -1,6 +1,7 @@
-//! The exact aggregates and the weekly report, entered by the crate's public door.
+//! The exact aggregates and reports, entered by the crate's public door.
 
 mod common;
 mod exact;
 mod numbers;
 mod pages;
+mod schema;

@@ -2,7 +2,7 @@
 
 use crate::common::{Memory, RICH, make, one_event, request, rich, zone};
 use annals_model::{Missing, TimeRange, Timestamp};
-use annals_query::report::{DayState, Report, ReportRequest, SnapshotDay};
+use annals_query::report::{DayState, Report, ReportRequest, Scope, SnapshotDay, Span};
 use jiff::civil::date;
 
 fn report(memory: &Memory) -> Report {
@@ -28,6 +28,35 @@ fn the_rich_week_reads_as_recorded() {
     snapshot("report_rich", "md", &report.to_markdown());
     snapshot("report_rich", "json", &report.to_json());
     snapshot("report_rich", "html", &report.to_html());
+}
+
+#[test]
+fn a_day_a_month_and_a_tenant_read_as_recorded() {
+    let mut memory = rich();
+    for hour in 0..24 {
+        let at = 1_777_880_000_000 + hour * 3_600_000;
+        memory.add("signals", &[("site", "blog"), ("kind", "http.request")], at / 60_000 * 60_000, 7.0);
+        memory.add("http_requests", &[("site", "blog"), ("status", "200")], at / 60_000 * 60_000, 7.0);
+    }
+    // A site that has sent nothing since the week before.
+    memory.add("signals", &[("site", "gone"), ("kind", "mail.sent")], 1_777_380_000_000, 3.0);
+    let of = |span, scope| make(&memory, &ReportRequest { span, scope, ..request(date(2026, 5, 6)) });
+    let site = request(RICH).scope;
+    let (day, month) = (of(Span::Day, site.clone()), of(Span::Month, site));
+    let tenant = of(Span::WEEK, Scope::Tenant);
+    snapshot("report_day", "md", &day.to_markdown());
+    snapshot("report_day", "html", &day.to_html());
+    snapshot("report_month", "md", &month.to_markdown());
+    snapshot("report_month", "html", &month.to_html());
+    snapshot("report_tenant", "md", &tenant.to_markdown());
+    snapshot("report_tenant", "html", &tenant.to_html());
+    let requests = |report: &Report| report.traffic.requests.count();
+    let sites = tenant.sites.as_ref().expect("a tenant has sites");
+    assert_eq!((sites.active, sites.active_before, &*sites.silent), (2, 2, &["gone".to_owned()][..]));
+    let of_sites: u64 = sites.largest.iter().map(|site| site.counts.requests[0]).sum();
+    assert_eq!(of_sites, requests(&tenant));
+    assert_eq!(day.traffic.steps.iter().map(|step| step.count()).sum::<u64>(), requests(&day));
+    assert!(requests(&day) < requests(&month));
 }
 
 #[test]
@@ -59,8 +88,10 @@ fn p8_the_same_data_gives_the_same_bytes() {
 
 #[test]
 fn a_page_asks_nothing_of_the_outside_and_is_small() {
-    for memory in [rich(), one_event(), Memory::default()] {
-        let html = report(&memory).to_html();
+    let memories = [rich(), one_event(), crowded(), Memory::default()];
+    let spans = [Span::Day, Span::WEEK, Span::Month];
+    for (memory, span) in memories.iter().flat_map(|memory| spans.map(|span| (memory, span))) {
+        let html = make(memory, &ReportRequest { span, scope: Scope::Tenant, ..request(RICH) }).to_html();
         for forbidden in
             ["http://", "https://", "<script", "javascript:", " on", "url(", "@import", "<link", "<img"]
         {
@@ -70,6 +101,22 @@ fn a_page_asks_nothing_of_the_outside_and_is_small() {
         }
         assert!(html.len() < 200 << 10, "{} bytes", html.len());
     }
+}
+
+/// As many and as long names as signals may have.
+fn crowded() -> Memory {
+    let mut memory = rich();
+    for index in 0..500 {
+        let (at, long) = (1_777_880_000_000, format!("{:/<60}{index:04}", "/a"));
+        memory.count("http_requests", &[("status", "200"), ("route", &long)], at, 1_000_000 + index);
+        memory.durations(&long, at, index * 20, 1_000);
+        memory.count("config_changes", &[("option", &format!("{long}{long}"))], at, 50);
+        for result in ["ok", "failed", "missed", "late"] {
+            memory.count("cron_runs", &[("hook", &format!("{long}{long}")), ("result", result)], at, 50);
+        }
+        memory.add("signals", &[("site", &long), ("kind", "mail.sent")], at / 60_000 * 60_000, 1.0);
+    }
+    memory
 }
 
 /// Whether no tag has an attribute that starts with `on`.
@@ -187,6 +234,7 @@ fn what_is_provisional_expired_or_unreadable_is_said() {
     memory.coverage.missing.push(Missing { range, why: "block 20260504-raw-00000001: bad check".to_owned() });
     // The UTC day holds the ends of one day of Berlin and nearly all of the next.
     let day = monday.saturating_add(5 * 86_400_000 + 7_200_001).day();
+    memory.days.retain(|sealed| sealed.day != day);
     memory.days.push(SnapshotDay { day, state: DayState::Open });
     let report = make(&memory, &request(RICH));
     let text = report.to_markdown();

@@ -1,0 +1,160 @@
+//! Reports: one site's week, with the eight weeks before it, and those of a thousand sites.
+//!
+//! Two tenants of nine weeks each, settled: one with a site of 5,000 signals a day, one with a thousand sites of 20. What is
+//! timed is what a host waits for: finding and reading the metrics, the report, its page of HTML. Of one site that is the
+//! CPU time of its thread; of a thousand, made on two threads, the clock on the wall and the CPU time of all threads.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use annals::query::report::{ReportRequest, Scope, Span};
+use annals::vfs::{RealVfs, SimClock, SystemEntropy};
+use annals::{
+    Annals, BatchId, DAY_MS, Options, Plan, ReportReader, Signal, SignalBatch, SiteName, Tenant, TenantId,
+    Ticket, Timestamp,
+};
+use annals_benches::cpu_time;
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+
+/// 2026-03-02, a Monday; the week that is reported is the ninth.
+const MONDAY: i64 = 1_772_409_600_000;
+const DAYS: i64 = 63;
+const SITES: usize = 1_000;
+const BUSY_A_DAY: i64 = 5_000;
+const QUIET_A_DAY: i64 = 20;
+const IN_FLIGHT: usize = 64;
+const RUNS: usize = 15;
+const THREADS: usize = 2;
+
+/// Measures both.
+pub(crate) fn run() {
+    let root = tempfile::tempdir().expect("a directory");
+    let store = open(root.path());
+    let plan = || Plan::built_in("archive").expect("built in");
+    let [busy, many] = ["busy", "many"].map(|name| TenantId::new(name).expect("valid"));
+    let started = Instant::now();
+    fill(&store.create_tenant(&busy, plan()).expect("created"), 1, BUSY_A_DAY);
+    fill(&store.create_tenant(&many, plan()).expect("created"), SITES, QUIET_A_DAY);
+    store.settle().expect("settled");
+    println!(
+        "reports: signals={} written and settled in {:.0} s",
+        DAYS * (BUSY_A_DAY + QUIET_A_DAY * SITES as i64),
+        started.elapsed().as_secs_f64()
+    );
+    let reader = |id: &TenantId| store.tenant(id).expect("there").report_reader();
+    one(&reader(&busy));
+    thousand(&reader(&many));
+    store.close().expect("closed");
+}
+
+fn open(root: &Path) -> Annals {
+    let clock = Arc::new(SimClock::new(MONDAY + (DAYS + 2) * DAY_MS));
+    let entropy = Arc::new(SystemEntropy::default());
+    Annals::open(Arc::new(RealVfs), clock, entropy, root, Options::default()).expect("opened")
+}
+
+fn site(number: usize) -> SiteName {
+    SiteName::new(&format!("site-{number}.example")).expect("valid")
+}
+
+/// Signals of every kind, spread over each day.
+fn fill(tenant: &Tenant, sites: usize, a_day: i64) {
+    let mut tickets: VecDeque<Ticket> = VecDeque::new();
+    for (number, (day, of)) in (0..DAYS).flat_map(|day| (0..sites).map(move |of| (day, of))).enumerate() {
+        let midnight = MONDAY + day * DAY_MS;
+        let signals = (0..a_day).map(|index| {
+            let at = Timestamp(midnight + index * (DAY_MS / a_day) + (of as i64 % 60) * 1_000 + 1);
+            signal(index + day + of as i64, at)
+        });
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        let batch = SignalBatch { id: BatchId(id), site: site(of), signals: signals.collect() };
+        if tickets.len() == IN_FLIGHT
+            && let Some(oldest) = tickets.pop_front()
+        {
+            settle(oldest);
+        }
+        tickets.push_back(tenant.write_signals(&batch).expect("queued"));
+    }
+    tickets.into_iter().for_each(settle);
+}
+
+fn settle(ticket: Ticket) {
+    let acknowledged = ticket.wait().expect("written");
+    assert!(acknowledged.refused.is_empty(), "{:?}", acknowledged.refused.first());
+}
+
+fn signal(number: i64, at: Timestamp) -> Signal {
+    const ROUTES: [&str; 8] = ["/", "/cart", "/checkout", "/search", "/login", "/feed", "/item/:id", "/old"];
+    let route = ROUTES[(number % 8) as usize];
+    match number % 20 {
+        0 => Signal::new("auth.attempt", at)
+            .with("result", if number % 3 == 0 { "success" } else { "failure" })
+            .with("method", "password"),
+        1 => Signal::new("wp.cron", at).with("hook", "backup").with("result", "ok"),
+        2 => Signal::new("mail.sent", at).with("result", "sent"),
+        3 => Signal::new("error.raised", at).with("severity", "warning"),
+        _ => Signal::new("http.request", at)
+            .with("method", "GET")
+            .with("status", if number % 13 == 0 { 404 } else { 200 })
+            .with("route", route)
+            .with("duration", number % 900),
+    }
+}
+
+fn week(reader: &ReportReader, site: SiteName) -> ReportRequest {
+    let scope = Scope::Site(site);
+    ReportRequest::new(reader.id().clone(), scope, TimeZone::UTC, Span::WEEK, date(2026, 4, 27))
+}
+
+fn page(reader: &ReportReader, site: SiteName, a_day: i64) -> usize {
+    let report = reader.report(&week(reader, site)).expect("built");
+    let signals: u64 = report.coverage.signals.iter().map(|kind| kind.count.count()).sum();
+    assert_eq!((signals, report.coverage.usual_periods), ((7 * a_day) as u64, 8));
+    report.to_html().len()
+}
+
+fn one(reader: &ReportReader) {
+    let mut times = Vec::new();
+    let mut bytes = 0;
+    for _ in 0..RUNS {
+        let (cpu, clock) = (cpu_time::of_thread(), Instant::now());
+        bytes = page(reader, site(0), BUSY_A_DAY);
+        let wall = clock.elapsed().as_secs_f64();
+        times.push(cpu.zip(cpu_time::of_thread()).map_or(wall, |(before, after)| after - before));
+    }
+    times.sort_by(f64::total_cmp);
+    println!(
+        "reports: one site's week, {BUSY_A_DAY} signals a day: {:.1} ms (median of {RUNS}, worst {:.1}; target 20), {bytes} bytes of HTML",
+        times[RUNS / 2] * 1e3,
+        times[RUNS - 1] * 1e3
+    );
+}
+
+fn thousand(reader: &ReportReader) {
+    let (next, largest) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (cpu, clock) = (cpu_time::seconds(), Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= SITES {
+                        return;
+                    }
+                    largest.fetch_max(page(reader, site(number), QUIET_A_DAY), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    println!(
+        "reports: {SITES} sites' weeks on {THREADS} threads: {:.1} s, {:.1} s of CPU (target 10 s), at most {} bytes of HTML",
+        clock.elapsed().as_secs_f64(),
+        cpu.zip(cpu_time::seconds()).map_or(f64::NAN, |(before, after)| after - before),
+        largest.load(Ordering::Relaxed)
+    );
+}
