@@ -78,6 +78,7 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Plan(verb) => verbs::plan::run(&verb, screen),
         Verb::Retention(verb) => verbs::retention::run(&verb, screen),
         Verb::Serve(args) => verbs::serve::serve(&args),
+        Verb::Site(verb) => verbs::site::run(&verb, screen),
         Verb::Token(verb) => verbs::token::run(&verb, screen),
         Verb::Compact(args) => verbs::upkeep::compact(&args, screen),
         Verb::Verify(args) => verbs::verify::verify(&args, screen),

@@ -1,6 +1,6 @@
 //! What all requests share, and what happens to each of them before and after its handler.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -19,11 +19,13 @@ use axum::response::{IntoResponse, Response};
 
 use crate::access::{AccessError, AccessList, AccessStore};
 use crate::config::Config;
+use crate::counters::Counters;
 use crate::page::AskedQueries;
-use crate::pool::Pool;
+use crate::pool::{Counted, Pool};
 use crate::rate::Rates;
 use crate::reply::ApiError;
-use crate::{health, ingest, page, read, ui};
+use crate::signed::Nonces;
+use crate::{health, ingest, metrics, page, read, signed, ui};
 
 /// A shorter answer is not worth compressing.
 const COMPRESS_BYTES_MIN: usize = 1 << 10;
@@ -39,6 +41,13 @@ pub(crate) struct Gateway {
     pub(crate) rates: Rates,
     pub(crate) asked: AskedQueries,
     pub(crate) started: Timestamp,
+    pub(crate) counters: Counters,
+    /// Nonces of signed requests.
+    pub(crate) nonces: Nonces,
+    /// Signed bodies that are being read, by key.
+    pub(crate) reading: Counted<[u8; 16]>,
+    /// The latest second that the clock has told.
+    latest_second: AtomicI64,
     config: RwLock<Arc<Config>>,
     access: AccessStore,
     /// The generation that was read, and what it grants.
@@ -62,6 +71,10 @@ impl Gateway {
             rates: Rates::default(),
             asked: AskedQueries::default(),
             started: Timestamp(clock.now_ms()),
+            counters: Counters::default(),
+            nonces: Nonces::default(),
+            reading: Counted::default(),
+            latest_second: AtomicI64::new(clock.now_ms() / 1000),
             clock,
             entropy,
             config: RwLock::new(Arc::new(config)),
@@ -98,7 +111,13 @@ impl Gateway {
             // Read again next time.
             (u64::MAX, Arc::default())
         });
+        self.nonces.retain(|key| list.site(key, Timestamp(self.clock.now_ms())).is_some());
         *self.granted.write().unwrap_or_else(PoisonError::into_inner) = (generation, list);
+    }
+
+    /// The latest second that the clock has told, up to `now`.
+    pub(crate) fn latest_second(&self, now: i64) -> i64 {
+        self.latest_second.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -117,6 +136,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .merge(read::router())
         .merge(ingest::router())
         .merge(page::router())
+        .merge(signed::router())
+        .merge(metrics::router())
         .merge(ui::router())
         .fallback(|| async { ApiError::not_found("there is nothing at this address") })
         .layer(from_fn_with_state(gateway.clone(), frame))
@@ -148,7 +169,9 @@ async fn frame(State(gateway): State<Arc<Gateway>>, request: Request, next: Next
         headers.append(VARY, HeaderValue::from_static("Origin"));
     }
     let took = gateway.clock.monotonic().saturating_sub(since);
-    log(&method, route.as_deref().unwrap_or("-"), response.status(), took);
+    let route = route.as_deref().unwrap_or("-");
+    gateway.counters.request(route, response.status().as_u16(), took);
+    log(&method, route, response.status(), took);
     response
 }
 

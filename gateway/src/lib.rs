@@ -6,7 +6,8 @@
 //!             limits of      access/ says     ├─ ingest/    metrics in                    Incoming: who may write
 //!             heads, time,   who is asking    ├─ ui.rs      the page
 //!                                             ├─ page/      what the page asks beside that
-//!             connections                     └─ health.rs  /-/healthy, /-/ready
+//!             connections                     ├─ signed/    signals of sites, signed          who has the secret
+//!                                             └─ health.rs, metrics.rs                        supervisors
 //!                                                  │ pool.rs: blocking calls, as many as are allowed
 //!                                                  ▼
 //!                                            the engine (crate `annals`)
@@ -22,8 +23,10 @@
 mod access;
 mod app;
 mod config;
+mod counters;
 mod health;
 mod ingest;
+mod metrics;
 mod page;
 mod params;
 mod pool;
@@ -31,10 +34,11 @@ mod rate;
 mod read;
 mod reply;
 mod server;
+mod signed;
 mod stream;
 mod tls;
 mod ui;
 
-pub use access::{AccessError, AccessList, AccessStore, Grant, NewToken, Role, Token};
+pub use access::{AccessError, AccessList, AccessStore, Grant, NewToken, Role, SiteKey, Token};
 pub use config::{Config, ConfigError, Limits, LogForm, TenantOverride, TenantRates, Tls};
 pub use server::{ServeError, Served, Server, log_to_stderr, run};

@@ -4,6 +4,7 @@
 //! while it runs. Its place is free again once it has noticed.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,10 +32,11 @@ pub(crate) struct Pool {
     queries: Arc<Semaphore>,
     /// Running and waiting ones.
     asked: Arc<Semaphore>,
+    asked_max: usize,
     writes: Arc<Semaphore>,
     /// In units of 1 KiB.
     bodies: Arc<Semaphore>,
-    by_tenant: Arc<Mutex<HashMap<TenantNumber, usize>>>,
+    by_tenant: Counted<TenantNumber>,
 }
 
 /// A permit counts so many bytes.
@@ -43,12 +45,14 @@ const BODY_UNIT: usize = 1 << 10;
 impl Pool {
     pub(crate) fn new(limits: &Limits) -> Pool {
         let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        let asked_max = limits.queries.saturating_add(limits.queries_waiting).min(Semaphore::MAX_PERMITS);
         Pool {
             queries: permits(limits.queries),
-            asked: permits(limits.queries.saturating_add(limits.queries_waiting)),
+            asked: permits(asked_max),
+            asked_max,
             writes: permits(limits.writes),
             bodies: permits(limits.bodies_bytes / BODY_UNIT),
-            by_tenant: Arc::default(),
+            by_tenant: Counted::default(),
         }
     }
 
@@ -56,6 +60,11 @@ impl Pool {
     pub(crate) fn threads(limits: &Limits) -> usize {
         // Besides: compressing answers, opening files.
         limits.queries.saturating_add(limits.writes).saturating_add(4)
+    }
+
+    /// Queries that run or wait now.
+    pub(crate) fn queries_now(&self) -> usize {
+        self.asked_max.saturating_sub(self.asked.available_permits())
     }
 
     /// Runs a query for a tenant, which may have `most` at one time.
@@ -68,7 +77,7 @@ impl Pool {
         work: impl FnOnce(&Budget) -> T + Send + 'static,
     ) -> Result<T, Busy> {
         let asked = self.asked.clone().try_acquire_owned().map_err(|_| Busy::Queue)?;
-        let own = Own::take(&self.by_tenant, tenant, most).ok_or(Busy::Tenant)?;
+        let own = self.by_tenant.take(tenant, most).ok_or(Busy::Tenant)?;
         let place = tokio::time::timeout(wait, self.queries.clone().acquire_owned());
         let place = place.await.map_err(|_| Busy::Late)?.map_err(|_| Busy::Queue)?;
         let _cancel = CancelOnDrop(budget.clone());
@@ -99,35 +108,41 @@ impl Pool {
     }
 }
 
-/// One of a tenant's queries.
-struct Own {
-    by_tenant: Arc<Mutex<HashMap<TenantNumber, usize>>>,
-    tenant: TenantNumber,
+/// How many things each key has at one time.
+pub(crate) struct Counted<K>(Arc<Mutex<HashMap<K, usize>>>);
+
+/// One of them.
+pub(crate) struct Own<K: Eq + Hash> {
+    all: Arc<Mutex<HashMap<K, usize>>>,
+    key: K,
 }
 
-impl Own {
-    fn take(
-        by_tenant: &Arc<Mutex<HashMap<TenantNumber, usize>>>,
-        tenant: TenantNumber,
-        most: usize,
-    ) -> Option<Own> {
-        let mut all = by_tenant.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = all.entry(tenant).or_default();
+impl<K> Default for Counted<K> {
+    fn default() -> Counted<K> {
+        Counted(Arc::default())
+    }
+}
+
+impl<K: Eq + Hash + Copy> Counted<K> {
+    /// One more, where the key has fewer than this.
+    pub(crate) fn take(&self, key: K, most: usize) -> Option<Own<K>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(key).or_default();
         if *count >= most {
             return None;
         }
         *count += 1;
-        Some(Own { by_tenant: by_tenant.clone(), tenant })
+        Some(Own { all: self.0.clone(), key })
     }
 }
 
-impl Drop for Own {
+impl<K: Eq + Hash> Drop for Own<K> {
     fn drop(&mut self) {
-        let mut all = self.by_tenant.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = all.get_mut(&self.tenant) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.key) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                all.remove(&self.tenant);
+                all.remove(&self.key);
             }
         }
     }

@@ -4,16 +4,21 @@
 //! answer; bodies have their own limits where they are read. When it is told to stop it takes no more connections, lets
 //! running requests end within their time, flushes every tenant, and closes the store.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use annals::vfs::{Clock, Entropy};
 use annals::{Annals, WriteError};
 use axum::Router;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,6 +31,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::access::{AccessError, AccessStore};
 use crate::app::{Gateway, router};
 use crate::config::{Config, ConfigError, LogForm};
+use crate::metrics::Peer;
 use crate::pool::Pool;
 use crate::stream::Watched;
 use crate::tls;
@@ -249,8 +255,8 @@ impl Accepting {
                 _ = self.stopped.changed() => return,
                 accepted = listener.accept() => accepted,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -258,20 +264,31 @@ impl Accepting {
                 }
             };
             // Without a place it is closed at once: nobody waits for an answer that nobody has time for.
-            if let Ok(place) = self.places.clone().try_acquire_owned() {
-                tokio::spawn(self.connection(stream, place));
+            match self.places.clone().try_acquire_owned() {
+                Ok(place) => drop(tokio::spawn(self.connection(stream, peer, place))),
+                Err(_) => drop(self.gateway.counters.connections_refused.fetch_add(1, Ordering::Relaxed)),
             }
         }
     }
 
     /// One connection, from its handshake to its end.
-    fn connection(&self, stream: TcpStream, place: OwnedSemaphorePermit) -> impl Future<Output = ()> + use<> {
+    fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + use<> {
         let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (router, gateway, stopped) = (self.router.clone(), self.gateway.clone(), self.stopped.clone());
+        let (gateway, stopped) = (self.gateway.clone(), self.stopped.clone());
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            router.call(request)
+        });
         async move {
             let _place = place;
+            let _counted = Open::new(gateway.clone());
             let limits = gateway.config().limits.clone();
-            drop(gateway);
             // Small answers must not wait for more to be sent.
             let _ = stream.set_nodelay(true);
             let head = Duration::from_millis(limits.head_ms);
@@ -282,10 +299,10 @@ impl Accepting {
                 .max_headers(HEADERS_MAX);
             let stall = Duration::from_millis(limits.stall_ms);
             match acceptor {
-                None => serve(&http, Watched::new(stream, stall), router, stopped).await,
+                None => serve(&http, Watched::new(stream, stall), service, stopped).await,
                 Some(acceptor) => {
                     if let Ok(Ok(stream)) = tokio::time::timeout(head, acceptor.accept(stream)).await {
-                        serve(&http, Watched::new(stream, stall), router, stopped).await;
+                        serve(&http, Watched::new(stream, stall), service, stopped).await;
                     }
                 }
             }
@@ -293,13 +310,31 @@ impl Accepting {
     }
 }
 
-async fn serve(
+/// A connection that is counted while it lives.
+struct Open(Arc<Gateway>);
+
+impl Open {
+    fn new(gateway: Arc<Gateway>) -> Open {
+        gateway.counters.connections.fetch_add(1, Ordering::Relaxed);
+        Open(gateway)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counters.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn serve<S>(
     http: &http1::Builder,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
+    service: S,
     mut stopped: watch::Receiver<bool>,
-) {
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+) where
+    S: Service<hyper::Request<Incoming>, Response = Response, Error = Infallible>,
+{
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     // How a connection ends is its client's business: what it was answered stands in the log.
     tokio::select! {

@@ -1,4 +1,4 @@
-//! Serving a store: `serve` and `token`.
+//! Serving a store: `serve`, `token` and `site`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use annals_gateway::Role;
 use clap::Subcommand;
 
-use super::StoreArgs;
+use super::{StoreArgs, TenantArgs};
 use crate::output::ListForm;
 use crate::times::parse_span;
 
@@ -92,6 +92,57 @@ X-Annals-Reason); both stand in the audit log before anything is read.")]
     },
     /// List tokens, never what is secret of them
     #[command(after_help = "Example:\n  annals token list -o json")]
+    List {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The form of the list
+        #[arg(long, short, value_enum, value_name = "FORM")]
+        output: Option<ListForm>,
+    },
+}
+
+/// What to do with the keys of sites.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  annals site create --tenant acme --site shop.example
+  annals site list
+  annals site rotate 3f0a5cc1d2b84e6f9a7b8c9d0e1f2a3b --overlap 7d
+  annals site revoke 3f0a5cc1d2b84e6f9a7b8c9d0e1f2a3b
+
+A secret is printed once and stored nowhere: it follows from the tenant's own key. A gateway that is
+running knows of each change within two seconds. How to sign: docs/guide/signals.md.")]
+pub(crate) enum SiteVerb {
+    /// Make the first key and secret of a site
+    #[command(after_help = "Example:\n  annals site create --tenant acme --site shop.example")]
+    Create {
+        #[command(flatten)]
+        tenant: TenantArgs,
+        /// The site, as it stands in the label `site` of what is counted
+        #[arg(long, short, value_name = "SITE")]
+        site: String,
+    },
+    /// Make another key and secret for the same site; the one that is there ends after a while
+    #[command(after_help = "Example:\n  annals site rotate 3f0a5cc1d2b84e6f9a7b8c9d0e1f2a3b --overlap 7d")]
+    Rotate {
+        /// The key that is there
+        key: String,
+        /// How long the one that is there is still taken
+        #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = parse_span)]
+        overlap: i64,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Take a key back
+    #[command(after_help = "Example:\n  annals site revoke 3f0a5cc1d2b84e6f9a7b8c9d0e1f2a3b")]
+    Revoke {
+        /// The key
+        key: String,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// List keys; their secrets are stored nowhere
+    #[command(after_help = "Example:\n  annals site list -o json")]
     List {
         #[command(flatten)]
         store: StoreArgs,

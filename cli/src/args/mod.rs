@@ -20,7 +20,7 @@ pub(crate) use ask::{
     TopArgs,
 };
 pub(crate) use bring::{DemoArgs, Format, ImportArgs, Precision};
-pub(crate) use gateway::{ServeArgs, TokenVerb};
+pub(crate) use gateway::{ServeArgs, SiteVerb, TokenVerb};
 pub(crate) use life::{
     AuditVerb, DeleteArgs, ExportArgs, ExportFormat, ExportVerb, PlanVerb, ReceiptVerb, RetentionVerb,
     TenantVerb,
@@ -97,6 +97,9 @@ pub(crate) enum Verb {
     Retention(RetentionVerb),
     /// Serve a store over HTTP: the API of Prometheus, and metrics in
     Serve(ServeArgs),
+    /// Make, rotate, revoke and list the keys under which sites sign their signals
+    #[command(subcommand)]
+    Site(SiteVerb),
     /// Make, rotate, revoke and list the tokens by which clients of the gateway are known
     #[command(subcommand)]
     Token(TokenVerb),

@@ -16,6 +16,7 @@ pub(crate) mod retention;
 pub(crate) mod series;
 pub(crate) mod serve;
 pub(crate) mod signals;
+pub(crate) mod site;
 pub(crate) mod stats;
 pub(crate) mod tenant;
 pub(crate) mod token;

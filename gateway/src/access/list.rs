@@ -1,23 +1,27 @@
 //! What is granted to whom, and the file that holds it.
 //!
 //! `<root>/access/list-<generation>` is a text, its first line `annals access 1 <SHA-256 of the rest, hexadecimal>`, the rest
-//! TOML: a table `[[token]]` each. The highest generation is the one that holds; it is written whole, under a lock, and
+//! TOML: a table `[[token]]` or `[[site]]` each. The highest generation is the one that holds; it is written whole, under a lock, and
 //! those before it are removed. A file that is not as it was written grants nothing.
 //!
 //! A token is `annals_<id>_<secret>`: 12 and 64 hexadecimal digits. What is stored of the secret is its SHA-256: with 256
 //! random bits there is nothing to guess, so a hash that is slow on purpose would only slow down every request.
+//!
+//! Of a site's secret nothing is stored: it follows from the tenant's identity key, the site and the key's id
+//! ([`annals::Tenant::site_secret`]). So whoever holds this file cannot sign, and an erasure ends every secret of its tenant.
 //!
 //! A tenant is named by its id and its number. Ids are given again after an erasure, numbers never: a token does not
 //! outlive its tenant.
 //!
 //! The file is no part of a backup: restoring one must not bring back what was revoked.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals::vfs::{Clock, Draft, Entropy, LockError, Vfs, publish};
-use annals::{TenantId, TenantNumber, Timestamp, Zeroizing};
+use annals::{SiteName, TenantId, TenantNumber, Timestamp, Zeroizing};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -113,6 +117,34 @@ pub struct Token {
     hash: String,
 }
 
+/// The key of a site's secret as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct SiteKey {
+    /// Names it, 32 hexadecimal digits: not secret.
+    pub id: String,
+    /// The tenant's id.
+    pub tenant: String,
+    /// The tenant's number.
+    pub number: u32,
+    /// The site.
+    pub site: String,
+    /// When it was made, in milliseconds.
+    pub created: i64,
+    /// From when on it is no longer taken, in milliseconds; a rotation sets this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<i64>,
+}
+
+impl SiteKey {
+    /// Its id, for [`annals::Tenant::site_secret`]; that of no key where it is none.
+    #[must_use]
+    pub fn id_bytes(&self) -> [u8; 16] {
+        crate::signed::bytes(&self.id).unwrap_or_default()
+    }
+}
+
 /// A token that was just made. Its text is shown once and stored nowhere.
 #[non_exhaustive]
 pub struct NewToken {
@@ -128,8 +160,14 @@ pub struct NewToken {
 #[non_exhaustive]
 pub struct AccessList {
     /// Tokens, oldest first.
-    #[serde(default, rename = "token")]
+    #[serde(default, rename = "token", skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<Token>,
+    /// Keys of sites, oldest first.
+    #[serde(default, rename = "site", skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<SiteKey>,
+    /// Where each id is in those lists.
+    #[serde(skip)]
+    places: HashMap<String, usize>,
 }
 
 /// Why the list cannot be used or changed.
@@ -160,6 +198,19 @@ pub enum AccessError {
     /// There is no token of that id.
     #[error("there is no token `{0}`; `annals token list` shows them")]
     NoToken(String),
+    /// There is no key of that id.
+    #[error("there is no key `{0}` of a site; `annals site list` shows them")]
+    NoSite(String),
+    /// The site has a key, or two during a rotation.
+    #[error("site `{site}` has {live} live keys; {next}")]
+    LiveKeys {
+        /// The site.
+        site: String,
+        /// How many.
+        live: usize,
+        /// What to do.
+        next: &'static str,
+    },
     /// No randomness.
     #[error("cannot draw a secret: {0}")]
     Entropy(io::Error),
@@ -233,7 +284,11 @@ impl AccessStore {
         if check != sha256(rest.as_bytes()) {
             return Err(damaged("it is not what was written there"));
         }
-        toml::from_str(rest).map_err(|_| damaged("a newer version wrote it"))
+        let mut list: AccessList = toml::from_str(rest).map_err(|_| damaged("a newer version wrote it"))?;
+        let tokens = list.tokens.iter().map(|token| &token.id).enumerate();
+        let sites = list.sites.iter().map(|site| &site.id).enumerate();
+        list.places = tokens.chain(sites).map(|(place, id)| (id.clone(), place)).collect();
+        Ok(list)
     }
 
     /// Makes a token.
@@ -260,6 +315,57 @@ impl AccessStore {
             list.tokens.retain(|token| token.id != id);
             if list.tokens.len() == before { Err(AccessError::NoToken(id.to_owned())) } else { Ok(()) }
         })
+    }
+
+    /// Makes the first key of a site.
+    pub fn create_site(
+        &self,
+        tenant: &TenantId,
+        number: TenantNumber,
+        site: &SiteName,
+    ) -> Result<SiteKey, AccessError> {
+        self.change(|list, now| {
+            let next = "rotate one: annals site rotate ID";
+            list.allow_site(tenant.as_str(), site.as_str(), now, 0, next)?;
+            self.add_site(list, (tenant.as_str(), number.0, site.as_str()), now)
+        })
+    }
+
+    /// Makes another key for the same site, and ends the one that is there after `overlap_ms`.
+    pub fn rotate_site(&self, id: &str, overlap_ms: i64) -> Result<SiteKey, AccessError> {
+        self.change(|list, now| {
+            let old = list.sites.iter().find(|site| site.id == id).cloned();
+            let old = old.ok_or_else(|| AccessError::NoSite(id.to_owned()))?;
+            let next = "a rotation is under way; it ends by itself, or revoke one: annals site revoke ID";
+            list.allow_site(&old.tenant, &old.site, now, 1, next)?;
+            for site in list.sites.iter_mut().filter(|site| site.id == id) {
+                site.ends = Some(now.0.saturating_add(overlap_ms.max(0)));
+            }
+            self.add_site(list, (&old.tenant, old.number, &old.site), now)
+        })
+    }
+
+    /// Takes a key of a site back.
+    pub fn revoke_site(&self, id: &str) -> Result<(), AccessError> {
+        self.change(|list, _| {
+            let before = list.sites.len();
+            list.sites.retain(|site| site.id != id);
+            if list.sites.len() == before { Err(AccessError::NoSite(id.to_owned())) } else { Ok(()) }
+        })
+    }
+
+    fn add_site(
+        &self,
+        list: &mut AccessList,
+        (tenant, number, site): (&str, u32, &str),
+        now: Timestamp,
+    ) -> Result<SiteKey, AccessError> {
+        let mut id = [0; 16];
+        self.entropy.fill(&mut id).map_err(AccessError::Entropy)?;
+        let (tenant, site) = (tenant.to_owned(), site.to_owned());
+        let key = SiteKey { id: hex(&id), tenant, number, site, created: now.0, ends: None };
+        list.sites.push(key.clone());
+        Ok(key)
     }
 
     fn add_token(
@@ -299,7 +405,8 @@ impl AccessStore {
         let (generation, now) = (self.generation()?, Timestamp(self.clock.now_ms()));
         let mut list = self.load_generation(generation)?;
         let result = edit(&mut list, now)?;
-        list.tokens.retain(|token| token.ends.is_none_or(|ends| ends > now.0));
+        list.tokens.retain(|token| is_live(token.ends, now));
+        list.sites.retain(|site| is_live(site.ends, now));
         let body =
             toml::to_string(&list).map_err(|error| self.io("write", io::Error::other(error.to_string())))?;
         let text = format!("{TITLE}{}\n{body}", sha256(body.as_bytes()));
@@ -337,16 +444,43 @@ impl AccessList {
     pub(crate) fn token(&self, text: &str, now: Timestamp) -> Option<&Token> {
         let (id, secret) =
             text.strip_prefix(TOKEN_PREFIX).and_then(|rest| rest.split_once('_')).unwrap_or_default();
-        let found = self.tokens.iter().find(|token| token.id == id);
+        let place = self.places.get(id).and_then(|place| self.tokens.get(*place));
+        let found = place.filter(|token| token.id == id);
         let hash = sha256(secret.as_bytes());
         let stored = found.map_or(NOBODY, |token| token.hash.as_str());
         let right = verify_slices_are_equal(hash.as_bytes(), stored.as_bytes()).is_ok();
-        found.filter(|token| right && token.ends.is_none_or(|ends| ends > now.0))
+        found.filter(|token| right && is_live(token.ends, now))
+    }
+
+    /// The key of a site of that id, at this time.
+    pub(crate) fn site(&self, id: &[u8; 16], now: Timestamp) -> Option<&SiteKey> {
+        let id = hex(id);
+        let place = self.places.get(&id).and_then(|place| self.sites.get(*place));
+        place.filter(|site| site.id == id && is_live(site.ends, now))
+    }
+
+    /// Refuses another key where the site has more live ones than this.
+    fn allow_site(
+        &self,
+        tenant: &str,
+        site: &str,
+        now: Timestamp,
+        most: usize,
+        next: &'static str,
+    ) -> Result<(), AccessError> {
+        let own = |key: &&SiteKey| key.tenant == tenant && key.site == site && is_live(key.ends, now);
+        let live = self.sites.iter().filter(own).count();
+        let site = site.to_owned();
+        if live > most { Err(AccessError::LiveKeys { site, live, next }) } else { Ok(()) }
     }
 }
 
 /// No text has this hash.
 const NOBODY: &str = "################################################################";
+
+fn is_live(ends: Option<i64>, now: Timestamp) -> bool {
+    ends.is_none_or(|ends| ends > now.0)
+}
 
 fn generation_of(name: &str) -> Option<u64> {
     name.strip_prefix(NAME)?.parse().ok()
@@ -414,6 +548,26 @@ mod tests {
     }
 
     #[test]
+    fn a_site_has_one_key_and_two_during_a_rotation() {
+        let (_, clock, access) = store();
+        let (tenant, site) = (TenantId::new("acme").expect("valid"), SiteName::new("shop").expect("valid"));
+        let create = || access.create_site(&tenant, TenantNumber(1), &site);
+        let old = create().expect("made");
+        assert!(matches!(create(), Err(AccessError::LiveKeys { live: 1, .. })));
+        let new = access.rotate_site(&old.id, 60_000).expect("made");
+        assert!(matches!(access.rotate_site(&new.id, 0), Err(AccessError::LiveKeys { live: 2, .. })));
+        let known = |key: &SiteKey| {
+            access.load().expect("read").site(&key.id_bytes(), Timestamp(clock.now_ms())).is_some()
+        };
+        assert!(known(&old) && known(&new));
+        clock.advance_ms(60_000);
+        assert!(!known(&old) && known(&new));
+        access.revoke_site(&new.id).expect("there");
+        assert!(!known(&new));
+        assert!(matches!(access.revoke_site(&new.id), Err(AccessError::NoSite(_))));
+    }
+
+    #[test]
     fn a_list_that_was_changed_lets_nobody_in() {
         let (vfs, _, access) = store();
         access.create_token(viewer()).expect("made");
@@ -422,7 +576,7 @@ mod tests {
         let length = file.len().expect("known");
         let mut bytes = vec![0; length as usize];
         file.read_at(&mut bytes, 0).expect("read");
-        for at in (0..bytes.len()).step_by(7) {
+        for at in 0..bytes.len() {
             let mut changed = bytes.clone();
             changed[at] ^= 1;
             vfs.unlink(&path).expect("there");

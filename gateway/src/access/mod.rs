@@ -11,4 +11,5 @@ mod credential;
 mod list;
 
 pub(crate) use caller::{Caller, Denied, Door, Reader, Right, TENANT_HEADER, granted};
-pub use list::{AccessError, AccessList, AccessStore, Grant, NewToken, Role, Token};
+pub(crate) use list::hex;
+pub use list::{AccessError, AccessList, AccessStore, Grant, NewToken, Role, SiteKey, Token};

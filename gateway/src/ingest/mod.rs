@@ -44,6 +44,7 @@ use crate::access::{Caller, Right};
 use crate::app::Gateway;
 use crate::params::Params;
 
+pub(crate) use body::{Encoding, decompressed, receive};
 pub(crate) use error::IngestError;
 
 const SITE_HEADER: &str = "x-annals-site";
@@ -118,7 +119,7 @@ impl FromRequest<Arc<Gateway>> for Incoming {
     async fn from_request(request: Request, gateway: &Arc<Gateway>) -> Result<Incoming, IngestError> {
         let (parts, raw) = request.into_parts();
         let tenant = Caller::of(gateway, &parts.headers, Right::Write)?.tenant;
-        let encoding = body::Encoding::of(&parts.headers)?;
+        let encoding = Encoding::of(&parts.headers)?;
         let (body, held) = body::read(gateway, &tenant, &parts.headers, raw, encoding).await?;
         let content_type =
             parts.headers.get(CONTENT_TYPE).and_then(|own| own.to_str().ok()).unwrap_or_default();

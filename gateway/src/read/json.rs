@@ -300,8 +300,7 @@ impl Json {
             self.comma(&mut first);
             write(self, item);
             if self.len() > bytes_max {
-                let what = "the answer is over the limit of {} bytes; narrow its matchers or its range";
-                return Err(ApiError::execution(what.replace("{}", &bytes_max.to_string())));
+                return Err(too_long(bytes_max));
             }
         }
         self.out.push(b']');
@@ -314,6 +313,12 @@ impl Json {
         self.notes("infos", &said.infos);
         self.raw("}");
     }
+}
+
+/// An answer that passes its size.
+pub(crate) fn too_long(bytes_max: usize) -> ApiError {
+    let what = format!("the answer is over the limit of {bytes_max} bytes; narrow its matchers or its range");
+    ApiError::execution(what)
 }
 
 #[cfg(test)]

@@ -1,23 +1,28 @@
 //! The API of Prometheus, for reading: what Grafana, promtool and every other client of it already speak to.
 //!
 //! ```text
-//!   query.rs    query, query_range, format_query, parse_query     the evaluator's answers
+//!   query.rs    query, query_range, format_query                  the evaluator's answers
 //!   series.rs   series, labels, label values, metadata            what there is to ask about
 //!   status.rs   status/.., rules, alerts, targets                 what a store without rules and scraping has to say
+//!   tree.rs     parse_query                                       a query taken apart
+//!   federate.rs, remote.rs                                        samples as they are, for other servers
 //!   json.rs     answers as text, into one buffer
 //! ```
 
+mod federate;
 mod json;
 mod query;
+mod remote;
 mod series;
 mod status;
+mod tree;
 
 pub(crate) use query::{expression, query_limits, run};
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::app::Gateway;
 
@@ -27,10 +32,16 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
         .route("/format_query", get(query::format).post(query::format))
+        .route("/parse_query", get(tree::parse).post(tree::parse))
+        .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
+        .route("/read", post(remote::read))
         .route("/series", get(series::series).post(series::series))
         .route("/labels", get(series::labels).post(series::labels))
         .route("/label/{name}/values", get(series::label_values))
         .route("/metadata", get(series::metadata))
         .merge(status::router());
-    Router::new().nest("/api/v1", api)
+    Router::new()
+        .nest("/api/v1", api)
+        .route("/federate", get(federate::federate))
+        .route("/", get(|| async { "Annals speaks the API of Prometheus, at /api/v1.\n" }))
 }

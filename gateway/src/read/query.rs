@@ -59,6 +59,13 @@ pub(crate) async fn format(params: Params) -> Result<Response, ApiError> {
     Ok(success(&json!(promql::format(&expr))))
 }
 
+/// `query_exemplars`: none are kept.
+pub(crate) async fn exemplars(_: Reader, params: Params) -> Result<Response, ApiError> {
+    expression(&params)?;
+    params.range()?;
+    Ok(success(&json!([])))
+}
+
 /// The query of a request, parsed.
 pub(crate) fn expression(params: &Params) -> Result<(String, Expr), ApiError> {
     let text = params.get("query").unwrap_or_default().to_owned();

@@ -8,7 +8,7 @@ use annals::{Budget, LabelSet, METRIC_NAME, Matcher, SeriesKind, SourceError, Ti
 use axum::extract::{Path, State};
 use axum::response::Response;
 
-use super::json::{Json, Said};
+use super::json::{Json, Said, too_long};
 use super::query::{query_limits, run};
 use crate::access::{Door, Reader};
 use crate::app::Gateway;
@@ -98,9 +98,7 @@ pub(crate) async fn metadata(
             json.text(kind_name(*kind));
             json.raw(",\"help\":\"\",\"unit\":\"\"}]");
             if json.len() > bytes_max {
-                return Err(ApiError::execution(format!(
-                    "the answer is over the limit of {bytes_max} bytes"
-                )));
+                return Err(too_long(bytes_max));
             }
         }
         json.raw("}");

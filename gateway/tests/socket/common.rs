@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals::vfs::{Clock, RealVfs, SystemClock, SystemEntropy};
-use annals::{Annals, Options, Plan, TenantId};
+use annals::{Annals, Options, Plan, ReadOnly, TenantId};
 use annals_gateway::{AccessStore, Config, Grant, LogForm, Role, Server};
 use serde_json::Value;
 
@@ -89,7 +89,19 @@ pub(crate) fn start(config: Config, root: &Path) -> Server {
     Server::start(config, open_store(root), open_access(root), clock, entropy).expect("it starts")
 }
 
+pub(crate) fn read_only(root: &Path) -> ReadOnly {
+    ReadOnly::open(Arc::new(RealVfs), Arc::new(SystemClock::default()), root).expect("it opens")
+}
+
 impl Bench {
+    /// The same after a stop and a start.
+    pub(crate) fn restarted(self) -> Bench {
+        let Bench { server, directory, .. } = self;
+        server.stop().expect("it stops");
+        let server = start(config(), directory.path());
+        Bench { server, directory, ..self }
+    }
+
     pub(crate) fn new() -> Bench {
         Bench::with(config())
     }
@@ -209,4 +221,15 @@ fn unchunked(mut rest: &[u8]) -> Vec<u8> {
         rest = &rest[end + 4 + size..];
     }
     body
+}
+
+/// Waits until something holds, which takes as long as the gateway needs to hear of it.
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it does not come to hold");
 }

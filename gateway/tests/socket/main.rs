@@ -1,5 +1,9 @@
 //! The gateway over real sockets.
 
+mod clients;
 mod common;
+mod hostile;
 mod page;
+mod reading;
 mod serving;
+mod signed;

@@ -1,0 +1,252 @@
+//! Signals of sites, `POST /v1/signals`: batches that are signed with the site's own secret.
+//!
+//! The order of work, so that who cannot sign costs as little as can be and learns nothing:
+//!
+//! ```text
+//!   the header is read ─► the key is looked up ─► the body is read and hashed ─► the signature is compared
+//!   ─► its time ─► its nonce ─► the tenant's rate ─► only now the body is decompressed, parsed, admitted
+//! ```
+//!
+//! Where there is no such key the body is hashed all the same, and not kept, and the signature compared with one of a secret
+//! that nobody has. Whatever is wrong with a signature, the answer is the same; the reason stands in the counters and,
+//! without content, in the log. It is not in the audit log of operators' reads: whoever can reach the port could fill that.
+//!
+//! A request whose time is not after the start of this process is refused and must be signed again: its nonce may have been
+//! used before the restart. The batch id makes it harmless to send a batch again, by whatever chance.
+
+mod nonces;
+mod signature;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals::signals::read::{JsonBatch, json_batch};
+use annals::{
+    Acknowledgement, Durability, FieldRef, Refusal, SignalBatch, SiteName, Tenant, TenantId, TenantNumber,
+    Ticket, Timestamp, Zeroizing,
+};
+use aws_lc_rs::{digest, hmac};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+
+pub(crate) use crate::access::hex;
+pub(crate) use nonces::Nonces;
+pub(crate) use signature::bytes;
+
+use crate::access::{Denied, SiteKey};
+use crate::app::Gateway;
+use crate::counters::Unsigned;
+use crate::ingest::{Encoding, IngestError, decompressed, receive};
+use crate::reply::{ApiError, json_text};
+use nonces::{Nonce, WINDOW_S};
+use signature::Signature;
+
+/// Bodies of one key that are read at one time: a key id is no secret, and must not fill the gateway's memory.
+const OF_KEY_MAX: usize = 8;
+/// Records of one batch; a tenant's plan may allow fewer.
+const RECORDS_MAX: usize = 500_000;
+/// When a key that has used too many nonces may come back: some are forgotten by then.
+const NONCES_WAIT: Duration = Duration::from_secs(60);
+
+/// Its route.
+pub(crate) fn router() -> Router<Arc<Gateway>> {
+    Router::new().route("/v1/signals", post(signals))
+}
+
+async fn signals(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let (signed, body, _held) = authenticate(&gateway, &parts, body).await?;
+    let rates = gateway.config().rates(signed.tenant.id().as_str());
+    let now = gateway.clock.monotonic();
+    gateway.rates.request(signed.tenant.number(), rates, now).map_err(Denied::TooMany)?;
+    let encoding = Encoding::of(&parts.headers).map_err(|error| error.api())?;
+    if encoding == Encoding::Snappy || encoding == Encoding::Deflate {
+        return Err(ApiError::body(StatusCode::UNSUPPORTED_MEDIA_TYPE, "signals come plain, gzip or zstd"));
+    }
+    let limits = gateway.config().limits.clone();
+    let most = limits.plain_bytes.min(body.len().max(1 << 10).saturating_mul(limits.plain_ratio));
+    let number = signed.tenant.number();
+    let store = gateway.clone();
+    let admitted = gateway.pool.write(move || {
+        let plain =
+            if encoding == Encoding::Plain { body } else { decompressed(encoding, &body, most)?.into() };
+        store.rates.bytes(number, rates, store.clock.monotonic(), plain.len());
+        admit(&store, &signed, &plain)
+    });
+    let (batch, ticket) = admitted.await?.map_err(|error: IngestError| error.api())?;
+    let acknowledgement = ticket.await.map_err(|error| IngestError::Write(error).api())?;
+    Ok(json_text(StatusCode::OK, verdicts(&batch, &acknowledgement).to_string().into_bytes()))
+}
+
+/// Who has signed.
+struct Signed {
+    tenant: Tenant,
+    site: SiteName,
+}
+
+/// The body of a request whose signature is right, and whose it is.
+async fn authenticate(
+    gateway: &Arc<Gateway>,
+    parts: &Parts,
+    body: Body,
+) -> Result<(Signed, Bytes, OwnedSemaphorePermit), ApiError> {
+    let refuse = |why: Unsigned| {
+        gateway.counters.unsigned(why);
+        tracing::debug!(reason = why.name(), "a signature was refused");
+        ApiError::from(Denied::Unauthenticated)
+    };
+    let signature = header(&parts.headers).map_err(refuse)?;
+    let list = gateway.access_list();
+    let now = Timestamp(gateway.clock.now_ms());
+    let known = list.site(&signature.key, now).and_then(|key| of_key(gateway, key));
+    let Some((signed, secret)) = known else {
+        let hash = drained(gateway, body).await.ok_or_else(|| refuse(Unsigned::Body))?;
+        let nobody = [0; 32];
+        // As much work as where there is such a key; whatever it comes to, nobody has this secret.
+        let _ = is_right(&nobody, &signature, parts, "-", &hash);
+        return Err(refuse(Unsigned::UnknownKey));
+    };
+    let _reading = gateway.reading.take(signature.key, OF_KEY_MAX);
+    let _reading = _reading.ok_or(Denied::TooMany(Duration::from_secs(1)))?;
+    let (body, held) = receive(gateway, &parts.headers, body).await.map_err(|error| error.api())?;
+    let hash = sha256(&body);
+    if !is_right(&secret, &signature, parts, signed.tenant.id().as_str(), &hash) {
+        return Err(refuse(Unsigned::BadSignature));
+    }
+    if parts.headers.get("x-annals-tenant").is_some_and(|named| named != signed.tenant.id().as_str()) {
+        return Err(refuse(Unsigned::OtherTenant));
+    }
+    in_time(gateway, signature.time).map_err(refuse)?;
+    match gateway.nonces.take(signature.key, signature.nonce, gateway.clock.monotonic()) {
+        Nonce::Fresh => Ok((signed, body, held)),
+        Nonce::Used => Err(refuse(Unsigned::Replayed)),
+        Nonce::Full => {
+            gateway.counters.unsigned(Unsigned::Full);
+            Err(Denied::TooMany(NONCES_WAIT).into())
+        }
+    }
+}
+
+fn header(headers: &HeaderMap) -> Result<Signature, Unsigned> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let first = all.next().ok_or(Unsigned::Missing)?;
+    if all.next().is_some() {
+        return Err(Unsigned::Malformed);
+    }
+    Signature::parse(first.as_bytes()).ok_or(Unsigned::Malformed)
+}
+
+/// Whose key it is, and its secret, where its tenant is there.
+fn of_key(gateway: &Gateway, key: &SiteKey) -> Option<(Signed, Zeroizing<[u8; 32]>)> {
+    let site = SiteName::new(&key.site).ok()?;
+    let tenant = gateway.store.tenant(&TenantId::new(&key.tenant).ok()?).ok()?;
+    if tenant.number() != TenantNumber(key.number) {
+        return None;
+    }
+    let secret = tenant.site_secret(&site, &key.id_bytes());
+    Some((Signed { tenant, site }, secret))
+}
+
+fn is_right(secret: &[u8; 32], signature: &Signature, parts: &Parts, tenant: &str, body: &[u8; 32]) -> bool {
+    let query = parts.uri.query().unwrap_or_default();
+    let text = signature.text(parts.method.as_str(), parts.uri.path(), query, tenant, body);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    // In constant time.
+    hmac::verify(&key, text.as_bytes(), &signature.tag).is_ok()
+}
+
+/// Whether a request of this time may be taken now.
+fn in_time(gateway: &Gateway, time: i64) -> Result<(), Unsigned> {
+    let now = gateway.clock.now_ms() / 1000;
+    // A clock that was set back does not make old requests new again: their nonces may be forgotten.
+    let latest = gateway.latest_second(now);
+    if time < latest.saturating_sub(WINDOW_S) || time <= gateway.started.0 / 1000 {
+        return Err(Unsigned::Stale);
+    }
+    if time > now.saturating_add(WINDOW_S) { Err(Unsigned::Future) } else { Ok(()) }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    finished(|context| context.update(bytes))
+}
+
+fn finished(feed: impl FnOnce(&mut digest::Context)) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    feed(&mut context);
+    let mut hash = [0; 32];
+    hash.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}
+
+/// The hash of a body that is not kept; `None` where it is too long or does not come in time.
+async fn drained(gateway: &Gateway, body: Body) -> Option<[u8; 32]> {
+    let limits = &gateway.config().limits;
+    let (most, time) = (limits.body_bytes, Duration::from_millis(limits.body_ms));
+    let hash = async {
+        let mut context = digest::Context::new(&digest::SHA256);
+        let mut body = std::pin::pin!(body);
+        let mut length = 0_usize;
+        while let Some(frame) =
+            std::future::poll_fn(|cx| hyper::body::Body::poll_frame(body.as_mut(), cx)).await
+        {
+            let Ok(data) = frame.ok()?.into_data() else { continue };
+            length = length.saturating_add(data.len());
+            if length > most {
+                return None;
+            }
+            context.update(&data);
+        }
+        Some(finished(|own| *own = context))
+    };
+    tokio::time::timeout(time, hash).await.ok().flatten()
+}
+
+/// Parses and queues a batch.
+fn admit(gateway: &Gateway, signed: &Signed, body: &[u8]) -> Result<(JsonBatch, Ticket), IngestError> {
+    let mut batch = json_batch(gateway.store.schema(), body, RECORDS_MAX).map_err(IngestError::bad)?;
+    if batch.site.as_ref().is_some_and(|site| site != signed.site.as_str()) {
+        return Err(IngestError::bad("`site` is not the site of the key; it may be left out"));
+    }
+    let id = batch.batch.ok_or_else(|| {
+        IngestError::bad(
+            "`batch` is missing: 32 hexadecimal digits, drawn once for each batch and kept for its retries",
+        )
+    })?;
+    let signals = SignalBatch { id, site: signed.site.clone(), signals: std::mem::take(&mut batch.signals) };
+    let ticket = signed.tenant.write_signals(&signals)?;
+    batch.signals = signals.signals;
+    Ok((batch, ticket))
+}
+
+/// The answer: what became of each record, and how durable that is.
+fn verdicts(batch: &JsonBatch, acknowledgement: &Acknowledgement) -> Value {
+    let refused = batch.all_refused(&acknowledgement.refused);
+    let one = |(record, refusal): &(usize, Refusal)| {
+        let field = refusal.field.as_ref().map(|field| match field {
+            FieldRef::Known(name) => Value::from(&**name),
+            FieldRef::Position(at) => Value::from(*at),
+        });
+        json!({ "record": record, "reason": refusal.reason.word(), "field": field })
+    };
+    json!({ "status": "success", "data": {
+        "batch": batch.batch.map(|id| hex(&id.0)),
+        "duplicate": acknowledgement.duplicate,
+        "durability": match acknowledgement.durability {
+            Durability::Synced => "synced",
+            Durability::Buffered => "buffered",
+        },
+        "records": batch.records(),
+        // Of all records that are not listed below.
+        "verdict": if acknowledgement.duplicate { "duplicate" } else { "accepted" },
+        "accepted": acknowledgement.accepted(),
+        "refused": refused.iter().map(one).collect::<Vec<_>>(),
+    }})
+}
