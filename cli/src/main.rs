@@ -76,6 +76,7 @@ fn run(verb: Verb, screen: &mut Screen) -> Outcome {
         Verb::Receipt(verb) => verbs::receipt::run(&verb, screen),
         Verb::Export(verb) => verbs::export::run(&verb, screen),
         Verb::Plan(verb) => verbs::plan::run(&verb, screen),
+        Verb::Keys(verb) => verbs::keys::run(&verb, screen),
         Verb::Retention(verb) => verbs::retention::run(&verb, screen),
         Verb::Serve(args) => verbs::serve::serve(&args),
         Verb::Site(verb) => verbs::site::run(&verb, screen),

@@ -106,11 +106,11 @@ fn repaired(bench: &Bench) -> Ran {
 fn a_backup_without_keys_is_checked_and_a_lost_key_is_named() {
     let bench = store();
     let keys = bench.store().join("keys");
-    let (key, away) = (keys.join("1.key"), bench.store().join("away"));
+    let (key, away) = (keys.join("1-4.key"), bench.store().join("away"));
     fs::rename(&key, &away).expect("there");
-    names(&verify(&bench), "1.key", "the whole tenant, until this is repaired");
+    names(&verify(&bench), "1-4.key", "the whole tenant, until this is repaired");
     let ran = bench.run(&["verify", "--repair"]);
-    assert_eq!((ran.code, ran.out.contains("1.key")), (3, true), "{}{}", ran.out, ran.err);
+    assert_eq!((ran.code, ran.out.contains("1-4.key")), (3, true), "{}{}", ran.out, ran.err);
     let ran = bench.run(&["verify", "--without-keys"]);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("sealed and was not opened"), "{}", ran.out);

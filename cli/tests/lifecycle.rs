@@ -120,3 +120,27 @@ fn what_an_operator_reads_is_listed_and_a_changed_entry_shows() {
     );
     assert_eq!(bench.run(&["audit", "verify", "--head", &head]).code, 3);
 }
+
+#[test]
+fn keys_are_listed_and_replaced() {
+    let bench = bench();
+    let list = || bench.ok(&["keys", "list", "--tenant", "acme", "-o", "csv"]);
+    let count = |state: &str| list().lines().filter(|line| line.contains(state)).count();
+    assert_eq!((count(",active,"), count(",old,")), (4, 0), "{}", list());
+    let rotated = bench.ok(&["keys", "rotate", "acme"]);
+    assert!(rotated.contains("tenant acme has new keys; those of before are out of use by "), "{rotated}");
+    assert_eq!((count(",active,"), count(",old,"), count(",destroyed,")), (4, 3, 0), "{}", list());
+    assert!(bench.ok(&["stats", "--openmetrics"]).contains("annals_old_keys 3"));
+    let compacted = bench.ok(&["compact"]);
+    assert!(compacted.contains("keys     acme  destroyed 2, 3: nothing needs them"), "{compacted}");
+    assert_eq!((count(",active,"), count(",old,"), count(",destroyed,")), (4, 1, 2), "{}", list());
+    bench.ok(&["keys", "rotate", "acme", "--class", "wrapping", "--days", "0"]);
+    let late = bench.run(&["verify"]);
+    assert!(late.err.contains("note: tenant acme: old keys were to be out of use by "), "{}", late.err);
+    bench.ok(&["compact"]);
+    assert_eq!((count(",active,"), count(",old,"), count(",destroyed,")), (4, 0, 4), "{}", list());
+    assert_eq!(bench.run(&["verify"]).err, "");
+    assert_eq!(bench.number("sum(increase(http_requests[1d]))", "2015-05-18"), 2_000.0);
+    let refused = bench.run(&["keys", "rotate", "acme", "--class", "identity"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+}

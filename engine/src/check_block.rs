@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use annals_block::{BlockError, BlockIdentity, Damage, MetricBlock, RollupBlock, SignalBlock};
-use annals_model::{BlockContent, BlockMeta, TenantNumber};
+use annals_model::{BlockContent, BlockMeta, KeyId, TenantNumber};
 use annals_vfs::{Sealed, Vfs};
 
 use crate::keys::TenantKeys;
@@ -61,6 +61,15 @@ impl AnyBlock {
             AnyBlock::Metrics(block) => block.meta(),
             AnyBlock::Rollups(block) => block.meta(),
             AnyBlock::Signals(block) => block.meta(),
+        }
+    }
+
+    /// The data key that it is sealed with; `None` of a plain one.
+    pub(crate) fn key(&self) -> Option<KeyId> {
+        match self {
+            AnyBlock::Metrics(block) => block.key(),
+            AnyBlock::Rollups(block) => block.key(),
+            AnyBlock::Signals(block) => block.key(),
         }
     }
 

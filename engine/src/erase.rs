@@ -279,7 +279,8 @@ pub(crate) fn leaving(shared: &Shared) -> Lsn {
     let erasing = shared.erasing.lock();
     let erased = erasing.values().filter_map(|erasing| erasing.left);
     let deleted = shared.open_tenants().into_iter().map(|tenant| Lsn(tenant.leaves.load(Ordering::Relaxed)));
-    erased.chain(deleted).max().unwrap_or_default()
+    let rotated = shared.open_tenants().into_iter().map(|tenant| tenant.rotation.left());
+    erased.chain(deleted).chain(rotated).max().unwrap_or_default()
 }
 
 /// Whether nothing is left to be done.

@@ -102,7 +102,7 @@ pub enum TenantError {
         /// What the system says.
         source: io::Error,
     },
-    /// The keys of a new tenant could not be made: there is no such tenant.
+    /// New keys of a tenant could not be made: nothing was changed, and where it was to be created there is no such tenant.
     #[error("cannot make keys for tenant `{tenant}`: {source}")]
     Keys {
         /// The tenant.
@@ -132,6 +132,14 @@ pub enum TenantError {
         plan: String,
         /// The right, as in a plan's file.
         right: &'static str,
+    },
+    /// Its keys are not replaced: nothing was changed.
+    #[error("the keys of tenant `{tenant}` stay as they are: {why}")]
+    KeysStay {
+        /// The tenant.
+        tenant: TenantId,
+        /// Why.
+        why: &'static str,
     },
     /// The plan makes no sense as a whole: nothing was changed.
     #[error("{0}")]
@@ -238,13 +246,21 @@ pub enum MaintenanceError {
         /// The tenant.
         tenant: TenantId,
     },
-    /// The key of an erased tenant is still there.
-    #[error("the key of erased tenant `{tenant}` is not destroyed: {source}")]
+    /// The key of an erased tenant, or an old one whose date has come, is still there.
+    #[error("a key of tenant `{tenant}` is not destroyed: {source}")]
     KeyNotDestroyed {
         /// The tenant.
         tenant: TenantId,
         /// What the key store says.
         source: KeyStoreError,
+    },
+    /// The tenant's next key file cannot be used, so it was not written.
+    #[error("cannot change the keys of tenant `{tenant}`: {source}")]
+    Keys {
+        /// The tenant.
+        tenant: TenantId,
+        /// What the key store says.
+        source: KeyError,
     },
     /// The receipt of an erasure cannot be signed. All of it is done, and only the proof is missing.
     #[error("cannot sign the receipt of erased tenant `{tenant}`: {source}")]

@@ -1,36 +1,38 @@
 //! The default key store: files in a directory of their own, `keys/` under the root unless the host says otherwise.
 //!
-//! `<n>.key`, one per tenant, kept apart from the data so that a backup of the data never holds it:
+//! `<n>-<key>.key`, one per key-encryption key, kept apart from the data so that a backup of the data never holds it:
 //!
 //! | offset | bytes | field    | notes                                |
 //! |-------:|------:|----------|--------------------------------------|
 //! |      0 |     8 | `magic`  | `ANNKEY01`                           |
 //! |      8 |     4 | `check`  | CRC-32 of all below                  |
 //! |     12 |     4 | `tenant` | the tenant's number                  |
-//! |     16 |    16 | `store`  | the id of the store whose tenant it is |
-//! |     32 |    32 | `secret` | random: the key-encryption key       |
+//! |     16 |     4 | `key`    | the key's id, as the tenant's key file has it |
+//! |     20 |    16 | `store`  | the id of the store whose tenant it is |
+//! |     36 |    32 | `secret` | random: the key-encryption key       |
 //!
 //! `receipts.sign`, by which erasure receipts are signed, is laid out in the same way, with the magic `ANNSIG01`, no tenant
-//! (0), and the seed of an Ed25519 key as its secret. Who loses it gets another; receipts of before are checked by the
+//! and no key (0), and the seed of an Ed25519 key as its secret. Who loses it gets another; receipts of before are checked by the
 //! public key of before.
 //!
-//! `destroyed-<gen>`, a twin file (see [`crate::twin`]): how many (LEB128), then `store` (16) and `tenant` (4) of each
-//! key that was destroyed, ascending.
+//! `destroyed-<gen>`, a twin file (see [`crate::twin`]): how many (LEB128), then `store` (16), `tenant` (4) and `through` (4)
+//! of each tenant of which keys were destroyed, ascending: those with ids up to `through`, all of them where it is the
+//! highest number there is.
 //!
 //! A wrapped secret is nonce (12, random), ciphertext, tag (16): AES-256-GCM under the key-encryption key, with
-//! `annals wrapped key 1`, `store`, `tenant` and the context authenticated.
+//! `annals wrapped key 1`, `store`, `tenant`, `key` and the context authenticated.
 //!
-//! To destroy a key is to make the list durable, then to remove the file: from the first step on no copy of the file
+//! To destroy keys is to make the list durable, then to remove the files: from the first step on no copy of a file
 //! counts. Whoever puts an older copy of the whole directory back, list included, brings a key back; that directory must
 //! never be in a backup.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use annals_model::TenantNumber;
 use annals_model::bytes::{Cursor, PutBytes};
+use annals_model::{KeyId, TenantNumber};
 use annals_vfs::sync::Mutex;
 use annals_vfs::{Draft, Entropy, Vfs, publish};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -47,7 +49,9 @@ const MAGIC: &[u8; 8] = b"ANNKEY01";
 const SIGNER_MAGIC: &[u8; 8] = b"ANNSIG01";
 /// The name of the key that signs receipts.
 pub(crate) const SIGNER_FILE: &str = "receipts.sign";
-const CHECKED_BYTES: usize = 4 + 16 + 32;
+const CHECKED_BYTES: usize = 4 + 4 + 16 + 32;
+/// Above every key of a tenant: all are destroyed.
+const ALL_KEYS: KeyId = KeyId(u32::MAX);
 const WRAP_INFO: &[u8] = b"annals wrapped key 1";
 
 /// A key store in files of its own. Any number of processes may read it; one at a time changes it: the one that has
@@ -56,15 +60,19 @@ pub struct FileKeyStore {
     vfs: Arc<dyn Vfs>,
     directory: PathBuf,
     temporary: PathBuf,
-    /// Read once; changed by `destroy` alone.
+    /// Read once; changed by `raise` alone.
     destroyed: Mutex<Option<Destroyed>>,
 }
 
 #[derive(Clone)]
 struct Destroyed {
     generation: u64,
-    names: BTreeSet<KeyName>,
+    /// Of each tenant, up to which id.
+    through: DestroyedKeys,
 }
+
+/// Of each tenant of which keys were destroyed, up to which id.
+pub(crate) type DestroyedKeys = BTreeMap<KeyName, KeyId>;
 
 impl FileKeyStore {
     /// Keys in `directory`, with drafts in `temporary`: both exist, on one file system.
@@ -74,8 +82,8 @@ impl FileKeyStore {
         FileKeyStore { vfs, directory, temporary, destroyed: Mutex::new(None) }
     }
 
-    fn path(&self, name: KeyName) -> PathBuf {
-        self.directory.join(key_file_name(name.tenant))
+    fn path(&self, name: KeyName, key: KeyId) -> PathBuf {
+        self.directory.join(key_file_name(name.tenant, key))
     }
 
     fn list(&self) -> TwinFiles {
@@ -90,11 +98,11 @@ impl FileKeyStore {
         // Without the list nothing is known to be whole: a damaged one stops everything until it is restored.
         let damaged = |why: String| KeyStoreError::Corrupt { why };
         let read = match self.list().load(&*self.vfs) {
-            Ok(None) => Destroyed { generation: 0, names: BTreeSet::new() },
+            Ok(None) => Destroyed { generation: 0, through: BTreeMap::new() },
             Ok(Some(twin)) => {
-                let names = decode_names(&twin.content)
+                let through = decode_destroyed(&twin.content)
                     .ok_or_else(|| damaged(format!("{}: it does not decode", twin.path.display())))?;
-                Destroyed { generation: twin.generation, names }
+                Destroyed { generation: twin.generation, through }
             }
             Err(error) if error.is_io() => {
                 return Err(KeyStoreError::Unavailable { why: error.to_string() });
@@ -105,15 +113,23 @@ impl FileKeyStore {
         Ok(read)
     }
 
-    fn load(&self, name: KeyName) -> Result<Secret, KeyStoreError> {
-        if self.destroyed()?.names.contains(&name) {
-            return Err(KeyStoreError::Destroyed);
+    fn load(&self, name: KeyName, key: KeyId) -> Result<Secret, KeyStoreError> {
+        match self.destroyed()?.through.get(&name) {
+            Some(&ALL_KEYS) => Err(KeyStoreError::Destroyed),
+            Some(&through) if key <= through => Err(KeyStoreError::Retired),
+            _ => self.read(MAGIC, (name, key), &self.path(name, key)),
         }
-        self.read(MAGIC, name, &self.path(name))
     }
 
-    /// The secret in a file that must be of that name.
-    fn read(&self, magic: &[u8; 8], name: KeyName, path: &Path) -> Result<Secret, KeyStoreError> {
+    /// The ids of a tenant's keys of which there is a file, ascending.
+    fn there(&self, name: KeyName) -> Result<Vec<KeyId>, KeyStoreError> {
+        keys_in(&*self.vfs, &self.directory, name.tenant).map_err(|error| KeyStoreError::Unavailable {
+            why: format!("cannot list {}: {error}", self.directory.display()),
+        })
+    }
+
+    /// The secret in a file that must be of that name and key.
+    fn read(&self, magic: &[u8; 8], of: (KeyName, KeyId), path: &Path) -> Result<Secret, KeyStoreError> {
         let at = path.display();
         let bytes = match read_whole(&*self.vfs, path) {
             Ok(bytes) => Zeroizing::new(bytes),
@@ -129,8 +145,10 @@ impl FileKeyStore {
             let why = format!("{at} is damaged; restore it from the copy of the key store");
             KeyStoreError::Corrupt { why }
         })?;
-        if found != name {
-            let why = format!("{at} is the key of another tenant or store; restore the right one");
+        if found != of {
+            let why = format!(
+                "{at} is the key of another tenant or store, or another one of this; restore the right one"
+            );
             return Err(KeyStoreError::Mismatch { why });
         }
         Ok(secret)
@@ -142,7 +160,7 @@ impl FileKeyStore {
     fn draw(
         &self,
         magic: &[u8; 8],
-        name: KeyName,
+        of: (KeyName, KeyId),
         file: String,
         entropy: &dyn Entropy,
     ) -> Result<Secret, KeyStoreError> {
@@ -151,7 +169,7 @@ impl FileKeyStore {
             why: format!("cannot create {}: {error}", path.display()),
         };
         let secret = Secret::draw(entropy).map_err(failed)?;
-        let bytes = encode_key(magic, name, &secret);
+        let bytes = encode_key(magic, of, &secret);
         let draft = self.temporary.join(&file);
         let directory = self.directory.clone();
         publish(&*self.vfs, &[Draft { draft, directory, name: file, bytes: &bytes }])
@@ -167,57 +185,12 @@ impl FileKeyStore {
         })
     }
 
-    fn signing_seed(&self, store: [u8; 16]) -> Result<Secret, KeyStoreError> {
-        self.read(SIGNER_MAGIC, signer_name(store), &self.directory.join(SIGNER_FILE))
-    }
-}
-
-impl KeyStore for FileKeyStore {
-    fn create(&self, name: KeyName, entropy: &dyn Entropy) -> Result<(), KeyStoreError> {
-        match self.load(name) {
-            Ok(_) => return self.found(),
-            Err(KeyStoreError::Missing { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        self.draw(MAGIC, name, key_file_name(name.tenant), entropy).map(drop)
-    }
-
-    fn wrap(
-        &self,
-        name: KeyName,
-        context: &[u8],
-        secret: &[u8],
-        entropy: &dyn Entropy,
-    ) -> Result<Vec<u8>, KeyStoreError> {
-        let key = self.load(name)?;
-        let mut nonce = [0; 12];
-        let failed = |error: std::io::Error| KeyStoreError::Unavailable { why: error.to_string() };
-        entropy.fill(&mut nonce).map_err(failed)?;
-        let mut wrapped = nonce.to_vec();
-        seal::seal_under(&key, nonce, &aad(name, context), secret, &mut wrapped);
-        Ok(wrapped)
-    }
-
-    fn unwrap(
-        &self,
-        name: KeyName,
-        context: &[u8],
-        wrapped: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
-        let key = self.load(name)?;
-        let opened = wrapped
-            .split_first_chunk()
-            .and_then(|(nonce, sealed)| seal::open_under(&key, *nonce, &aad(name, context), sealed));
-        opened.ok_or_else(|| {
-            let why = format!("{} does not fit; restore the right one", self.path(name).display());
-            KeyStoreError::Mismatch { why }
-        })
-    }
-
-    fn destroy(&self, name: KeyName) -> Result<(), KeyStoreError> {
+    /// Destroys a tenant's keys up to one: the list first, then the files.
+    fn raise(&self, name: KeyName, through: KeyId) -> Result<(), KeyStoreError> {
         let mut destroyed = self.destroyed()?;
         let failed = |why: String| KeyStoreError::Unavailable { why };
-        if destroyed.names.insert(name) {
+        if destroyed.through.get(&name).is_none_or(|&before| before < through) {
+            destroyed.through.insert(name, through);
             destroyed.generation += 1;
             let list = self.list();
             let stored = list.store(
@@ -225,7 +198,7 @@ impl KeyStore for FileKeyStore {
                 &self.temporary,
                 [0; 16],
                 destroyed.generation,
-                &encode_names(&destroyed.names),
+                &encode_destroyed(&destroyed.through),
             );
             if let Err(error) = stored {
                 // Which generation is there is read again before the next change.
@@ -239,31 +212,92 @@ impl KeyStore for FileKeyStore {
             let _ = list.remove_older(&*self.vfs, destroyed.generation);
             *self.destroyed.lock() = Some(destroyed);
         }
-        let path = self.path(name);
-        match self.vfs.unlink(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(failed(format!("cannot remove {}: {error}", path.display())));
+        for key in self.there(name)?.into_iter().filter(|&key| key <= through) {
+            let path = self.path(name, key);
+            match self.vfs.unlink(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(failed(format!("cannot remove {}: {error}", path.display())));
+                }
+                _ => {}
             }
-            _ => {}
         }
         self.vfs
             .sync_dir(&self.directory)
             .map_err(|error| failed(format!("cannot sync {}: {error}", self.directory.display())))
     }
 
+    fn signing_seed(&self, store: [u8; 16]) -> Result<Secret, KeyStoreError> {
+        self.read(SIGNER_MAGIC, signer(store), &self.directory.join(SIGNER_FILE))
+    }
+}
+
+impl KeyStore for FileKeyStore {
+    fn create(&self, name: KeyName, key: KeyId, entropy: &dyn Entropy) -> Result<(), KeyStoreError> {
+        match self.load(name, key) {
+            Ok(_) => return self.found(),
+            Err(KeyStoreError::Missing { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.draw(MAGIC, (name, key), key_file_name(name.tenant, key), entropy).map(drop)
+    }
+
+    fn wrap(
+        &self,
+        name: KeyName,
+        key: KeyId,
+        context: &[u8],
+        secret: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, KeyStoreError> {
+        let wrapping = self.load(name, key)?;
+        let mut nonce = [0; 12];
+        let failed = |error: std::io::Error| KeyStoreError::Unavailable { why: error.to_string() };
+        entropy.fill(&mut nonce).map_err(failed)?;
+        let mut wrapped = nonce.to_vec();
+        seal::seal_under(&wrapping, nonce, &aad(name, key, context), secret, &mut wrapped);
+        Ok(wrapped)
+    }
+
+    fn unwrap(
+        &self,
+        name: KeyName,
+        key: KeyId,
+        context: &[u8],
+        wrapped: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
+        let wrapping = self.load(name, key)?;
+        let opened = wrapped.split_first_chunk().and_then(|(nonce, sealed)| {
+            seal::open_under(&wrapping, *nonce, &aad(name, key, context), sealed)
+        });
+        opened.ok_or_else(|| {
+            let why = format!("{} does not fit; restore the right one", self.path(name, key).display());
+            KeyStoreError::Mismatch { why }
+        })
+    }
+
+    fn retire(&self, name: KeyName, through: KeyId) -> Result<(), KeyStoreError> {
+        self.raise(name, through)
+    }
+
+    fn destroy(&self, name: KeyName) -> Result<(), KeyStoreError> {
+        self.raise(name, ALL_KEYS)
+    }
+
     fn standing(&self, name: KeyName) -> Result<KeyStanding, KeyStoreError> {
-        match self.load(name) {
-            Ok(_) => Ok(KeyStanding::Present),
-            Err(KeyStoreError::Missing { .. }) => Ok(KeyStanding::Absent),
-            Err(KeyStoreError::Destroyed) => Ok(KeyStanding::Destroyed),
-            Err(error) => Err(error),
+        let destroyed = self.destroyed()?.through.get(&name).copied().unwrap_or(KeyId::NONE);
+        if destroyed == ALL_KEYS {
+            return Ok(KeyStanding::Destroyed);
+        }
+        match self.there(name)?.last().filter(|&&newest| newest > destroyed) {
+            None => Ok(KeyStanding::Absent),
+            Some(&newest) => self.load(name, newest).map(|_| KeyStanding::Present),
         }
     }
 
     fn signer(&self, store: [u8; 16], entropy: &dyn Entropy) -> Result<PublicKey, KeyStoreError> {
         let seed = match self.signing_seed(store) {
             Err(KeyStoreError::Missing { .. }) => {
-                self.draw(SIGNER_MAGIC, signer_name(store), SIGNER_FILE.to_owned(), entropy)?
+                self.draw(SIGNER_MAGIC, signer(store), SIGNER_FILE.to_owned(), entropy)?
             }
             found => {
                 let seed = found?;
@@ -286,8 +320,8 @@ impl KeyStore for FileKeyStore {
 }
 
 /// The key that signs is no tenant's: numbers of tenants begin at 1.
-fn signer_name(store: [u8; 16]) -> KeyName {
-    KeyName { store, tenant: TenantNumber(0) }
+fn signer(store: [u8; 16]) -> (KeyName, KeyId) {
+    (KeyName { store, tenant: TenantNumber(0) }, KeyId::NONE)
 }
 
 fn key_pair(seed: &Secret) -> Result<Ed25519KeyPair, KeyStoreError> {
@@ -304,18 +338,41 @@ fn list_in(directory: &Path) -> TwinFiles {
     TwinFiles { directory: directory.to_owned(), role: Role::DestroyedKeys, owner: 0 }
 }
 
-/// The file name of a tenant's key.
-pub(crate) fn key_file_name(tenant: TenantNumber) -> String {
-    format!("{tenant}.key")
+/// The file name of one of a tenant's keys.
+pub(crate) fn key_file_name(tenant: TenantNumber, key: KeyId) -> String {
+    format!("{tenant}-{key}.key")
 }
 
-fn aad(name: KeyName, context: &[u8]) -> Vec<u8> {
-    [WRAP_INFO, &name.store, &name.tenant.0.to_le_bytes(), context].concat()
+/// Whose key a file of that name holds; `None` where it is no name of one.
+pub(crate) fn key_file_owner(name: &str) -> Option<(TenantNumber, KeyId)> {
+    let (tenant, key) = name.strip_suffix(".key")?.split_once('-')?;
+    let (tenant, key) = (TenantNumber(tenant.parse().ok()?), KeyId(key.parse().ok()?));
+    (key_file_name(tenant, key) == name).then_some((tenant, key))
 }
 
-fn encode_key(magic: &[u8; 8], name: KeyName, secret: &Secret) -> Zeroizing<Vec<u8>> {
+/// The ids of a tenant's keys of which there is a file, ascending.
+fn keys_in(vfs: &dyn Vfs, directory: &Path, tenant: TenantNumber) -> std::io::Result<Vec<KeyId>> {
+    let names = vfs.list(directory)?.into_iter().filter_map(|entry| key_file_owner(&entry.name));
+    let mut keys: Vec<KeyId> = names.filter(|(owner, _)| *owner == tenant).map(|(_, key)| key).collect();
+    keys.sort_unstable();
+    Ok(keys)
+}
+
+/// Removes the keys of a tenant that never came to be, as far as that goes.
+pub(crate) fn discard_keys(vfs: &dyn Vfs, layout: &Layout, tenant: TenantNumber) {
+    for key in keys_in(vfs, &layout.keys, tenant).unwrap_or_default() {
+        let _ = vfs.unlink(&layout.keys.join(key_file_name(tenant, key)));
+    }
+}
+
+fn aad(name: KeyName, key: KeyId, context: &[u8]) -> Vec<u8> {
+    [WRAP_INFO, &name.store, &name.tenant.0.to_le_bytes(), &key.0.to_le_bytes(), context].concat()
+}
+
+fn encode_key(magic: &[u8; 8], (name, key): (KeyName, KeyId), secret: &Secret) -> Zeroizing<Vec<u8>> {
     let mut checked = Zeroizing::new(Vec::with_capacity(CHECKED_BYTES));
     checked.put_u32(name.tenant.0);
+    checked.put_u32(key.0);
     checked.put(&name.store);
     checked.put(secret.bytes());
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAGIC.len() + 4 + CHECKED_BYTES));
@@ -325,7 +382,7 @@ fn encode_key(magic: &[u8; 8], name: KeyName, secret: &Secret) -> Zeroizing<Vec<
     bytes
 }
 
-fn decode_key(magic: &[u8; 8], bytes: &[u8]) -> Option<(KeyName, Secret)> {
+fn decode_key(magic: &[u8; 8], bytes: &[u8]) -> Option<((KeyName, KeyId), Secret)> {
     let mut cursor = Cursor::new(bytes);
     if cursor.array::<8>()? != *magic {
         return None;
@@ -333,30 +390,38 @@ fn decode_key(magic: &[u8; 8], bytes: &[u8]) -> Option<(KeyName, Secret)> {
     let check = cursor.u32()?;
     let checked = cursor.take(CHECKED_BYTES)?;
     let mut fields = Cursor::new(checked);
-    let tenant = TenantNumber(fields.u32()?);
+    let (tenant, key) = (TenantNumber(fields.u32()?), KeyId(fields.u32()?));
     let name = KeyName { store: fields.array()?, tenant };
     let whole = cursor.is_empty() && crc32fast::hash(checked) == check;
-    Some((name, Secret::from_slice(fields.take(32).filter(|_| whole)?)?))
+    Some(((name, key), Secret::from_slice(fields.take(32).filter(|_| whole)?)?))
 }
 
-fn encode_names(names: &BTreeSet<KeyName>) -> Vec<u8> {
+fn encode_destroyed(destroyed: &DestroyedKeys) -> Vec<u8> {
     let mut out = Vec::new();
-    out.put_varint(names.len() as u64);
-    for name in names {
+    out.put_varint(destroyed.len() as u64);
+    for (name, through) in destroyed {
         out.put(&name.store);
         out.put_u32(name.tenant.0);
+        out.put_u32(through.0);
     }
     out
 }
 
 /// Decodes the content of a list of destroyed keys; `None` where it is not one.
-pub(crate) fn decode_names(bytes: &[u8]) -> Option<BTreeSet<KeyName>> {
+pub(crate) fn decode_destroyed(bytes: &[u8]) -> Option<DestroyedKeys> {
     let mut cursor = Cursor::new(bytes);
-    let count = cursor.count(20)?;
-    let names = (0..count)
-        .map(|_| Some(KeyName { store: cursor.array()?, tenant: TenantNumber(cursor.u32()?) }))
-        .collect::<Option<BTreeSet<_>>>()?;
-    (cursor.is_empty() && names.len() == count).then_some(names)
+    let count = cursor.count(24)?;
+    let take = |cursor: &mut Cursor<'_>| {
+        let name = KeyName { store: cursor.array()?, tenant: TenantNumber(cursor.u32()?) };
+        Some((name, KeyId(cursor.u32()?)))
+    };
+    let destroyed = (0..count).map(|_| take(&mut cursor)).collect::<Option<DestroyedKeys>>()?;
+    (cursor.is_empty() && destroyed.len() == count).then_some(destroyed)
+}
+
+/// Whether these are all keys that a tenant had.
+pub(crate) fn is_all(through: KeyId) -> bool {
+    through == ALL_KEYS
 }
 
 #[cfg(test)]
@@ -366,8 +431,9 @@ mod tests {
     #[test]
     fn a_damaged_key_file_is_refused_whole() {
         let name = KeyName { store: [9; 16], tenant: TenantNumber(3) };
-        let bytes = encode_key(MAGIC, name, &Secret::from_slice(&[7; 32]).expect("32 bytes"));
-        assert_eq!(decode_key(MAGIC, &bytes).expect("whole").0, name);
+        let of = (name, KeyId(4));
+        let bytes = encode_key(MAGIC, of, &Secret::from_slice(&[7; 32]).expect("32 bytes"));
+        assert_eq!(decode_key(MAGIC, &bytes).expect("whole").0, of);
         for at in 0..bytes.len() {
             for bit in 0..8 {
                 let mut damaged = bytes.to_vec();

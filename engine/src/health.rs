@@ -3,6 +3,7 @@
 use annals_model::{TenantId, Timestamp};
 use annals_vfs::sync::atomic::Ordering;
 
+use crate::rotation;
 use crate::shared::{Shared, TenantSlot};
 
 /// Something that is not as it should be. Its text says what to do next.
@@ -40,6 +41,16 @@ pub enum Trouble {
     /// Something is left of what was deleted although the date has passed by which it was to go.
     #[error("what was deleted of tenant `{tenant}` was to be gone by {due}, and something is left: {why}")]
     DeletionOverdue {
+        /// The tenant.
+        tenant: TenantId,
+        /// By when.
+        due: Timestamp,
+        /// What to look at.
+        why: &'static str,
+    },
+    /// Keys that a rotation has replaced are still needed although the date has passed by which they were to be gone.
+    #[error("old keys of tenant `{tenant}` were to be out of use by {due}, and are not: {why}")]
+    KeysOverdue {
         /// The tenant.
         tenant: TenantId,
         /// By when.
@@ -121,6 +132,11 @@ pub(crate) fn troubles(shared: &Shared) -> Vec<Trouble> {
                 if let Some(leaving) = open.data.read().manifest.leaving.filter(|l| l.due < shared.now()) {
                     let (tenant, due) = (tenant.clone(), leaving.due);
                     troubles.push(Trouble::DeletionOverdue { tenant, due, why: HELD_UP });
+                }
+                if let Some(due) = rotation::overdue(&open.keys, shared.now()) {
+                    let why = "damaged blocks need them, the key store cannot be reached, readers keep blocks, or \
+                               background work fails";
+                    troubles.push(Trouble::KeysOverdue { tenant: tenant.clone(), due, why });
                 }
                 let blocks = open.data.read().set_aside.len();
                 if blocks > 0 {

@@ -244,7 +244,7 @@ fn write(
             (encoded, NumberedSamples { table, table_bytes, first, kinds, samples, histograms, starts })
         };
         let counter = shared.log_counter.fetch_add(1, Ordering::Relaxed);
-        let payload = encode(&header, &name, &encoded, signals, &tenant.records, counter);
+        let payload = encode(&header, &name, &encoded, signals, &ingest.records, counter);
         let ticket = TicketState::pending();
         let pending = PendingBatch {
             tenant: tenant.clone(),

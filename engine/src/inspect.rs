@@ -15,10 +15,11 @@ use annals_wal::FrameSummary;
 use crate::backup::{Snapshot, decode_numbers};
 use crate::catalog::Catalogue;
 use crate::check_block::AnyBlock;
-use crate::file_keys::decode_names;
+use crate::file_keys::{DestroyedKeys, decode_destroyed, is_all};
 use crate::files::read_whole;
+use crate::key_file::{KeyFile, KeyState};
 use crate::key_store::KeyName;
-use crate::keys::{self, KeyFile, KeyHolder, TenantKeys};
+use crate::keys::{self, KeyHolder, TenantKeys};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::options::Encryption;
@@ -261,7 +262,7 @@ fn inspect_twin(bytes: &[u8], path: &Path) -> Result<Inspection, InspectError> {
         Role::Catalogue => of_catalogue(&Catalogue::decode(&content).ok_or_else(undecodable)?),
         Role::Manifest => of_manifest(&Manifest::decode(&content).ok_or_else(undecodable)?),
         Role::Keys => of_keys(&KeyFile::decode(&content).ok_or_else(undecodable)?),
-        Role::DestroyedKeys => of_destroyed(&decode_names(&content).ok_or_else(undecodable)?),
+        Role::DestroyedKeys => of_destroyed(&decode_destroyed(&content).ok_or_else(undecodable)?),
         Role::Snapshot => of_snapshot(&Snapshot::decode(&content, root).ok_or_else(undecodable)?),
         Role::Erased => of_erased(&decode_numbers(&content).ok_or_else(undecodable)?),
     };
@@ -369,7 +370,8 @@ fn of_keys(file: &KeyFile) -> Inspection {
         .iter()
         .map(|key| {
             let (class, state) = (key.class.word().to_owned(), key.state.word().to_owned());
-            vec![key.id.to_string(), class, state, key.created.to_string()]
+            let until = if key.state == KeyState::Active { String::new() } else { key.until.to_string() };
+            vec![key.id.to_string(), class, state, key.created.to_string(), until]
         })
         .collect();
     Inspection {
@@ -377,25 +379,27 @@ fn of_keys(file: &KeyFile) -> Inspection {
         facts: facts([("sealed", if file.sealed { "yes" } else { "no" }.to_owned())]),
         tables: vec![Table {
             title: "keys".to_owned(),
-            columns: columns(["key", "class", "state", "created"]),
+            columns: columns(["key", "class", "state", "created", "until"]),
             rows,
         }],
         findings: Vec::new(),
     }
 }
 
-fn of_destroyed(names: &BTreeSet<KeyName>) -> Inspection {
-    let row = |name: &KeyName| {
+fn of_destroyed(destroyed: &DestroyedKeys) -> Inspection {
+    let row = |(name, &through): (&KeyName, &KeyId)| {
         let store = name.store.iter().map(|byte| format!("{byte:02x}")).collect();
-        vec![store, name.tenant.to_string()]
+        let through =
+            if is_all(through) { "all: it was erased".to_owned() } else { format!("up to {through}") };
+        vec![store, name.tenant.to_string(), through]
     };
     Inspection {
         title: "destroyed keys".to_owned(),
         facts: Vec::new(),
         tables: vec![Table {
-            title: "tenants whose key was destroyed".to_owned(),
-            columns: columns(["store", "tenant number"]),
-            rows: names.iter().map(row).collect(),
+            title: "tenants of which keys were destroyed".to_owned(),
+            columns: columns(["store", "tenant number", "keys"]),
+            rows: destroyed.iter().map(row).collect(),
         }],
         findings: Vec::new(),
     }

@@ -1,69 +1,27 @@
-//! A tenant's data keys: drawn when it is created, kept beside its manifest, wrapped by the key store.
+//! A tenant's data keys in use: read from its key file (`key_file.rs`), unwrapped by the key store, held apart by class.
 //!
-//! Content of the twin file `t/<n>/keys-<gen>` (see [`crate::twin`]), numbers in LEB128:
+//! The keys of one class do not open what another class sealed: who reads metrics holds no [`SignalKeys`]. From the identity
+//! secret follow the keys of pseudonyms, of batch digests and of sites' secrets, each by HKDF-SHA256 with a label of its own; every tenant
+//! has it.
 //!
-//! | field    | type | notes                                                                              |
-//! |----------|------|------------------------------------------------------------------------------------|
-//! | `sealed` | u8   | 1 where the tenant's data is sealed, 0 where it never was                          |
-//! | `keys`   | list | id (u32), class (u8), state (u8), created (i64, milliseconds), secret (blob)       |
-//!
-//! Classes: 1 identity, 2 metrics, 3 signals; states: 1 active, 2 decrypt only, 3 destroyed (no secret). Each class has
-//! one active key; ids count from 1 and are never used again. A secret is 32 random bytes: as the key store wrapped it,
-//! with `annals data key 1`, the key's id and class as context; as it is where the tenant is not sealed.
-//!
-//! The keys of one class do not open what another class sealed, and are held apart: who reads metrics holds no
-//! [`SignalKeys`]. From the identity secret follow the keys of pseudonyms, of batch digests and of sites' secrets, each by HKDF-SHA256 with
-//! a label of its own; every tenant has it.
+//! Whoever holds a class' keys sees it when they change: a rotation puts new ones in their place, and secrets that are gone
+//! from the key file are gone from memory.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals_block::{SALT_BYTES, SealWith};
-use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::{BlockContent, DataKeys, KeyId, Sealer, SiteName, TenantNumber, Timestamp};
+use annals_vfs::sync::RwLock;
 use annals_vfs::{Entropy, PublishError, Vfs};
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
+use crate::key_file::{KeyClass, KeyEntry, KeyFile, KeyState, Wrapper};
 use crate::key_store::{KeyName, KeyStanding, KeyStore, KeyStoreError};
 use crate::layout::Layout;
 use crate::seal::{Numbered, Secret};
 use crate::twin::{Role, TwinContent, TwinError, TwinFiles};
-
-const CONTEXT: &[u8] = b"annals data key 1";
-
-/// What a key protects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyClass {
-    Identity = 1,
-    Metrics = 2,
-    Signals = 3,
-}
-
-/// What a key may still be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyState {
-    Active = 1,
-    DecryptOnly = 2,
-    Destroyed = 3,
-}
-
-/// A key as its file has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KeyEntry {
-    pub(crate) id: KeyId,
-    pub(crate) class: KeyClass,
-    pub(crate) state: KeyState,
-    pub(crate) created: Timestamp,
-    secret: Vec<u8>,
-}
-
-/// The content of a key file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct KeyFile {
-    pub(crate) sealed: bool,
-    pub(crate) keys: Vec<KeyEntry>,
-}
 
 /// What a tenant's keys are used for, derived once. Never printed.
 pub(crate) struct TenantKeys {
@@ -74,6 +32,16 @@ pub(crate) struct TenantKeys {
     sites: hmac::Key,
     /// Both are there, or neither is: then nothing of the tenant is sealed.
     sealing: Option<(MetricKeys, SignalKeys)>,
+    known: RwLock<KnownFile>,
+}
+
+/// The key file that a tenant's keys are of.
+#[derive(Clone)]
+pub(crate) struct KnownFile {
+    pub(crate) generation: u64,
+    pub(crate) file: KeyFile,
+    /// Older generations may be there too.
+    pub(crate) has_older: bool,
 }
 
 /// The keys of a tenant's metrics.
@@ -84,10 +52,13 @@ pub(crate) struct MetricKeys(Arc<ClassKeys>);
 #[derive(Clone)]
 pub(crate) struct SignalKeys(Arc<ClassKeys>);
 
-/// The keys of one class: the active one, and those that still open what they sealed.
-struct ClassKeys {
+/// The keys of one class.
+struct ClassKeys(RwLock<Secrets>);
+
+/// The active key, and those that still open what they sealed.
+struct Secrets {
     active: KeyId,
-    secrets: Vec<(KeyId, Secret)>,
+    all: Vec<(KeyId, Secret)>,
 }
 
 /// Why a tenant's keys cannot be used: its data is untouched.
@@ -128,6 +99,10 @@ pub enum KeyError {
 }
 
 impl KeyError {
+    pub(crate) fn lacks_key(path: &Path) -> KeyError {
+        KeyError::Corrupt { path: path.to_owned(), what: "a class has no active key" }
+    }
+
     /// Whether the keys were destroyed: the data is gone for good.
     #[must_use]
     pub fn is_destroyed(&self) -> bool {
@@ -155,40 +130,22 @@ pub(crate) fn create(
     holder: KeyHolder<'_>,
     now: Timestamp,
 ) -> Result<(), KeyError> {
-    let KeyHolder { name, store } = holder;
-    let files = key_files(layout, name.tenant);
-    let io = |source| KeyError::File(TwinError::Io { path: files.path(1), source });
-    let refused = |source| KeyError::Store { path: files.path(1), source };
-    if let Some(store) = store {
-        store.create(name, entropy).map_err(refused)?;
-    }
-    let classes = match store {
-        Some(_) => &[KeyClass::Identity, KeyClass::Metrics, KeyClass::Signals][..],
-        None => &[KeyClass::Identity],
-    };
-    let mut keys = Vec::new();
-    for (id, &class) in (1..).map(KeyId).zip(classes) {
-        let secret = Secret::draw(entropy).map_err(io)?;
-        let secret = match store {
-            Some(store) => {
-                let wrapped = store.wrap(name, &context(id, class), secret.bytes(), entropy);
-                wrapped.map_err(refused)?
-            }
-            None => secret.bytes().to_vec(),
-        };
-        keys.push(KeyEntry { id, class, state: KeyState::Active, created: now, secret });
-    }
-    let content = KeyFile { sealed: store.is_some(), keys }.encode();
+    let files = key_files(layout, holder.name.tenant);
+    let file = KeyFile::draw(&files.path(1), holder, entropy, now)?;
     files
-        .store(vfs, &layout.temporary, name.store, 1, &content)
+        .store(vfs, &layout.temporary, holder.name.store, 1, &file.encode())
         .map_err(PublishError::into_source)
-        .map_err(io)
+        .map_err(|source| KeyError::File(TwinError::io(&files.path(1), source)))
 }
 
 /// Reads a tenant's keys, as its key store gives them.
 pub(crate) fn load(vfs: &dyn Vfs, layout: &Layout, holder: KeyHolder<'_>) -> Result<TenantKeys, KeyError> {
     let (file, twin) = load_file(vfs, layout, holder.name)?;
-    file.open(twin.path, holder)
+    TenantKeys::open(
+        KnownFile { generation: twin.generation, file, has_older: twin.has_older },
+        twin.path,
+        holder,
+    )
 }
 
 /// Reads a tenant's key file without opening its keys.
@@ -208,150 +165,24 @@ pub(crate) fn load_file(
     Ok((file, twin))
 }
 
-/// The same keys, wrapped for another holder: of a tenant of another store.
-pub(crate) fn rewrap(
-    file: &KeyFile,
-    path: &Path,
-    from: KeyHolder<'_>,
-    to: KeyHolder<'_>,
-    entropy: &dyn Entropy,
-) -> Result<KeyFile, KeyError> {
-    let refused = |source| KeyError::Store { path: path.to_owned(), source };
-    let mut keys = file.keys.clone();
-    if file.sealed {
-        let holders = from.store.zip(to.store);
-        let (old, new) = holders.ok_or_else(|| KeyError::NoKeyStore { path: path.to_owned() })?;
-        new.create(to.name, entropy).map_err(refused)?;
-        for key in keys.iter_mut().filter(|key| key.state != KeyState::Destroyed) {
-            let context = context(key.id, key.class);
-            let secret = old.unwrap(from.name, &context, &key.secret).map_err(refused)?;
-            key.secret = new.wrap(to.name, &context, &secret, entropy).map_err(refused)?;
-        }
-    }
-    Ok(KeyFile { sealed: file.sealed, keys })
-}
-
-fn context(id: KeyId, class: KeyClass) -> Vec<u8> {
-    [CONTEXT, &id.0.to_le_bytes(), &[class as u8]].concat()
-}
-
-impl KeyClass {
-    const ALL: [KeyClass; 3] = [KeyClass::Identity, KeyClass::Metrics, KeyClass::Signals];
-
-    /// The class of that number on disk.
-    pub(crate) fn from_tag(tag: u8) -> Option<KeyClass> {
-        KeyClass::ALL.into_iter().find(|&known| known as u8 == tag)
-    }
-
-    /// Its name in listings.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            KeyClass::Identity => "identity",
-            KeyClass::Metrics => "metrics",
-            KeyClass::Signals => "signals",
-        }
-    }
-}
-
-impl KeyState {
-    const ALL: [KeyState; 3] = [KeyState::Active, KeyState::DecryptOnly, KeyState::Destroyed];
-
-    /// Its name in listings.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            KeyState::Active => "active",
-            KeyState::DecryptOnly => "decrypt only",
-            KeyState::Destroyed => "destroyed",
-        }
-    }
-}
-
-impl KeyFile {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![u8::from(self.sealed)];
-        out.put_varint(self.keys.len() as u64);
-        for key in &self.keys {
-            out.put_u32(key.id.0);
-            out.put_u8(key.class as u8);
-            out.put_u8(key.state as u8);
-            out.put_i64(key.created.0);
-            out.put_blob(&key.secret);
-        }
-        out
-    }
-
-    /// Decodes a key file's content; `None` where it is not one.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<KeyFile> {
-        let mut cursor = Cursor::new(bytes);
-        let sealed = match cursor.u8()? {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
-        let count = cursor.count(15)?;
-        let mut keys: Vec<KeyEntry> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let id = KeyId(cursor.u32()?);
-            let (class, state) = (KeyClass::from_tag(cursor.u8()?)?, cursor.u8()?);
-            let state = KeyState::ALL.into_iter().find(|&known| known as u8 == state)?;
-            let created = Timestamp(cursor.i64()?);
-            let secret = cursor.blob()?.to_vec();
-            let after = keys.last().map_or(KeyId::NONE, |last| last.id);
-            let rival = |key: &KeyEntry| {
-                key.class == class && key.state == KeyState::Active && state == KeyState::Active
-            };
-            if id <= after || keys.iter().any(rival) {
-                return None;
-            }
-            keys.push(KeyEntry { id, class, state, created, secret });
-        }
-        cursor.is_empty().then_some(KeyFile { sealed, keys })
-    }
-
-    /// The same with new active keys of metrics and signals. Those of before still open what they sealed.
-    pub(crate) fn renewed(
-        mut self,
-        path: &Path,
-        holder: KeyHolder<'_>,
-        entropy: &dyn Entropy,
-        now: Timestamp,
-    ) -> Result<KeyFile, KeyError> {
-        let Some(store) = holder.store.filter(|_| self.sealed) else { return Ok(self) };
-        let io = |source| KeyError::File(TwinError::io(path, source));
-        for class in [KeyClass::Metrics, KeyClass::Signals] {
-            let active = |key: &&mut KeyEntry| key.class == class && key.state == KeyState::Active;
-            self.keys.iter_mut().filter(active).for_each(|key| key.state = KeyState::DecryptOnly);
-            let id = KeyId(self.keys.last().map_or(0, |last| last.id.0).saturating_add(1));
-            let secret = Secret::draw(entropy).map_err(io)?;
-            let secret = store.wrap(holder.name, &context(id, class), secret.bytes(), entropy);
-            let secret = secret.map_err(|source| KeyError::Store { path: path.to_owned(), source })?;
-            self.keys.push(KeyEntry { id, class, state: KeyState::Active, created: now, secret });
-        }
-        Ok(self)
-    }
-
-    /// The same without the keys that are not active any more.
-    pub(crate) fn without_old(mut self) -> KeyFile {
-        for key in self.keys.iter_mut().filter(|key| key.state == KeyState::DecryptOnly) {
-            key.state = KeyState::Destroyed;
-            key.secret.clear();
-        }
-        self
-    }
-
+impl TenantKeys {
     /// Opens the keys.
-    pub(crate) fn open(&self, path: PathBuf, holder: KeyHolder<'_>) -> Result<TenantKeys, KeyError> {
-        let KeyHolder { name, store } = holder;
-        let store = match (self.sealed, store) {
-            (false, None) => None,
+    pub(crate) fn open(
+        known: KnownFile,
+        path: PathBuf,
+        holder: KeyHolder<'_>,
+    ) -> Result<TenantKeys, KeyError> {
+        let file = &known.file;
+        match (file.sealed, holder.store) {
+            (false, None) | (true, Some(_)) => {}
             // A tenant that was created without a key store. Where the key store knows the tenant, it was not.
             (false, Some(store)) => {
-                let standing = store.standing(name).and_then(|standing| match standing {
+                let standing = store.standing(holder.name).and_then(|standing| match standing {
                     KeyStanding::Destroyed => Err(KeyStoreError::Destroyed),
                     other => Ok(other),
                 });
                 match standing {
-                    Ok(KeyStanding::Absent) => None,
+                    Ok(KeyStanding::Absent) => {}
                     Ok(_) => {
                         let what =
                             "it says that the tenant is not sealed, and the key store has a key for it";
@@ -361,20 +192,16 @@ impl KeyFile {
                 }
             }
             (true, None) => return Err(KeyError::NoKeyStore { path }),
-            (true, Some(store)) => Some(store),
-        };
-        let open = |class| self.open_class(class, &path, name, store);
+        }
+        let wrapper = file.wrapper(&path, holder)?;
+        let open = |class| Secrets::open(file, class, &path, wrapper);
         let identity = open(KeyClass::Identity)?;
-        let missing = KeyError::Corrupt { path: path.clone(), what: "a class has no active key" };
-        let Some(identity) = identity.active_secret() else { return Err(missing) };
-        let sealing = match store {
+        let identity = identity.get(identity.active).ok_or_else(|| KeyError::lacks_key(&path))?;
+        let sealing = match wrapper {
             None => None,
             Some(_) => {
-                let (metrics, signals) = (open(KeyClass::Metrics)?, open(KeyClass::Signals)?);
-                if metrics.active_secret().is_none() || signals.active_secret().is_none() {
-                    return Err(missing);
-                }
-                Some((MetricKeys(Arc::new(metrics)), SignalKeys(Arc::new(signals))))
+                let class = |class| open(class).map(|secrets| Arc::new(ClassKeys(RwLock::new(secrets))));
+                Some((MetricKeys(class(KeyClass::Metrics)?), SignalKeys(class(KeyClass::Signals)?)))
             }
         };
         let pseudonyms = identity.derive::<32>(&[], b"annals pseudonyms 1");
@@ -385,56 +212,83 @@ impl KeyFile {
             pseudonyms: annals_signals::PseudonymKey::new(&pseudonyms),
             digests: hmac::Key::new(hmac::HMAC_SHA256, &digests[..]),
             sealing,
+            known: RwLock::new(known),
         })
     }
 
-    fn open_class(
-        &self,
+    /// Takes the place of what it was, for all who hold these.
+    pub(crate) fn replace(&self, newer: TenantKeys) {
+        let TenantKeys { sealing, known, .. } = newer;
+        if let (Some(held), Some(newer)) = (&self.sealing, sealing) {
+            for (held, newer) in [(&held.0.0, &newer.0.0), (&held.1.0, &newer.1.0)] {
+                std::mem::swap(&mut *held.0.write(), &mut *newer.0.write());
+            }
+        }
+        *self.known.write() = known.into_inner();
+    }
+
+    /// The key file that these are of.
+    pub(crate) fn known(&self) -> KnownFile {
+        self.known.read().clone()
+    }
+
+    /// The generation of the key file that these are of.
+    pub(crate) fn generation(&self) -> u64 {
+        self.known.read().generation
+    }
+
+    /// Says that no older generation of the key file is left.
+    pub(crate) fn is_alone(&self) {
+        self.known.write().has_older = false;
+    }
+
+    /// Whether there is nothing for background work to do about them.
+    pub(crate) fn is_settled(&self) -> bool {
+        let known = self.known.read();
+        !known.has_older && known.file.old().next().is_none()
+    }
+}
+
+impl Secrets {
+    /// The keys of a class.
+    fn open(
+        file: &KeyFile,
         class: KeyClass,
         path: &Path,
-        name: KeyName,
-        store: Option<&dyn KeyStore>,
-    ) -> Result<ClassKeys, KeyError> {
-        let mut keys = ClassKeys { active: KeyId::NONE, secrets: Vec::new() };
+        wrapper: Option<Wrapper<'_>>,
+    ) -> Result<Secrets, KeyError> {
+        let mut secrets = Secrets { active: KeyId::NONE, all: Vec::new() };
         let live = |key: &&KeyEntry| key.class == class && key.state != KeyState::Destroyed;
-        for key in self.keys.iter().filter(live) {
-            let secret = match store {
+        for key in file.keys.iter().filter(live) {
+            let secret = match wrapper {
                 None => Secret::from_slice(&key.secret),
-                Some(store) => {
-                    let opened = store.unwrap(name, &context(key.id, class), &key.secret);
-                    let opened =
-                        opened.map_err(|source| KeyError::Store { path: path.to_owned(), source })?;
-                    Secret::from_slice(&opened)
-                }
+                Some(wrapper) => Secret::from_slice(&wrapper.unwrap(key)?),
             };
             let what = "a key has not the length of a key";
             let secret = secret.ok_or_else(|| KeyError::Corrupt { path: path.to_owned(), what })?;
             if key.state == KeyState::Active {
-                keys.active = key.id;
+                secrets.active = key.id;
             }
-            keys.secrets.push((key.id, secret));
+            secrets.all.push((key.id, secret));
         }
-        Ok(keys)
-    }
-}
-
-impl ClassKeys {
-    fn secret(&self, id: KeyId) -> Option<&Secret> {
-        self.secrets.iter().find(|(known, _)| *known == id).map(|(_, secret)| secret)
+        match secrets.get(secrets.active) {
+            Some(_) => Ok(secrets),
+            None => Err(KeyError::lacks_key(path)),
+        }
     }
 
-    fn active_secret(&self) -> Option<&Secret> {
-        self.secret(self.active)
+    fn get(&self, id: KeyId) -> Option<&Secret> {
+        self.all.iter().find(|(known, _)| *known == id).map(|(_, secret)| secret)
     }
 }
 
 impl DataKeys for ClassKeys {
     fn active(&self) -> KeyId {
-        self.active
+        self.0.read().active
     }
 
     fn sealer(&self, key: KeyId, salt: &[u8], info: &[u8]) -> Option<Box<dyn Sealer>> {
-        Some(Box::new(self.secret(key)?.sealer(salt, info)))
+        Some(Box::new(self.0.read().get(key)?.sealer(salt, info)))
     }
 }
 
@@ -498,12 +352,14 @@ impl TenantKeys {
         let secret = |byte| Secret::from_slice(&[byte; 32]).expect("32 bytes");
         let class = |byte| {
             let id = KeyId(u32::from(byte));
-            Arc::new(ClassKeys { active: id, secrets: vec![(id, secret(byte))] })
+            Arc::new(ClassKeys(RwLock::new(Secrets { active: id, all: vec![(id, secret(byte))] })))
         };
         let sealing = sealed.then(|| (MetricKeys(class(2)), SignalKeys(class(3))));
         let digests = hmac::Key::new(hmac::HMAC_SHA256, &[1; 32]);
         let sites = hmac::Key::new(hmac::HMAC_SHA256, &[2; 32]);
-        TenantKeys { pseudonyms: annals_signals::PseudonymKey::new(&[1; 32]), digests, sites, sealing }
+        let file = KeyFile { sealed, keys: Vec::new() };
+        let known = RwLock::new(KnownFile { generation: 1, file, has_older: false });
+        TenantKeys { pseudonyms: annals_signals::PseudonymKey::new(&[1; 32]), digests, sites, sealing, known }
     }
 }
 
@@ -540,47 +396,5 @@ impl Class for MetricKeys {
 impl Class for SignalKeys {
     fn keys(&self) -> &dyn DataKeys {
         &*self.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bytes_are_held() {
-        let entry = |id, class, state, secret: &[u8]| KeyEntry {
-            id: KeyId(id),
-            class,
-            state,
-            created: Timestamp(5),
-            secret: secret.to_vec(),
-        };
-        let file = KeyFile {
-            sealed: true,
-            keys: vec![
-                entry(1, KeyClass::Identity, KeyState::Active, b"abc"),
-                entry(2, KeyClass::Metrics, KeyState::Destroyed, b""),
-                entry(7, KeyClass::Metrics, KeyState::Active, b"d"),
-            ],
-        };
-        let expected = [
-            &b"\x01\x03"[..],
-            b"\x01\0\0\0\x01\x01\x05\0\0\0\0\0\0\0\x03abc",
-            b"\x02\0\0\0\x02\x03\x05\0\0\0\0\0\0\0\x00",
-            b"\x07\0\0\0\x02\x01\x05\0\0\0\0\0\0\0\x01d",
-        ]
-        .concat();
-        assert_eq!(file.encode(), expected);
-        assert_eq!(KeyFile::decode(&expected), Some(file.clone()));
-        for length in 0..expected.len() {
-            assert_eq!(KeyFile::decode(&expected[..length]), None, "cut at {length}");
-        }
-        let twice = KeyFile { keys: vec![file.keys[0].clone(), file.keys[0].clone()], ..file.clone() };
-        assert_eq!(KeyFile::decode(&twice.encode()), None, "one id twice");
-        let mut rival = file.keys[2].clone();
-        rival.id = KeyId(8);
-        let rivals = KeyFile { keys: vec![file.keys[2].clone(), rival], ..file };
-        assert_eq!(KeyFile::decode(&rivals.encode()), None, "two active keys of one class");
     }
 }

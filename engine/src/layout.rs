@@ -10,7 +10,7 @@
 //! <root>/t/<n>/b/<block>.blk        metric blocks
 //! <root>/t/<n>/s/<block>.blk        raw-signal blocks
 //! <root>/t/<n>/keys-<gen>           its data keys, wrapped
-//! <root>/keys/<n>.key               the default key store: one key per tenant; never in a backup
+//! <root>/keys/<n>-<key>.key         the default key store: keys of tenants; never in a backup
 //! <root>/keys/destroyed-<gen>       what it has destroyed
 //! <root>/keys/receipts.sign          by which receipts are signed
 //! <root>/receipts/<n>.receipt       what was erased, signed
@@ -26,7 +26,7 @@ use annals_model::{BlockContent, BlockId, TenantNumber};
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::{DirEntryKind, Vfs};
 
-use crate::file_keys::key_file_name;
+use crate::file_keys::key_file_owner;
 
 /// The paths of one root.
 #[derive(Debug, Clone)]
@@ -109,13 +109,12 @@ impl Layout {
 
     /// The first number from `next` on under which a tenant's creation that was cut short left nothing.
     pub(crate) fn free_number(&self, vfs: &dyn Vfs, next: u32) -> io::Result<Option<TenantNumber>> {
-        let mut left = BTreeSet::new();
-        for directory in [&self.tenants, &self.keys] {
-            left.extend(vfs.list(directory)?.into_iter().map(|entry| entry.name));
-        }
-        let free = |number: &TenantNumber| {
-            !left.contains(&number.to_string()) && !left.contains(&key_file_name(*number))
-        };
+        let names =
+            |directory| vfs.list(directory).map(|entries| entries.into_iter().map(|entry| entry.name));
+        let left: BTreeSet<String> = names(&self.tenants)?.collect();
+        let keys = names(&self.keys)?.filter_map(|name| key_file_owner(&name));
+        let keys: BTreeSet<TenantNumber> = keys.map(|(owner, _)| owner).collect();
+        let free = |number: &TenantNumber| !left.contains(&number.to_string()) && !keys.contains(number);
         Ok((next..u32::MAX).map(TenantNumber).find(free))
     }
 

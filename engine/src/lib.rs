@@ -25,6 +25,7 @@
 //!        │                 └─ TenantReader, ReportReader (reader.rs) ◄── view.rs ◄────┴────────────┘
 //!        ├─ delete.rs        samples and signals go, by matchers and times
 //!        ├─ backup.rs        snapshots of all of it, elsewhere; restore.rs
+//!        ├─ rotation.rs      keys are replaced; key_file.rs, keys.rs, key_store.rs, file_keys.rs, seal.rs
 //!        ├─ erase.rs         a tenant goes, with proof; cancel.rs, life.rs, receipt.rs
 //!        ├─ maintenance.rs   drop, flush, merge, as steps; reserve.rs on a full disk; health.rs and metrics.rs for operators
 //!        ├─ recover.rs       catalogue, manifests, replay.rs; orphans.rs
@@ -53,6 +54,7 @@ mod health;
 mod histogram_runs;
 mod ingest;
 mod inspect;
+mod key_file;
 mod key_store;
 mod keys;
 mod layout;
@@ -80,6 +82,7 @@ mod replay;
 mod reserve;
 mod restore;
 mod retention;
+mod rotation;
 mod runs;
 mod seal;
 mod seal_days;
@@ -123,6 +126,7 @@ pub use export::{ExportDay, ExportReader, ExportSeries, Moment};
 pub use file_keys::FileKeyStore;
 pub use health::Trouble;
 pub use inspect::{InspectError, Inspection, Table, inspect};
+pub use key_file::{KeyClass, KeyState};
 pub use key_store::{KeyName, KeyStanding, KeyStore, KeyStoreError};
 pub use keys::KeyError;
 pub use maintenance::Done;
@@ -140,6 +144,7 @@ pub use repair::{Repair, RepairStep, repair};
 pub use replay::ReplayReport;
 pub use restore::{RestoreError, RestoreInto, RestoreTenant, Restored, restore};
 pub use retention::{KeptBlock, PLAN_GRACE_MS, PlanPreview, Retention};
+pub use rotation::{KeyUse, ROTATION_DUE_MS};
 #[cfg(feature = "planted")]
 #[doc(hidden)]
 pub use seal::trace as seal_trace;

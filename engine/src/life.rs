@@ -17,7 +17,7 @@
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::{KeyId, Lsn, Timestamp};
 
-use crate::keys::KeyClass;
+use crate::key_file::KeyClass;
 use crate::manifest::take_list;
 
 /// Where a tenant is in its life.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use annals_block::BlockIdentity;
 use annals_compaction::{Standing, Step, chunk_age, merge_metrics, merge_signals, plan};
-use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, Lsn, TenantId, Timestamp};
+use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, KeyId, Lsn, TenantId, Timestamp};
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 
@@ -27,6 +27,7 @@ use crate::open_block::OpenBlock;
 use crate::plan_change;
 use crate::quarantine;
 use crate::retention::standing;
+use crate::rotation::{self, Turn};
 use crate::seal_days as seal;
 use crate::shared::Shared;
 use crate::tenant::TenantShared;
@@ -92,6 +93,13 @@ pub enum Done {
         /// What proves it.
         receipt: PathBuf,
     },
+    /// Nothing is sealed with old keys any more: they are gone.
+    KeysRetired {
+        /// Whose.
+        tenant: TenantId,
+        /// Which.
+        keys: Vec<KeyId>,
+    },
     /// Blocks expired.
     Dropped {
         /// Whose.
@@ -119,6 +127,7 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
         let flushed = flush::flush(shared, &tenant)?;
         Ok(flushed.map(|blocks| Done::Flushed { tenant: tenant.id.clone(), blocks }))
     });
+    let rotations = |turn| tenants.iter().map(move |tenant| rotation::step(shared, tenant, now, turn));
     let merges = tenants.iter().map(|tenant| merge_next(shared, tenant, now));
     let seals = tenants.iter().map(|tenant| seal::seal_next(shared, tenant, now));
     let rest = [remove_retired, sweep_quarantine, truncate, keep_reserve, prepare]
@@ -132,9 +141,11 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
         .chain(plans)
         .chain(drops)
         .chain(flushes)
+        .chain(rotations(Turn::First))
         .chain(merges)
         .chain(seals)
         .chain(rest)
+        .chain(rotations(Turn::Last))
     {
         match done {
             Ok(Some(done)) => return Ok(Some(done)),
@@ -162,7 +173,7 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
             done.push(Done::Flushed { tenant: tenant.id.clone(), blocks });
         }
         while let Some(inputs) = whole_day(&tenant, now) {
-            done.push(merge(shared, &tenant, &inputs, now)?);
+            done.push(merge(shared, &tenant, &inputs, now, Expired::LeftOut)?);
         }
         while let Some(merged) = merge_next(shared, &tenant, now)? {
             done.push(merged);
@@ -175,7 +186,14 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
     while let Some(erased) = erase::step(shared)? {
         done.push(erased);
     }
+    // The last step of a rotation waits for the files of before.
     done.extend(remove_retired(shared)?);
+    for tenant in shared.open_tenants() {
+        while let Some(rotated) = rotation::step(shared, &tenant, now, Turn::Settle)? {
+            done.push(rotated);
+            done.extend(remove_retired(shared)?);
+        }
+    }
     done.extend(sweep_quarantine(shared)?);
     for tenant in shared.open_tenants() {
         done.extend(delete::leave(shared, &tenant)?);
@@ -324,7 +342,7 @@ fn merge_next(
         Step::Merge { inputs, .. } => Some(inputs),
         Step::Drop { .. } | Step::Seal { .. } => None,
     });
-    inputs.map(|inputs| merge(shared, tenant, &inputs, now)).transpose()
+    inputs.map(|inputs| merge(shared, tenant, &inputs, now, Expired::LeftOut)).transpose()
 }
 
 /// Neighbours in log order of a day that has more than one block. Nothing is merged across a block that is set aside: it
@@ -346,23 +364,32 @@ fn whole_day(tenant: &TenantShared, now: Timestamp) -> Option<Vec<BlockId>> {
     })
 }
 
-/// Puts one block in place of several.
-fn merge(
+/// What becomes of samples and signals that no query sees any more when their block is written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expired {
+    LeftOut,
+    /// A rollup may be owed of them.
+    Kept,
+}
+
+/// Puts one block in place of several, or of one.
+pub(crate) fn merge(
     shared: &Shared,
     tenant: &Arc<TenantShared>,
     ids: &[BlockId],
     now: Timestamp,
+    expired: Expired,
 ) -> Result<Done, MaintenanceError> {
     let mut change = tenant.change()?;
     let (inputs, floors) = {
         let data = tenant.data.read();
         let inputs: Vec<Arc<OpenBlock>> =
             ids.iter().filter_map(|id| data.blocks.iter().find(|b| b.meta.id == *id).cloned()).collect();
-        let manifest = &data.manifest;
-        (
-            inputs,
-            (manifest.floor(BlockContent::RawMetrics, now), manifest.floor(BlockContent::RawSignals, now)),
-        )
+        let floor = |content| match expired {
+            Expired::LeftOut => data.manifest.floor(content, now),
+            Expired::Kept => Timestamp::MIN,
+        };
+        (inputs, (floor(BlockContent::RawMetrics), floor(BlockContent::RawSignals)))
     };
     let metas: Vec<BlockMeta> = inputs.iter().map(|block| block.meta).collect();
     let Some(first) = metas.first().filter(|_| metas.len() == ids.len()) else {
@@ -383,7 +410,13 @@ fn merge(
                 |blocks| merge_metrics(&blocks, identity, floors.0, age, seal).map_err(|e| e.to_string()),
             )
         }
-        BlockContent::Rollup5m | BlockContent::Rollup1h => Err("rollups are not merged".to_owned()),
+        BlockContent::Rollup5m | BlockContent::Rollup1h => match &inputs[..] {
+            [block] => {
+                let opened = block.rollups().map_err(|missing| missing.why);
+                opened.and_then(|block| delete::rewrite_windows(&block, identity, seal, &mut |_, _| true))
+            }
+            _ => Err("rollups are not merged".to_owned()),
+        },
         BlockContent::RawSignals => {
             inputs.iter().map(|b| b.signals()).collect::<Result<Vec<_>, _>>().map_err(|m| m.why).and_then(
                 |blocks| merge_signals(&blocks, identity, floors.1, seal).map_err(|e| e.to_string()),

@@ -359,7 +359,7 @@ fn take_plan(c: &mut Cursor<'_>) -> Option<Plan> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::KeyClass;
+    use crate::key_file::KeyClass;
     use crate::life::{Erased, Measured};
     use annals_model::KeyId;
 

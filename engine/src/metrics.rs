@@ -3,14 +3,20 @@
 //! What it costs to ask: the counts, nothing; a short lock per tenant, and the plan of its background work, which looks at each
 //! of its blocks; one listing of the quarantine. Ask every few seconds at most.
 
+use std::sync::Arc;
+
 use annals_compaction::Step;
 use annals_model::{BlockContent, TenantId, Timestamp};
 
 use crate::counters::Activity;
 use crate::head::Head;
 use crate::health;
+use crate::key_file::KeyState;
+use crate::keys::TenantKeys;
+use crate::open_block::OpenBlock;
 use crate::quarantine::{self, Quarantined};
 use crate::retention::Retention;
+use crate::rotation;
 use crate::shared::{Shared, TenantSlot};
 
 /// A store in numbers.
@@ -59,6 +65,12 @@ pub struct TenantMetrics {
     pub retention_lag_ms: u64,
     /// Damaged blocks, which no merge takes.
     pub damaged_blocks: u64,
+    /// Keys that a rotation has replaced, and that are not gone yet.
+    pub old_keys: u64,
+    /// Bytes of blocks that are sealed with those.
+    pub old_key_bytes: u64,
+    /// How long the first of them should have been out of use, in milliseconds.
+    pub old_keys_lag_ms: u64,
 }
 
 /// Blocks of one content.
@@ -90,6 +102,9 @@ impl TenantMetrics {
             seals_due: 0,
             retention_lag_ms: u64::try_from(retention.lag_ms()).unwrap_or(0),
             damaged_blocks: damaged_blocks as u64,
+            old_keys: 0,
+            old_key_bytes: 0,
+            old_keys_lag_ms: 0,
         };
         for head in heads {
             metrics.head_series += head.series() as u64;
@@ -114,6 +129,27 @@ impl TenantMetrics {
         }
         metrics
     }
+
+    /// The same with what there is of old keys.
+    pub(crate) fn with_keys(
+        self,
+        keys: &TenantKeys,
+        blocks: &[Arc<OpenBlock>],
+        now: Timestamp,
+    ) -> TenantMetrics {
+        if keys.is_settled() {
+            return self;
+        }
+        let old = rotation::uses(&keys.known().file, blocks.iter());
+        let old = || old.iter().filter(|key| key.state == KeyState::Old);
+        let lag = old().filter_map(|key| key.until).map(|until| now.0.saturating_sub(until.0)).max();
+        TenantMetrics {
+            old_keys: old().count() as u64,
+            old_key_bytes: old().map(|key| key.bytes).sum(),
+            old_keys_lag_ms: u64::try_from(lag.unwrap_or(0)).unwrap_or(0),
+            ..self
+        }
+    }
 }
 
 /// Files of the quarantine, and their bytes.
@@ -132,7 +168,8 @@ pub(crate) fn of_store(shared: &Shared) -> Metrics {
                 let data = tenant.data.read();
                 let retention = Retention::of_data(&data, now);
                 let damaged = data.set_aside.len();
-                tenants.push(TenantMetrics::of(id.clone(), &retention, data.heads(), damaged));
+                let metrics = TenantMetrics::of(id.clone(), &retention, data.heads(), damaged);
+                tenants.push(metrics.with_keys(&tenant.keys, &data.blocks, now));
             }
         }
     }

@@ -111,6 +111,19 @@ impl Metrics {
         let lag = [(String::new(), Number::Seconds(Duration::from_millis(lag)))];
         text.gauge("retention_lag_seconds", "How long the first block that is due has been due.", lag);
         text.gauge("damaged_blocks", "Blocks that no merge takes.", sum(|tenant| tenant.damaged_blocks));
+        text.gauge(
+            "old_keys",
+            "Keys that were replaced, and are not gone yet.",
+            sum(|tenant| tenant.old_keys),
+        );
+        text.gauge(
+            "old_key_bytes",
+            "Bytes of blocks that are sealed with old keys.",
+            sum(|own| own.old_key_bytes),
+        );
+        let lag = self.tenants.iter().map(|tenant| tenant.old_keys_lag_ms).max().unwrap_or(0);
+        let lag = [(String::new(), Number::Seconds(Duration::from_millis(lag)))];
+        text.gauge("old_keys_lag_seconds", "How long old keys should have been out of use.", lag);
         if self.tenants.len() > TENANT_LABELS_MAX {
             return;
         }
@@ -121,6 +134,9 @@ impl Metrics {
                 own.blocks.iter().map(|(_, totals)| totals.bytes).sum()
             }),
             ("tenant_damaged_blocks", "Blocks that no merge takes.", |own| own.damaged_blocks),
+            ("tenant_old_key_bytes", "Bytes of blocks that are sealed with old keys.", |own| {
+                own.old_key_bytes
+            }),
         ] {
             let lines =
                 self.tenants.iter().map(|own| (label("tenant", own.id.as_str()), Number::Whole(of(own))));

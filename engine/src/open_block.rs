@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 
 use annals_block::{BlockError, BlockIdentity, MetricBlock, RollupBlock, SignalBlock};
-use annals_model::{BlockContent, BlockMeta, DataKeys, Missing, TenantNumber, TimeRange};
+use annals_model::{BlockContent, BlockMeta, DataKeys, KeyId, Missing, TenantNumber, TimeRange};
 use annals_vfs::Sealed;
 use annals_vfs::sync::Mutex;
 use annals_vfs::sync::atomic::{AtomicU64, Ordering};
 
+use crate::check_block::AnyBlock;
 use crate::keys::TenantKeys;
 use crate::shelf::Shelf;
 
@@ -21,6 +22,7 @@ pub(crate) struct OpenBlock {
     keys: Option<Arc<dyn DataKeys>>,
     shelf: Arc<Shelf>,
     bytes: OnceLock<Sealed>,
+    sealed_with: OnceLock<KeyId>,
     /// What it was found to be, while it is open.
     reader: Mutex<Option<Result<Reader, String>>>,
     last_use: AtomicU64,
@@ -48,6 +50,7 @@ impl OpenBlock {
             keys: keys.of_blocks(meta.id.content),
             shelf: shelf.clone(),
             bytes: OnceLock::new(),
+            sealed_with: OnceLock::new(),
             reader: Mutex::new(None),
             last_use: AtomicU64::new(0),
             this: this.clone(),
@@ -70,6 +73,21 @@ impl OpenBlock {
             )));
         }
         Ok(self.bytes.get_or_init(|| bytes).clone())
+    }
+
+    /// The data key that it is sealed with, as its header says; none of a plain one. The file is not kept open for that.
+    pub(crate) fn sealed_with(&self) -> Result<KeyId, String> {
+        if let Some(&key) = self.sealed_with.get() {
+            return Ok(key);
+        }
+        let name = self.path.display().to_string();
+        let bytes = match self.bytes.get() {
+            Some(bytes) => bytes.clone(),
+            None => self.shelf.bytes_of(&self.path).map_err(|error| format!("{name}: {error}"))?,
+        };
+        let opened = AnyBlock::open(bytes, self.identity(), &name).map_err(|error| error.to_string())?;
+        let key = opened.key().unwrap_or(KeyId::NONE);
+        Ok(*self.sealed_with.get_or_init(|| key))
     }
 
     pub(crate) fn identity(&self) -> BlockIdentity {

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::audit::{AuditLog, Operator};
 use crate::error::{OpenError, TenantError};
 use crate::export::{ExportReader, Moment};
-use crate::keys::TenantKeys;
+use crate::keys::{TenantKeys, key_files};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::metrics::{Metrics, TenantMetrics, quarantined};
@@ -30,6 +30,7 @@ use crate::reader::{ReportReader, TenantReader};
 use crate::recover::{self, Loaded, LoadedManifest};
 use crate::replay::{Replay, ReplayTenant};
 use crate::retention::Retention;
+use crate::rotation::{self, KeyUse};
 use crate::shelf::Shelf;
 use crate::summary::TenantSummary;
 use crate::tenant::manifest_files;
@@ -158,6 +159,18 @@ impl ReadOnly {
         })
     }
 
+    /// A tenant's keys, those that are gone included, and what is sealed with each. Reads the header of each block once.
+    pub fn keys(&self, id: &TenantId) -> Result<Vec<KeyUse>, TenantError> {
+        let opened = self.tenants.get(id).ok_or_else(|| TenantError::Unknown(id.clone()))?;
+        match (&opened.view, &opened.keys) {
+            (Ok(view), Some(keys)) => Ok(rotation::uses(&keys.known().file, view.blocks.iter())),
+            (view, _) => Err(TenantError::Unavailable {
+                tenant: id.clone(),
+                why: view.as_ref().err().cloned().unwrap_or_default(),
+            }),
+        }
+    }
+
     /// What is wrong and was worked around, one sentence each.
     #[must_use]
     pub fn findings(&self) -> &[String] {
@@ -201,7 +214,8 @@ impl ReadOnly {
             || self.tenants.iter().filter_map(|(id, opened)| Some((id, opened, opened.view.as_ref().ok()?)));
         let tenants = opened().filter_map(|(id, opened, view)| {
             let heads = view.heads.iter().map(|head| &**head);
-            Some(TenantMetrics::of(id.clone(), opened.retention.as_ref()?, heads, 0))
+            let metrics = TenantMetrics::of(id.clone(), opened.retention.as_ref()?, heads, 0);
+            Some(metrics.with_keys(opened.keys.as_ref()?, &view.blocks, self.opened))
         });
         let tenants: Vec<TenantMetrics> = tenants.collect();
         let (vfs, layout) = (&*self.vfs, &self.layout);
@@ -335,7 +349,8 @@ fn snapshot(
             (_, _, why) => {
                 let why = why.unwrap_or_default();
                 let summary = TenantSummary::unavailable(id.clone(), why.clone());
-                Opened { generation: 0, summary, retention: None, view: Err(why), erasable: None, keys: None }
+                let view = Err(why);
+                Opened { generation: 0, summary, retention: None, view, erasable: None, keys: None }
             }
         };
         tenants.insert(id, opened);
@@ -353,11 +368,16 @@ fn snapshot(
     }))
 }
 
-/// Whether a tenant has a newer manifest than the one that was read.
+/// Whether a tenant has a newer manifest, or newer keys, than those that were read.
 fn moved(vfs: &Arc<dyn Vfs>, layout: &Layout, number: TenantNumber, tenant: &ReplayTenant) -> bool {
     let newest = manifest_files(layout, number).generations(&**vfs);
     match newest {
-        Ok(generations) => generations.last() != Some(&tenant.generation),
+        Ok(generations) if generations.last() == Some(&tenant.generation) => {
+            // What was written since with new keys would be taken for unreadable.
+            let keys = key_files(layout, number).generations(&**vfs);
+            keys.is_ok_and(|generations| generations.last() != Some(&tenant.keys.generation()))
+        }
+        Ok(_) => true,
         // The directory of an erased tenant goes.
         Err(error) => error.is_missing(),
     }

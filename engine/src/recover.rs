@@ -16,7 +16,7 @@ use crate::error::{MaintenanceError, OpenError};
 use crate::flush::{BuildRequest, build_blocks, publish_blocks};
 use crate::head::Head;
 use crate::key_store::{KeyName, KeyStore};
-use crate::keys::{self, KeyHolder, TenantKeys};
+use crate::keys::{self, KeyHolder, TenantKeys, key_files};
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::options::Options;
@@ -227,8 +227,14 @@ pub(crate) fn make_durable(vfs: &dyn Vfs, layout: &Layout, loaded: &mut Loaded) 
         let directory = layout.tenant(*number);
         if let Err(error) = vfs.sync_dir(&directory) {
             *manifest = Err(format!("cannot sync {}: {error}", directory.display()).into());
-        } else if loaded.has_older {
+            continue;
+        }
+        if loaded.has_older {
             let _ = manifest_files(layout, *number).remove_older(vfs, loaded.generation);
+        }
+        let known = loaded.keys.known();
+        if known.has_older && key_files(layout, *number).remove_older(vfs, known.generation).is_ok() {
+            loaded.keys.is_alone();
         }
     }
     Ok(())

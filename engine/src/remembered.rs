@@ -81,6 +81,14 @@ impl Remembered {
 }
 
 impl SealedRemembered {
+    /// The data keys that the parts are sealed with.
+    pub(crate) fn keys(&self) -> [KeyId; 2] {
+        [&self.metrics, &self.signals].map(|blob| {
+            let key = Cursor::new(blob).varint().and_then(|key| u32::try_from(key).ok());
+            key.map_or(KeyId::NONE, KeyId)
+        })
+    }
+
     /// What is remembered; `None` where these keys do not open it, or it is not what was sealed.
     pub(crate) fn open(&self, keys: &TenantKeys) -> Option<Remembered> {
         let metrics = open_blob(keys.metrics().map(|keys| keys as &dyn Class), &self.metrics)?;

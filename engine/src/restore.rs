@@ -27,19 +27,21 @@ use std::sync::Arc;
 use annals_model::{BlockContent, Lsn, TenantId, TenantNumber, Timestamp};
 use annals_vfs::{Clock, DirEntryKind, Entropy, LockError, LockGuard, Vfs};
 
-use crate::backup::{At, BackupError, Backups, Brought, Selected, SnapshotTenant, block_of, bring};
+use crate::backup::{At, BackupError, Backups, Brought, Selected, Snapshot, SnapshotTenant, block_of, bring};
 use crate::catalog::Catalogue;
 use crate::check_block::{Checked, check_block};
 use crate::error::{MaintenanceError, TenantError};
 use crate::files::digest_file;
+use crate::key_file::KeyFile;
 use crate::key_store::{KeyName, KeyStore};
-use crate::keys::{self, KeyError, KeyFile, KeyHolder, TenantKeys, key_files};
+use crate::keys::{KeyError, KeyHolder, KnownFile, TenantKeys, key_files};
 use crate::layout::{Layout, block_file_name, create_missing_dir};
 use crate::manifest::Manifest;
 use crate::options::Options;
 use crate::record::LOG_SALT_BYTES;
 use crate::recover::{Opening, RecoveryReport, catalogue_files, flush_all, replay_log};
 use crate::replay::{Replay, ReplayTenant};
+use crate::rotation::ROTATION_DUE_MS;
 use crate::shelf::Shelf;
 use crate::tenant::manifest_files;
 use crate::trusted_clock::{believed, latest_known};
@@ -166,7 +168,7 @@ pub fn restore(
     };
     let mut loaded = Vec::new();
     for tenant in &selected.snapshot.tenants {
-        match load(&**vfs, &selected, tenant, keys) {
+        match load(&**vfs, entropy, &selected, tenant, keys, Timestamp(clock.now_ms())) {
             Ok(found) => loaded.push(found),
             Err(LeftOut::Erased) => restored.erased.push(tenant.id.clone()),
             Err(LeftOut::Unreadable(why)) => restored.left_out.push((tenant.id.clone(), why)),
@@ -185,12 +187,13 @@ pub fn restore(
     let mut root = [0; 16];
     entropy.fill(&mut root).map_err(io("draw the id of", &layout.root))?;
     let key_store = into.options.encryption.key_store(vfs, &layout);
-    let mut restoring = Restoring { vfs, entropy, layout: &layout, selected: &selected, root, restored };
+    let now = Timestamp(clock.now_ms());
+    let mut restoring = Restoring { vfs, entropy, layout: &layout, selected: &selected, root, now, restored };
     for loaded in &loaded {
         restoring.tenant(loaded, keys, key_store.as_deref())?;
     }
     let known = latest_known(loaded.iter().map(|loaded| &loaded.manifest));
-    let now = believed(Timestamp(clock.now_ms()), known);
+    let now = believed(now, known);
     let numbers: Vec<(TenantNumber, TenantId)> =
         loaded.iter().map(|loaded| (loaded.number, loaded.manifest.id.clone())).collect();
     restoring.log(loaded, into.options, now)?;
@@ -228,9 +231,11 @@ impl<T: std::fmt::Display> From<T> for LeftOut {
 /// Reads a tenant.
 fn load(
     vfs: &dyn Vfs,
+    entropy: &dyn Entropy,
     selected: &Selected<'_>,
     tenant: &SnapshotTenant,
     keys: Option<&dyn KeyStore>,
+    now: Timestamp,
 ) -> Result<Loaded, LeftOut> {
     let Selected { backups, snapshot, .. } = *selected;
     let SnapshotTenant { number, ref id, .. } = *tenant;
@@ -241,15 +246,65 @@ fn load(
     let manifest = read(Role::Manifest, tenant.manifest)?;
     let manifest = Manifest::decode(&manifest).filter(|manifest| manifest.id == *id);
     let manifest = manifest.ok_or("its manifest does not decode")?;
-    let file = read(Role::Keys, tenant.keys)?;
-    let file = KeyFile::decode(&file).ok_or("its keys do not decode")?;
     let holder = KeyHolder { name: KeyName { store: snapshot.store, tenant: number }, store: keys };
-    let path = backups.place.files.clone();
-    let opened = file.open(path, holder).map_err(|error| match error.is_destroyed() {
-        true => LeftOut::Erased,
-        false => error.into(),
-    })?;
-    Ok(Loaded { number, manifest, file, keys: Arc::new(opened) })
+    let (file, keys) = keys_of(vfs, entropy, selected, tenant, holder, now)?;
+    Ok(Loaded { number, manifest, file, keys: Arc::new(keys) })
+}
+
+/// A tenant's keys, as the snapshots of the backup have them together. Records that were written after this one may need
+/// those of a later one, and so does who wants to open what is wrapped here under a key that was destroyed since; blocks
+/// of here may need what a later one has no more.
+fn keys_of(
+    vfs: &dyn Vfs,
+    entropy: &dyn Entropy,
+    selected: &Selected<'_>,
+    tenant: &SnapshotTenant,
+    holder: KeyHolder<'_>,
+    now: Timestamp,
+) -> Result<(KeyFile, TenantKeys), LeftOut> {
+    let path = &selected.backups.place.files;
+    let of_tenant = |snapshot: &Snapshot| {
+        let found = snapshot.tenants.iter().find(|found| found.number == tenant.number);
+        found.map(|found| found.keys)
+    };
+    let all = selected.backups.snapshots.values();
+    let generations: BTreeMap<u64, &Snapshot> =
+        all.filter_map(|snapshot| Some((of_tenant(snapshot)?, snapshot))).collect();
+    let (mut united, mut own): (Option<KeyFile>, _) = (None, None);
+    for (&generation, snapshot) in generations.iter().rev() {
+        let read = selected.backups.read_twin(vfs, snapshot, Role::Keys, tenant.number, generation);
+        let decoded = read.map_err(LeftOut::from).and_then(|content| {
+            KeyFile::decode(&content).ok_or_else(|| LeftOut::from("its keys do not decode"))
+        });
+        let taken = decoded.and_then(|file| match &mut united {
+            Some(united) => {
+                let until = now.saturating_add(ROTATION_DUE_MS);
+                united.with_keys_of(&file, path, holder, entropy, until).map_err(LeftOut::from)
+            }
+            None => {
+                let known = KnownFile { generation, file: file.clone(), has_older: false };
+                TenantKeys::open(known, path.clone(), holder).map_err(|error| {
+                    match error.is_destroyed() {
+                        true => LeftOut::Erased,
+                        false => error.into(),
+                    }
+                })?;
+                united = Some(file);
+                Ok(())
+            }
+        });
+        if generation == tenant.keys {
+            own = taken.err();
+        }
+    }
+    match (united, own) {
+        (Some(file), _) => {
+            let known = KnownFile { generation: tenant.keys, file: file.clone(), has_older: false };
+            Ok((file, TenantKeys::open(known, path.clone(), holder)?))
+        }
+        (None, Some(why)) => Err(why),
+        (None, None) => Err("its keys are not in the backup".into()),
+    }
 }
 
 /// Makes the directory one that is being restored to, and locks it.
@@ -309,6 +364,7 @@ struct Restoring<'a> {
     selected: &'a Selected<'a>,
     /// The id of the new store.
     root: [u8; 16],
+    now: Timestamp,
     restored: Restored,
 }
 
@@ -327,13 +383,9 @@ impl Restoring<'_> {
         let name = |store| KeyName { store, tenant: number };
         let from = KeyHolder { name: name(self.selected.snapshot.store), store: from };
         let files = key_files(layout, number);
-        let wrapped = keys::rewrap(
-            &loaded.file,
-            &files.path(1),
-            from,
-            KeyHolder { name: name(self.root), store: to },
-            self.entropy,
-        );
+        let to = KeyHolder { name: name(self.root), store: to };
+        let file = loaded.file.clone();
+        let wrapped = file.rewrapped(&files.path(1), from, to, self.entropy, self.now);
         let wrapped = wrapped.map_err(|source| RestoreError::Keys { tenant: id.clone(), source })?;
         files
             .store(vfs, &layout.temporary, self.root, 1, &wrapped.encode())

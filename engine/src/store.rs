@@ -25,9 +25,10 @@ use crate::counters::{Counters, Intake, Work as Counted};
 use crate::delete::{self, Deleted, Deletion};
 use crate::erase::{self, Erasure};
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
-use crate::file_keys::key_file_name;
+use crate::file_keys::discard_keys;
 use crate::health::{self, Trouble};
 use crate::ingest::{self, Asked};
+use crate::key_file::KeyClass;
 use crate::key_store::{KeyName, KeyStoreError};
 use crate::keys::{self, KeyHolder};
 use crate::layout::Layout;
@@ -46,6 +47,7 @@ use crate::replay::ReplayTenant;
 use crate::reserve::Reserve;
 use crate::restore::{self, RestoreError, RestoreTenant, Restored};
 use crate::retention::Retention;
+use crate::rotation::{self, KeyUse};
 use crate::shared::{CatalogueState, Shared, Signal, TenantSlot};
 use crate::summary::TenantSummary;
 use crate::tenant::{TenantShared, manifest_files};
@@ -277,7 +279,7 @@ impl Annals {
         let _ = vfs.remove_dir(&directory);
         // A host's key store keeps a key of a number that nobody has.
         if matches!(options.encryption, Encryption::Files) {
-            let _ = vfs.unlink(&layout.keys.join(key_file_name(number)));
+            discard_keys(&**vfs, layout, number);
         }
     }
 
@@ -506,6 +508,24 @@ impl Tenant {
     /// Takes the time to write anew each block that has any of it. An error leaves everything as it was.
     pub fn delete(&self, deletion: &Deletion) -> Result<Deleted, TenantError> {
         delete::delete(&self.shared, &self.tenant, deletion)
+    }
+
+    /// Gives the tenant new keys of these classes; by when those of before are out of use. New files and records are sealed
+    /// with the new ones when this returns. Background work writes what the old ones sealed anew, and destroys them then; an
+    /// old wrapping key stays until the date, so that snapshots of before can be restored until then.
+    /// [`ROTATION_DUE_MS`] is a usual time for that; with 0 it is done as soon as possible.
+    ///
+    /// The identity of a tenant is not rotated: pseudonyms follow from it.
+    ///
+    /// [`ROTATION_DUE_MS`]: crate::ROTATION_DUE_MS
+    pub fn rotate_keys(&self, classes: &[KeyClass], within_ms: i64) -> Result<Timestamp, TenantError> {
+        rotation::rotate(&self.shared, &self.tenant, classes, within_ms)
+    }
+
+    /// The tenant's keys, those that are gone included, and what is sealed with each. Reads the header of each block once.
+    #[must_use]
+    pub fn keys(&self) -> Vec<KeyUse> {
+        rotation::uses(&self.tenant.keys.known().file, self.tenant.data.read().blocks.iter())
     }
 
     /// Cancels the tenant: from now on it takes no data, it is read as before, and at the date that is returned it is erased,

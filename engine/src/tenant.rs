@@ -30,6 +30,7 @@ use crate::open_block::OpenBlock;
 use crate::record::RecordSealer;
 use crate::recover::Opening;
 use crate::replay::{self, ReplayTenant};
+use crate::rotation::LeavesLog;
 use crate::series_table::{SeriesTable, SharedTable};
 use crate::shared::Shared;
 use crate::tiers::Tiers;
@@ -42,8 +43,6 @@ pub(crate) struct TenantShared {
     pub(crate) id: TenantId,
     pub(crate) root: [u8; 16],
     pub(crate) keys: Arc<TenantKeys>,
-    /// What its records are sealed with.
-    pub(crate) records: RecordSealer,
     /// Of the newest manifest that is known to be durable.
     pub(crate) generation: AtomicU64,
     /// As in the change, for those who must not wait for it.
@@ -53,6 +52,8 @@ pub(crate) struct TenantShared {
     /// The last record of the segments that are to go because of a deletion; 0 where none are.
     pub(crate) leaves: AtomicU64,
     pub(crate) intake: IntakeCounts,
+    /// The log, on its way to let go of what is sealed with old keys.
+    pub(crate) rotation: LeavesLog,
     manifest_change: Mutex<ManifestChange>,
     pub(crate) ingest: Mutex<Ingest>,
     pub(crate) batches: Mutex<BatchIds>,
@@ -70,6 +71,8 @@ pub(crate) struct ManifestChange {
 
 /// What admission and encoding need.
 pub(crate) struct Ingest {
+    /// What records are sealed with.
+    pub(crate) records: RecordSealer,
     /// The commit generation that the epoch's definitions belong to.
     pub(crate) generation: u64,
     pub(crate) epoch: u64,
@@ -96,13 +99,14 @@ pub(crate) struct Data {
 
 impl Ingest {
     pub(crate) fn new(
+        records: RecordSealer,
         generation: u64,
         epoch: u64,
         names: NameTable,
         kinds: HashMap<Box<str>, SeriesKind, foldhash::fast::FixedState>,
         deriver: Deriver,
     ) -> Ingest {
-        Ingest { generation, epoch, table: SeriesTable::shared(), kinds, names, deriver }
+        Ingest { records, generation, epoch, table: SeriesTable::shared(), kinds, names, deriver }
     }
 
     /// Starts a numbering of series that no earlier record has a part in.
@@ -125,18 +129,19 @@ impl TenantShared {
         let ReplayTenant { keys, manifest, generation, heads, batches, names, kinds, epoch, .. } = replayed;
         let blocks = manifest.blocks.iter().map(|&meta| OpenBlock::new(shelf, number, &keys, meta)).collect();
         // A new epoch: nothing that is written from here on depends on what the log held before.
-        let ingest = Ingest::new(0, epoch + 1, names, kinds, Deriver::new(&options.schema));
+        let records = RecordSealer::new(&keys, log_salt);
+        let ingest = Ingest::new(records, 0, epoch + 1, names, kinds, Deriver::new(&options.schema));
         TenantShared {
             number,
             id,
             root,
-            records: RecordSealer::new(&keys, log_salt),
             keys,
             generation: AtomicU64::new(generation),
             suspended: AtomicBool::new(false),
             erased: AtomicBool::new(false),
             leaves: AtomicU64::new(0),
             intake: IntakeCounts::default(),
+            rotation: LeavesLog::default(),
             manifest_change: Mutex::new(ManifestChange {
                 generation,
                 next_sequence: manifest.next_sequence,
@@ -162,6 +167,12 @@ impl TenantShared {
             true => Err(MaintenanceError::Erased { tenant: self.id.clone() }),
             false => Ok(change),
         }
+    }
+
+    /// Takes no further change before a reopen: whether the last one is durable is unknown.
+    pub(crate) fn suspend(&self, change: &mut ManifestChange) {
+        change.suspended = true;
+        self.suspended.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn manifest_files(&self, layout: &Layout) -> TwinFiles {
@@ -190,8 +201,7 @@ impl TenantShared {
                 return Err(MaintenanceError::Io { doing, tenant: self.id.clone(), source });
             }
             Err(PublishError::Indeterminate(source)) => {
-                change.suspended = true;
-                self.suspended.store(true, Ordering::Relaxed);
+                self.suspend(change);
                 return Err(MaintenanceError::Indeterminate { tenant: self.id.clone(), source });
             }
         }

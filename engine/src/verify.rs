@@ -19,10 +19,11 @@ use annals_vfs::{DirEntryKind, Vfs};
 use crate::catalog::Catalogue;
 use crate::check_block::{Checked, check_block};
 use crate::error::OpenError;
-use crate::file_keys::{SIGNER_FILE, destroyed_keys, key_file_name};
+use crate::file_keys::{SIGNER_FILE, destroyed_keys, key_file_name, key_file_owner};
 use crate::files::read_whole;
+use crate::key_file::KeyClass;
 use crate::key_store::{KeyName, KeyStoreError};
-use crate::keys::{self, KeyError, KeyHolder, TenantKeys};
+use crate::keys::{self, KeyError, KeyHolder, TenantKeys, key_files};
 use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
 use crate::options::Encryption;
@@ -154,7 +155,7 @@ pub fn verify_with(
             continue;
         }
         let keys = verify_keys(vfs, &layout, holder, files, tenant, &mut found);
-        let looked = verify_tenant(vfs, &layout, id, *number, tenant, keys.as_ref());
+        let looked = verify_tenant(vfs, &layout, holder, tenant, keys);
         found.take(looked.found);
         floors.push(looked.floor);
     }
@@ -213,16 +214,23 @@ struct Looked {
 fn verify_tenant(
     vfs: &dyn Vfs,
     layout: &Layout,
-    root: [u8; 16],
-    number: TenantNumber,
+    holder: KeyHolder<'_>,
     id: &TenantId,
-    keys: Option<&TenantKeys>,
+    mut keys: Option<TenantKeys>,
 ) -> Looked {
+    let KeyName { store: root, tenant: number } = holder.name;
     let files = manifest_files(layout, number);
+    let newest = |files: &TwinFiles| files.generations(vfs).ok().and_then(|all| all.last().copied());
     for look in 1.. {
-        let (looked, generation) = look_at_tenant(vfs, layout, &files, root, number, id, keys);
-        let moved = || files.generations(vfs).is_ok_and(|all| all.last().copied() != generation);
-        if look == LOOKS_MAX || looked.found.findings.is_empty() || !moved() {
+        let (looked, generation) = look_at_tenant(vfs, layout, &files, root, number, id, keys.as_ref());
+        if look == LOOKS_MAX || looked.found.findings.is_empty() {
+            return looked;
+        }
+        let other_keys =
+            keys.as_ref().is_some_and(|keys| newest(&key_files(layout, number)) != Some(keys.generation()));
+        if other_keys {
+            keys = keys::load(vfs, layout, holder).ok().or(keys);
+        } else if newest(&files) == generation {
             return looked;
         }
     }
@@ -455,15 +463,15 @@ fn verify_keys(
     found: &mut Verification,
 ) -> Option<TenantKeys> {
     let number = holder.name.tenant;
-    let own = layout.keys.join(key_file_name(number));
-    let mut sealed = false;
+    // Where its file under the root is, if that can be told.
+    let mut own = layout.keys.clone();
     if let Ok((file, twin)) = keys::load_file(vfs, layout, holder.name) {
-        sealed = file.sealed;
         found.count(vfs, &twin.path);
         report_half(&twin, Some(id), found);
-    }
-    if files && sealed {
-        found.count(vfs, &own);
+        if let Some(wrapping) = file.active(KeyClass::Wrapping).filter(|_| files) {
+            own.push(key_file_name(number, wrapping.id));
+            found.count(vfs, &own);
+        }
     }
     let lost = "the whole tenant, until this is repaired";
     let finding = match keys::load(vfs, layout, holder) {
@@ -604,8 +612,8 @@ fn verify_others(
         if entry.name.starts_with("destroyed-") {
             continue;
         }
-        match entry.name.strip_suffix(".key").filter(|stem| is_number(stem)) {
-            Some(stem) if numbers.contains(stem) => {}
+        match key_file_owner(&entry.name) {
+            Some((owner, _)) if numbers.contains(&owner.to_string()) => {}
             Some(_) if live => {}
             Some(_) => found.notes.push(Note { path, what: left.to_owned() }),
             None => found.report(foreign(path)),

@@ -293,7 +293,7 @@ fn nothing_to_verify_is_no_store_and_a_missing_file_is_found() {
     let error = all(&Machine::new()).expect_err("nothing there");
     assert!(matches!(error, OpenError::NoStore { .. }), "{error}");
     let whole = filled();
-    for part in ["/t/1/b/", "/t/2/s/", "/keys/1.key", "/wal/", "/t/2/manifest-"] {
+    for part in ["/t/1/b/", "/t/2/s/", "/keys/1-4.key", "/wal/", "/t/2/manifest-"] {
         let machine = Machine { vfs: whole.vfs.snapshot(), ..Machine::new() };
         for path in files(&whole, part) {
             vfs::Vfs::unlink(&machine.vfs, &path).expect("there");
@@ -426,7 +426,7 @@ fn write_through(store: &Annals, tenant: &Tenant, from: u64) {
 
 #[test]
 fn a_tenant_that_cannot_be_used_does_not_fill_the_log_of_the_others() {
-    for lost in ["/t/1/manifest-", "/keys/1.key"] {
+    for lost in ["/t/1/manifest-", "/keys/1-4.key"] {
         let options = Options { log_bytes_max: 512 << 10, ..Machine::new().options };
         let machine = Machine { options, ..Machine::new() };
         let store = machine.open();
@@ -461,7 +461,7 @@ fn a_tenant_that_cannot_be_used_does_not_fill_the_log_of_the_others() {
 
 #[test]
 fn what_the_log_holds_of_a_tenant_that_cannot_be_used_stays() {
-    for lost in ["/t/1/manifest-", "/keys/1.key"] {
+    for lost in ["/t/1/manifest-", "/keys/1-4.key"] {
         let options = Options { log_bytes_max: 512 << 10, ..Machine::new().options };
         let machine = Machine { options, ..Machine::new() };
         let store = machine.open();

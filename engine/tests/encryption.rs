@@ -1,22 +1,22 @@
 //! Encryption at rest, by the public door: what files show, what a lost, wrong or destroyed key costs, and whom.
 
 mod common;
+mod service;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use annals::vfs::{Entropy, SimVfs, Vfs};
+use annals::vfs::{SimVfs, Vfs};
 use annals::{
-    Encryption, FileKeyStore, KeyName, KeyStanding, KeyStore, KeyStoreError, Options, PublicKey, ReadOnly,
-    SeriesKind, Signal, SignalBatch, TenantNumber, Timestamp, Zeroizing, verify, verify_with,
+    Encryption, FileKeyStore, KeyId, KeyName, KeyStanding, KeyStore, KeyStoreError, Options, ReadOnly,
+    SeriesKind, Signal, SignalBatch, TenantNumber, Timestamp, verify, verify_with,
 };
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use common::{
     Machine, NOW, attempts, batch_id, failures, gauges, id, labels, number, plan, site, write_samples,
     write_signals,
 };
+use service::Service;
 
 const ROOT: &str = "/data";
 
@@ -152,7 +152,7 @@ fn a_destroyed_key_leaves_nothing_to_read_whatever_old_copies_come_back() {
     key_store.destroy(name).expect("destroyed");
     key_store.destroy(name).expect("safe to repeat");
     assert_eq!(key_store.standing(name), Ok(KeyStanding::Destroyed));
-    assert_eq!(key_store.create(name, &*machine.entropy), Err(KeyStoreError::Destroyed));
+    assert_eq!(key_store.create(name, KeyId(4), &*machine.entropy), Err(KeyStoreError::Destroyed));
 
     let gone = "the tenant's key was destroyed";
     for put in [&[][..], &data, &keys] {
@@ -174,13 +174,13 @@ fn a_destroyed_key_leaves_nothing_to_read_whatever_old_copies_come_back() {
 #[test]
 fn a_lost_or_wrong_key_costs_its_tenant_alone_and_is_named() {
     let machine = filled(Encryption::Files);
-    let (one, two) = (copies(&machine.vfs, "keys/1.key"), copies(&machine.vfs, "keys/2.key"));
+    let (one, two) = (copies(&machine.vfs, "keys/1-4.key"), copies(&machine.vfs, "keys/2-4.key"));
     let data_keys = copies(&machine.vfs, "t/1/keys-00000001");
     let path = &one[0].0;
     let cases = [
-        ("lost", None, "keys/1.key is not there; restore it"),
+        ("lost", None, "keys/1-4.key is not there; restore it"),
         ("another tenant's", Some(two[0].1.clone()), "is the key of another tenant or store"),
-        ("damaged", Some(one[0].1[1..].to_vec()), "keys/1.key is damaged; restore it"),
+        ("damaged", Some(one[0].1[1..].to_vec()), "keys/1-4.key is damaged; restore it"),
     ];
     for (what, bytes, told) in cases {
         match bytes {
@@ -206,7 +206,7 @@ fn a_lost_or_wrong_key_costs_its_tenant_alone_and_is_named() {
 #[test]
 fn records_that_wait_for_a_lost_key_stay_in_the_log() {
     let machine = filled(Encryption::Files);
-    let key = copies(&machine.vfs, "keys/1.key");
+    let key = copies(&machine.vfs, "keys/1-4.key");
     remove(&machine.vfs, &key[0].0);
     let store = machine.open();
     let two = store.tenant(&id("two")).expect("available");
@@ -243,92 +243,6 @@ fn without_keys_a_store_is_checked_and_not_decoded() {
     }
 }
 
-/// Context and secret of each ticket.
-type Tickets = BTreeMap<(KeyName, Vec<u8>), (Vec<u8>, Vec<u8>)>;
-
-/// A key service in memory: a wrapped secret is a ticket for it.
-#[derive(Default)]
-struct Service {
-    tickets: Mutex<Tickets>,
-    keys: Mutex<BTreeMap<KeyName, bool>>,
-    down: AtomicBool,
-}
-
-impl Service {
-    fn live(&self, name: KeyName) -> Result<(), KeyStoreError> {
-        if self.down.load(Ordering::Relaxed) {
-            return Err(KeyStoreError::Unavailable { why: "the service is down".to_owned() });
-        }
-        match self.keys.lock().expect("no panic before").get(&name) {
-            Some(true) => Ok(()),
-            Some(false) => Err(KeyStoreError::Destroyed),
-            None => Err(KeyStoreError::Missing { why: "never made".to_owned() }),
-        }
-    }
-}
-
-impl KeyStore for Service {
-    fn create(&self, name: KeyName, _: &dyn Entropy) -> Result<(), KeyStoreError> {
-        self.keys.lock().expect("no panic before").entry(name).or_insert(true);
-        self.live(name)
-    }
-
-    fn wrap(
-        &self,
-        name: KeyName,
-        context: &[u8],
-        secret: &[u8],
-        _: &dyn Entropy,
-    ) -> Result<Vec<u8>, KeyStoreError> {
-        self.live(name)?;
-        let mut tickets = self.tickets.lock().expect("no panic before");
-        let ticket = format!("ticket {}", tickets.len()).into_bytes();
-        tickets.insert((name, ticket.clone()), (context.to_vec(), secret.to_vec()));
-        Ok(ticket)
-    }
-
-    fn unwrap(
-        &self,
-        name: KeyName,
-        context: &[u8],
-        wrapped: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, KeyStoreError> {
-        self.live(name)?;
-        match self.tickets.lock().expect("no panic before").get(&(name, wrapped.to_vec())) {
-            Some((known, secret)) if known == context => Ok(Zeroizing::new(secret.clone())),
-            _ => Err(KeyStoreError::Mismatch { why: "no such ticket".to_owned() }),
-        }
-    }
-
-    fn destroy(&self, name: KeyName) -> Result<(), KeyStoreError> {
-        self.keys.lock().expect("no panic before").insert(name, false);
-        Ok(())
-    }
-
-    fn standing(&self, name: KeyName) -> Result<KeyStanding, KeyStoreError> {
-        match self.live(name) {
-            Ok(()) => Ok(KeyStanding::Present),
-            Err(KeyStoreError::Missing { .. }) => Ok(KeyStanding::Absent),
-            Err(KeyStoreError::Destroyed) => Ok(KeyStanding::Destroyed),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn signer(&self, _: [u8; 16], _: &dyn Entropy) -> Result<PublicKey, KeyStoreError> {
-        let mut public = PublicKey([0; 32]);
-        public.0.copy_from_slice(signing_key().public_key().as_ref());
-        Ok(public)
-    }
-
-    fn sign(&self, _: [u8; 16], receipt: &[u8]) -> Result<[u8; 64], KeyStoreError> {
-        Ok(signing_key().sign(receipt).as_ref().try_into().expect("64 bytes"))
-    }
-}
-
-fn signing_key() -> Ed25519KeyPair {
-    Ed25519KeyPair::from_seed_unchecked(&[5; 32]).expect("a seed")
-}
-
 #[test]
 fn a_hosts_key_store_is_all_that_opens_its_tenants() {
     let service = Arc::new(Service::default());
@@ -336,8 +250,7 @@ fn a_hosts_key_store_is_all_that_opens_its_tenants() {
     assert_eq!(copies(&machine.vfs, "keys"), []);
     asserts_served(&machine, "one");
     // No secret of the service is in any file.
-    let secrets: Vec<Vec<u8>> =
-        service.tickets.lock().expect("no panic before").values().map(|(_, secret)| secret.clone()).collect();
+    let secrets = service.secrets();
     assert_eq!(secrets.len(), 2 * 3);
     for path in machine.vfs.paths() {
         let bytes = machine.vfs.read_file(&path).expect("there");
@@ -348,7 +261,7 @@ fn a_hosts_key_store_is_all_that_opens_its_tenants() {
     assert!(refusal(&machine, "one").contains("the service is down"));
     service.down.store(false, Ordering::Relaxed);
     asserts_served(&machine, "one");
-    let first = *service.keys.lock().expect("no panic before").keys().next().expect("a key");
+    let first = service.names()[0];
     service.destroy(first).expect("destroyed");
     assert!(refusal(&machine, "one").contains("was destroyed"));
     asserts_served(&machine, "two");

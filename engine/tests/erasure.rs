@@ -123,7 +123,7 @@ fn p7_an_erased_tenant_is_hidden_at_once_and_nothing_of_it_is_left() {
 
         assert!(matches!(store.tenant(&id("acme")), Err(TenantError::Unknown(_))));
         assert_eq!(store.tenants().len(), 1);
-        assert!(machine.vfs.read_file("/data/keys/2.key").is_err(), "its key is gone");
+        assert!(machine.vfs.read_file("/data/keys/2-4.key").is_err(), "its key is gone");
         for reader in [live, beside, handle.reader()] {
             let answer = reader.query("acme_marked", Timestamp(NOW)).expect("answered");
             assert!(format!("{answer:?}").contains("the tenant was erased"), "{answer:?}");
@@ -192,8 +192,8 @@ fn p7_a_receipt_waits_for_records_that_somebody_else_keeps_in_the_log() {
     let (store, left) = two_tenants(&machine);
     drop(store);
     // The other's key is lost: its records wait in the log for it to be found again.
-    let key = machine.vfs.read_file("/data/keys/1.key").expect("there");
-    machine.vfs.unlink("/data/keys/1.key".as_ref()).expect("removed");
+    let key = machine.vfs.read_file("/data/keys/1-4.key").expect("there");
+    machine.vfs.unlink("/data/keys/1-4.key".as_ref()).expect("removed");
     let store = machine.open();
     let erasure = store.erase_tenant(&id("acme")).expect("erased");
     work_off(&store);
@@ -203,7 +203,7 @@ fn p7_a_receipt_waits_for_records_that_somebody_else_keeps_in_the_log() {
     let overdue = |trouble: &Trouble| matches!(trouble, Trouble::ErasureOverdue { .. });
     assert!(store.troubles().iter().any(overdue));
     drop(store);
-    machine.vfs.write_file("/data/keys/1.key", &key).expect("put back");
+    machine.vfs.write_file("/data/keys/1-4.key", &key).expect("put back");
     let store = machine.open();
     work_off(&store);
     assert_eq!(store.erasures(), []);
@@ -306,7 +306,7 @@ fn p7_an_older_copy_of_the_folder_does_not_bring_it_back() {
     assert_eq!((store.erasures(), &again.receipt), (Vec::new(), &erasure.receipt));
     assert!(!machine.vfs.paths().iter().any(|path| path.starts_with("/data/t/2")));
     // The key itself, put back where it was, opens nothing.
-    let key = copy.iter().find(|(path, _)| path.ends_with("keys/2.key")).expect("it had a key");
+    let key = copy.iter().find(|(path, _)| path.ends_with("keys/2-4.key")).expect("it had a key");
     machine.vfs.write_file(&key.0, &key.1).expect("written");
     drop(store);
     for (path, bytes) in copy.iter().filter(|(path, _)| !in_keys(path)) {

@@ -1,7 +1,7 @@
 //! A machine of a simulated disk, a clock and an entropy, and the real engine on it. No thread runs: commits and
 //! maintenance are steps that a campaign takes where it wants them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use annals::vfs::{Clock, SimClock, SimEntropy, SimManifest, SimRole, SimRules, SimVfs};
@@ -82,11 +82,9 @@ impl SimRules for Order {
             SimRole::Scratch
         } else if parts.iter().any(|part| part == "wal") {
             SimRole::Published
-        } else if name.starts_with("manifest-") || name.starts_with("catalog-") {
+        } else if ["manifest-", "catalog-", "keys-"].iter().any(|stem| name.starts_with(stem)) {
             SimRole::Manifest
-        } else if [".blk", ".key", ".sign", ".receipt"].iter().any(|end| name.ends_with(end))
-            || name.starts_with("keys-")
-        {
+        } else if [".blk", ".key", ".sign", ".receipt"].iter().any(|end| name.ends_with(end)) {
             SimRole::Sealed
         } else {
             SimRole::Scratch
@@ -100,20 +98,31 @@ impl SimRules for Order {
         let inspected = annals::inspect(Arc::new(alone), "/file".as_ref()).ok()?;
         let generation = inspected.facts.iter().find(|(name, _)| name == "generation")?.1.parse().ok()?;
         let directory = path.parent()?;
-        let names: Vec<PathBuf> = inspected
-            .tables
-            .iter()
-            .flat_map(|table| table.rows.iter().map(move |row| (table.title.as_str(), row)))
-            .filter_map(|(title, row)| {
-                let id = row.first()?;
-                Some(match title {
-                    "blocks" if id.contains("-signals-") => directory.join("s").join(format!("{id}.blk")),
-                    "blocks" => directory.join("b").join(format!("{id}.blk")),
-                    "tenants" => directory.join("t").join(id).join("keys-00000001"),
-                    _ => return None,
-                })
-            })
-            .collect();
-        Some(SimManifest { family: directory.to_owned(), generation, names })
+        let is_keys = path.file_name()?.to_string_lossy().starts_with("keys-");
+        let family = if is_keys { directory.join("keys") } else { directory.to_owned() };
+        let (mut names, mut after, mut families) = (Vec::new(), Vec::new(), Vec::new());
+        let rows =
+            inspected.tables.iter().flat_map(|table| table.rows.iter().map(|row| (&*table.title, row)));
+        for (title, row) in rows {
+            let Some(id) = row.first() else { continue };
+            match title {
+                "blocks" if id.contains("-signals-") => {
+                    names.push(directory.join("s").join(format!("{id}.blk")));
+                }
+                "blocks" => names.push(directory.join("b").join(format!("{id}.blk"))),
+                "tenants" => families.push(directory.join("t").join(id).join("keys")),
+                // What the data keys are wrapped with. An erasure destroys it first of all.
+                "keys"
+                    if row.iter().any(|cell| cell == "wrapping")
+                        && row.iter().any(|cell| cell == "active") =>
+                {
+                    let (root, number) =
+                        (directory.parent()?.parent()?, directory.file_name()?.to_string_lossy());
+                    after.push(root.join("keys").join(format!("{number}-{id}.key")));
+                }
+                _ => {}
+            }
+        }
+        Some(SimManifest { family, generation, names, after, families })
     }
 }

@@ -301,6 +301,71 @@ Examples:
 
 Print the key and hand it out before a receipt is needed: who checks one needs nothing else.";
 
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+#[command(after_help = KEYS_HELP)]
+pub(crate) enum KeysVerb {
+    /// List each tenant's keys: class, state, when made, and how many bytes are sealed with each
+    #[command(after_help = KEYS_HELP)]
+    List {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Only this tenant's
+        #[arg(long, short, value_name = "TENANT")]
+        tenant: Option<String>,
+        /// The form of the list
+        #[arg(long, short, value_enum, value_name = "FORM")]
+        output: Option<ListForm>,
+    },
+    /// Give a tenant new keys; what the old ones sealed is written anew, then they are destroyed
+    #[command(after_help = KEYS_HELP)]
+    Rotate {
+        /// The tenant
+        #[arg(value_name = "TENANT")]
+        tenant: String,
+        /// Which keys
+        #[arg(long, value_enum, value_delimiter = ',', default_value = "metrics,signals,wrapping")]
+        class: Vec<KeyClassName>,
+        /// By when those of before are out of use; backups of before can be restored until then
+        #[arg(long, value_name = "DAYS", default_value_t = 30)]
+        days: u32,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+/// Keys that can be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyClassName {
+    /// What metrics are sealed with
+    Metrics,
+    /// What raw signals are sealed with
+    Signals,
+    /// What these two are wrapped with, in the key store
+    Wrapping,
+}
+
+impl KeyClassName {
+    pub(crate) fn class(self) -> annals::KeyClass {
+        match self {
+            KeyClassName::Metrics => annals::KeyClass::Metrics,
+            KeyClassName::Signals => annals::KeyClass::Signals,
+            KeyClassName::Wrapping => annals::KeyClass::Wrapping,
+        }
+    }
+}
+
+const KEYS_HELP: &str = "\
+Examples:
+  annals keys list
+  annals keys rotate acme
+  annals keys rotate acme --class wrapping --days 90
+  annals keys rotate acme --days 0 && annals compact
+
+New files and log records get the new keys at once. Background work writes anew, oldest first, what the
+old ones sealed, and destroys them then; annals compact does all of that now. An old wrapping key is
+destroyed on its date: then a backup of before opens only if it has a later snapshot too.";
+
 /// What to do with the audit log.
 #[derive(Debug, Subcommand)]
 #[command(after_help = AUDIT_HELP)]

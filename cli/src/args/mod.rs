@@ -22,8 +22,8 @@ pub(crate) use ask::{
 pub(crate) use bring::{DemoArgs, Format, ImportArgs, Precision};
 pub(crate) use gateway::{ServeArgs, SiteVerb, TokenVerb};
 pub(crate) use life::{
-    AuditVerb, DeleteArgs, ExportArgs, ExportFormat, ExportVerb, PlanVerb, ReceiptVerb, RetentionVerb,
-    TenantVerb,
+    AuditVerb, DeleteArgs, ExportArgs, ExportFormat, ExportVerb, KeyClassName, KeysVerb, PlanVerb,
+    ReceiptVerb, RetentionVerb, TenantVerb,
 };
 pub(crate) use report::{ReportArgs, ReportForm, ReportPeriod};
 pub(crate) use signals::SignalsArgs;
@@ -92,6 +92,9 @@ pub(crate) enum Verb {
     /// List the built-in plans, show one of them or of a file
     #[command(subcommand)]
     Plan(PlanVerb),
+    /// Show which keys tenants have and what is sealed with them, put new ones in their place
+    #[command(subcommand)]
+    Keys(KeysVerb),
     /// Show how long data is kept
     #[command(subcommand)]
     Retention(RetentionVerb),

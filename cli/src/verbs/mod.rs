@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod delete;
 pub(crate) mod explain;
 pub(crate) mod export;
+pub(crate) mod keys;
 pub(crate) mod plan;
 pub(crate) mod promql;
 pub(crate) mod query;

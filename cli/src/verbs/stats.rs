@@ -54,6 +54,7 @@ fn of_tenants(tenants: &[TenantMetrics]) -> Grid {
         "merges due",
         "seals due",
         "overdue",
+        "under old keys",
     ]);
     for tenant in tenants {
         let sum = |of: fn(&BlockTotals) -> u64| tenant.blocks.iter().map(|(_, totals)| of(totals)).sum();
@@ -70,6 +71,7 @@ fn of_tenants(tenants: &[TenantMetrics]) -> Grid {
                 Ok(lag) if lag > 0 => Cell::text(print_span(lag)),
                 _ => Cell::None,
             },
+            if tenant.old_keys > 0 { Cell::Bytes(tenant.old_key_bytes) } else { Cell::None },
         ]);
     }
     grid

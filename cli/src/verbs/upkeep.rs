@@ -62,6 +62,10 @@ pub(crate) fn compact(store: &StoreArgs, screen: &mut Screen) -> Outcome {
                 writeln!(screen, "deleted  {tenant}  nothing is left of what was deleted at {since}")?;
             }
             Done::Cancelled { tenant, .. } => writeln!(screen, "ended    {tenant}  it was cancelled")?,
+            Done::KeysRetired { tenant, keys } => {
+                let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+                writeln!(screen, "keys     {tenant}  destroyed {}: nothing needs them", keys.join(", "))?;
+            }
             Done::Erased { tenant, receipt } => writeln!(screen, "erased   {tenant}  {}", receipt.display())?,
             _ => {}
         }

@@ -58,10 +58,14 @@ pub(crate) fn verify(args: &VerifyArgs, screen: &mut Screen) -> Outcome {
     Ok(DAMAGE_FOUND)
 }
 
-/// Says which tenants have blocks that should have gone.
+/// Says which tenants have blocks, or keys, that should have gone.
 fn overdue(root: &Path) {
     let Ok(store) = access::open_to_read(root) else { return };
     for tenant in store.tenants() {
+        let keys = store.keys(&tenant.id).unwrap_or_default();
+        if let Some(due) = super::keys::overdue(&keys, access::now()) {
+            eprintln!("{}", super::keys::told(tenant.id.as_str(), due));
+        }
         if let Some(lag_ms) =
             store.retention(&tenant.id).ok().map(annals::Retention::lag_ms).filter(|&lag| lag > 0)
         {

@@ -12,7 +12,7 @@ use super::snapshot::{Entry, PieceName, Snapshot};
 use super::{BackupError, Backups, block_of, file_of};
 use crate::check_block::{Checked, check_block};
 use crate::files::{digest_bytes, digest_file, read_whole};
-use crate::keys::KeyFile;
+use crate::key_file::KeyFile;
 use crate::manifest::Manifest;
 use crate::twin::{self, Role, TwinFiles};
 

@@ -412,6 +412,12 @@ impl<'a> Taking<'a> {
         newest.map_or(true, |newest| newest.last().copied() != read)
     }
 
+    /// Whether a tenant has other keys than those that were read: records may be sealed with them.
+    fn has_other_keys(&self, read: &SnapshotTenant) -> bool {
+        let newest = key_files(self.layout, read.number).generations(self.vfs);
+        newest.is_ok_and(|newest| newest.last().copied() != Some(read.keys))
+    }
+
     /// Takes the log from the snapshot before on, and in any case what manifests need of it; `None` where segments went
     /// meanwhile. Of an empty log only `in_blocks` tells where it begins.
     fn log(&mut self, needs: Lsn, in_blocks: Lsn, last: bool) -> Result<Option<Log>, BackupError> {
@@ -443,6 +449,7 @@ impl<'a> Taking<'a> {
             }
         }
         let durable = self.read_log(after, Tail::KnownDurable)?;
+        let moved = moved || self.tenants.iter().any(|tenant| self.has_other_keys(tenant));
         if moved || durable.interrupted || durable.first.is_some_and(|now| now != first) {
             if !last {
                 return Ok(None);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use annals_block::{BlockIdentity, EncodedBlock};
 use annals_compaction::{merge_metrics, merge_signals};
-use annals_model::{BlockMeta, Lsn, TenantId, TenantNumber, Timestamp};
+use annals_model::{BlockMeta, KeyId, Lsn, TenantId, TenantNumber, Timestamp};
 use annals_vfs::{PublishError, Sealed};
 
 use super::{LeftOut, Loaded, Replayed, RestoreError, Restored, load, replay_records};
@@ -29,11 +29,12 @@ use crate::check_block::AnyBlock;
 use crate::delete::rewrite_windows;
 use crate::erase::remove_directories;
 use crate::error::TenantError;
-use crate::file_keys::key_file_name;
+use crate::file_keys::discard_keys;
 use crate::files::digest_file;
 use crate::flush::publish_blocks;
+use crate::key_file::KeyClass;
 use crate::key_store::{KeyName, KeyStore};
-use crate::keys::{self, BlockSeal, KeyHolder, TenantKeys, key_files};
+use crate::keys::{self, BlockSeal, KeyHolder, KnownFile, TenantKeys, key_files};
 use crate::manifest::Manifest;
 use crate::options::Encryption;
 use crate::recover::{Opening, catalogue_files};
@@ -67,7 +68,7 @@ pub(crate) fn restore_tenant(shared: &Shared, wanted: &RestoreTenant<'_>) -> Res
         return Err(RestoreError::Tenant(TenantError::Exists(wanted.name.clone())));
     }
     let from = wanted.keys.or(shared.key_store.as_deref());
-    let loaded = load(vfs, &selected, found, from).map_err(|left_out| {
+    let loaded = load(vfs, &*shared.entropy, &selected, found, from, shared.now()).map_err(|left_out| {
         let why = match left_out {
             LeftOut::Unreadable(why) => why,
             LeftOut::Erased => {
@@ -136,7 +137,7 @@ fn discard(shared: &Shared, number: TenantNumber) {
     let _ = remove_directories(vfs, layout, number);
     // A host's key store keeps a key of a number that nobody has.
     if matches!(shared.options.encryption, Encryption::Files) {
-        let _ = vfs.unlink(&layout.keys.join(key_file_name(number)));
+        discard_keys(vfs, layout, number);
     }
 }
 
@@ -163,12 +164,15 @@ impl Coming<'_> {
             store: shared.key_store.as_deref(),
         };
         let refused = |source| nothing(RestoreError::Keys { tenant: name.clone(), source });
-        let all =
-            keys::rewrap(&loaded.file, &files.path(1), self.from, to, &*shared.entropy).map_err(refused)?;
-        let all = all.renewed(&files.path(1), to, &*shared.entropy, now).map_err(refused)?;
-        let keys = Arc::new(all.open(files.path(1), to).map_err(refused)?);
+        let (path, entropy) = (files.path(1), &*shared.entropy);
+        let all = loaded.file.rewrapped(&path, self.from, to, entropy, now).map_err(refused)?;
+        let data = [KeyClass::Metrics, KeyClass::Signals];
+        let all = all.rotated(&path, to, &data, entropy, (now, now)).map_err(refused)?;
+        let old: Vec<KeyId> = all.old().map(|key| key.id).collect();
+        let known = KnownFile { generation: 1, file: all.clone(), has_older: false };
+        let keys = Arc::new(TenantKeys::open(known, path, to).map_err(refused)?);
         files
-            .store(vfs, &layout.temporary, shared.root, 1, &all.without_old().encode())
+            .store(vfs, &layout.temporary, shared.root, 1, &all.without(&old, now).encode())
             .map_err(BackupError::published("write", &files.path(1)))
             .map_err(nothing)?;
         let remembered = loaded.manifest.remembered.open(&loaded.keys).ok_or_else(|| {

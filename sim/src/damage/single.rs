@@ -33,7 +33,7 @@ impl Targets {
         all.extend(segments.iter().rev().take(2).rev().map(|path| Target::segment(full, path)));
         all.extend(
             // Sealed blocks by a verification with keys; those of the full store are plain, for the decoder alone.
-            ["/t/1/manifest-", "/t/1/keys-", "/catalog-", "/keys/1.key", "/t/1/b/", "/t/1/s/"]
+            ["/t/1/manifest-", "/t/1/keys-", "/catalog-", "/keys/1-4.key", "/t/1/b/", "/t/1/s/"]
                 .map(|part| Target::small(small, &newest(part))),
         );
         all.dedup_by(|a, b| a.path == b.path && Arc::ptr_eq(&a.bytes, &b.bytes));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use annals::vfs::{Clock, SimFault, Vfs};
 use annals::{
-    Annals, At, BackupError, Deletion, FileKeyStore, HOUR_MS, MaintenanceError, Matcher, OpenError,
-    RestoreError, RestoreInto, Restored, Tenant, TenantError, Ticket, TimeRange, prune_backup, snapshots,
-    verify_backup,
+    Annals, At, BackupError, Deletion, FileKeyStore, HOUR_MS, KeyClass, KeyState, KeyUse, MaintenanceError,
+    Matcher, OpenError, RestoreError, RestoreInto, Restored, Tenant, TenantError, Ticket, TimeRange,
+    prune_backup, snapshots, verify_backup,
 };
 
 use super::book::{Advice, Book, Look, MISSING, State, TENANTS, id, plan};
@@ -46,6 +46,8 @@ pub(super) enum Step {
     Cancel(usize),
     /// Takes that back.
     UndoCancel(usize),
+    /// Gives a tenant new keys of every class that can be replaced; those of before are to go within so many hours.
+    Rotate(usize, i64),
     /// Gives a tenant another plan.
     Plan(usize, &'static str),
     /// Takes back a change of plan that waits.
@@ -173,6 +175,12 @@ impl Host {
             Step::Erase(tenant) => self.erase(tenant),
             Step::Cancel(tenant) => self.cancel(tenant, true),
             Step::UndoCancel(tenant) => self.cancel(tenant, false),
+            Step::Rotate(tenant, hours) => {
+                let classes = [KeyClass::Metrics, KeyClass::Signals, KeyClass::Wrapping];
+                self.change(tenant, "rotate keys", &mut |_, handle| {
+                    handle.rotate_keys(&classes, hours * HOUR_MS).map(|_| ())
+                })
+            }
             Step::Plan(tenant, name) => {
                 self.book.changing_plan(tenant, name);
                 let plan = annals::Plan::built_in(name).ok_or("there is no such plan")?;
@@ -507,6 +515,20 @@ impl Host {
         }
         let check = verify_backup(vfs, directory).map_err(|error| format!("the backup: {error}"))?;
         check.findings.first().map_or(Ok(()), |found| Err(format!("the backup: {found:?}")))
+    }
+
+    /// Keys whose date has come are gone, and each class has one that is used.
+    pub(super) fn old_keys_are_gone(&self) -> Result<(), String> {
+        let now = self.machine.now();
+        for tenant in self.book.usable() {
+            let keys = self.tenant(tenant).map(|handle| handle.keys()).unwrap_or_default();
+            let stays =
+                |key: &&KeyUse| key.state == KeyState::Old && key.until.is_some_and(|until| until <= now);
+            if let Some(key) = keys.iter().find(stays) {
+                return Err(format!("tenant {}: {key:?} stays after its date", id(tenant)));
+            }
+        }
+        Ok(())
     }
 
     fn erase(&mut self, tenant: usize) -> Result<(), String> {

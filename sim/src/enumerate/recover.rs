@@ -79,6 +79,9 @@ pub(super) fn live_on(host: &mut Host, depth: Depth) -> Result<(), String> {
     if depth.more {
         expect(host, Step::Settle)?;
         all_there(host, "all is merged")?;
+        if !depth.damaged {
+            host.old_keys_are_gone()?;
+        }
         host.run(&[Step::ReadOnly]).map_err(|what| format!("beside the writer, at last: {what}"))?;
         host.run(&[Step::Kill])?;
         open(host, true).map_err(|what| format!("opened again: {what}"))?;
@@ -126,8 +129,8 @@ fn erased_are_gone(host: &Host) -> Result<(), String> {
         let receipt =
             Receipt::verify(&receipt, &key).map_err(|error| format!("{}: {error}", path.display()))?;
         let own = format!("/data/t/{}", receipt.number);
-        let key = format!("/data/keys/{}.key", receipt.number);
-        let is_left = |path: &&PathBuf| path.starts_with(&own) || path.as_os_str() == key.as_str();
+        let keys = format!("/data/keys/{}-", receipt.number);
+        let is_left = |path: &&PathBuf| path.starts_with(&own) || path.to_string_lossy().starts_with(&keys);
         if let Some(left) = paths.iter().find(is_left) {
             return Err(format!("{} is left of an erased tenant", left.display()));
         }

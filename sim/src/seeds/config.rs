@@ -111,6 +111,8 @@ pub enum Actor {
     Cancel,
     /// Erases a tenant.
     Erase,
+    /// Gives a tenant new keys.
+    Rotate,
     /// Opens the store read-only.
     ReadOnly,
     /// Reads every byte.
@@ -134,7 +136,7 @@ pub enum Actor {
 }
 
 /// Actors with the weight that they have in a run of everything.
-const ACTORS: [(Actor, u64); 22] = [
+const ACTORS: [(Actor, u64); 23] = [
     (Actor::Write, 40),
     (Actor::Retry, 8),
     (Actor::Conflict, 2),
@@ -147,6 +149,7 @@ const ACTORS: [(Actor, u64); 22] = [
     (Actor::Create, 2),
     (Actor::Cancel, 1),
     (Actor::Erase, 1),
+    (Actor::Rotate, 2),
     (Actor::ReadOnly, 5),
     (Actor::Verify, 2),
     (Actor::Close, 2),

@@ -1,7 +1,7 @@
 //! What hosts do in a run: write, retry, ask, hold on to what they read.
 
 use annals::query::promql::Value;
-use annals::{Budget, DAY_MS, QueryLimits, SeriesSource, Ticket, TimeRange, Timestamp};
+use annals::{Budget, DAY_MS, HOUR_MS, KeyClass, QueryLimits, SeriesSource, Ticket, TimeRange, Timestamp};
 
 use super::content::{altered, content};
 use super::draw::Draws;
@@ -133,6 +133,17 @@ impl Run<'_> {
         match erased {
             Ok(erasure) => self.answer("erased", erasure.number),
             Err(error) => self.answer("not erased", error),
+        }
+    }
+
+    pub(super) fn rotate(&mut self, tenant: usize, classes: u64, hours: u64) {
+        let Some(handle) = self.tenant(tenant).filter(|_| self.config.sealed) else { return };
+        let all = [KeyClass::Metrics, KeyClass::Signals, KeyClass::Wrapping];
+        let chosen = (0..).zip(all).filter(|(bit, _)| classes >> bit & 1 == 1);
+        let chosen: Vec<KeyClass> = chosen.map(|(_, class)| class).collect();
+        match handle.rotate_keys(&chosen, hours as i64 * HOUR_MS) {
+            Ok(until) => self.answer("keys replaced until", until),
+            Err(error) => self.answer("keys not replaced", error),
         }
     }
 

@@ -92,6 +92,15 @@ pub enum What {
         /// Which.
         tenant: usize,
     },
+    /// A tenant gets new keys, where it is there and sealed.
+    Rotate {
+        /// Which.
+        tenant: usize,
+        /// Which of metrics, signals and wrapping, a bit each.
+        classes: u64,
+        /// By when those of before are to be gone.
+        hours: u64,
+    },
     /// The store is opened read-only and compared.
     ReadOnly,
     /// Every byte is read.
@@ -148,6 +157,7 @@ impl What {
             | What::Flush { tenant }
             | What::Cancel { tenant }
             | What::Erase { tenant }
+            | What::Rotate { tenant, .. }
             | What::Create { tenant } => *tenant == of,
             _ => false,
         }
@@ -189,6 +199,10 @@ pub fn operations(config: &Config) -> Vec<Operation> {
                 Actor::Create => What::Create { tenant },
                 Actor::Cancel => What::Cancel { tenant },
                 Actor::Erase => What::Erase { tenant },
+                Actor::Rotate => {
+                    let hours = draws.one_of(&[0, 0, 1, 24, 24 * 30]);
+                    What::Rotate { tenant, classes: draws.within(1, 7), hours }
+                }
                 Actor::ReadOnly => What::ReadOnly,
                 Actor::Verify => What::Verify,
                 Actor::Close => What::Reopen(End::Close),

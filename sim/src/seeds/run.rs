@@ -203,6 +203,7 @@ impl<'a> Run<'a> {
             What::Create { tenant } => self.create(*tenant),
             What::Cancel { tenant } => self.cancel(*tenant),
             What::Erase { tenant } => self.erase(*tenant),
+            What::Rotate { tenant, classes, hours } => self.rotate(*tenant, *classes, *hours),
             What::ReadOnly => self.read_only()?,
             What::Verify => self.verify(false)?,
             What::Reopen(end) => self.end_and_open(Some(*end), draws)?,

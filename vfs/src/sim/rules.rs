@@ -2,9 +2,9 @@
 //!
 //! | rule | what is recorded                                                                              |
 //! |------|-----------------------------------------------------------------------------------------------|
-//! | I10  | a file is unlinked that the newest durable manifest of its family names                        |
+//! | I10  | a file is unlinked that the newest durable manifest of its family names, or the last manifest of a family that one names |
 //! | I13  | a file is written, grown or synced after a write, growth or sync of it failed                   |
-//! | I15  | a manifest becomes durable before a file that it names, that file's name, or a directory above it |
+//! | I15  | a manifest becomes durable before a file that it names, that file's name, or a directory above it, or before any manifest of a family that it names |
 //! | —    | a published name is given to a file with unsynced bytes, or to a new file                      |
 //! | —    | a sealed file is written or grown                                                              |
 //!
@@ -44,6 +44,10 @@ pub struct SimManifest {
     pub generation: u64,
     /// The files that must be there while it is the newest. May be itself.
     pub names: Vec<PathBuf>,
+    /// The files that must be durable before it is, and may go while it is the newest.
+    pub after: Vec<PathBuf>,
+    /// Families of which a durable manifest must be there while it is the newest.
+    pub families: Vec<PathBuf>,
 }
 
 /// What a program says about its files, so that a simulated disk can judge the order of its calls.
@@ -92,8 +96,8 @@ pub(super) struct Judge {
     violations: Vec<String>,
 }
 
-/// The highest generation of each family, with the files that it names.
-type Newest = BTreeMap<PathBuf, (u64, Vec<PathBuf>)>;
+/// Of each family, the manifest of the highest generation, and where it is.
+type Newest = BTreeMap<PathBuf, (PathBuf, SimManifest)>;
 
 impl fmt::Debug for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,11 +189,16 @@ impl Disk {
             return;
         }
         let newest = self.newest_manifests();
-        let namer = newest.iter().find(|(_, (_, names))| names.iter().any(|name| name == path));
-        if let Some((family, (generation, _))) = namer {
+        let own = newest.iter().find(|(_, (newest, _))| newest == path).map(|(family, _)| family);
+        let names = |manifest: &SimManifest| {
+            manifest.names.iter().any(|name| name == path)
+                || own.is_some_and(|own| manifest.families.contains(own))
+        };
+        if let Some((_, (_, manifest))) = newest.iter().find(|(_, (_, manifest))| names(manifest)) {
             let why = format!(
-                "unlinked although generation {generation} of {}, the newest durable one, names it",
-                family.display()
+                "unlinked although generation {} of {}, the newest durable one, names it",
+                manifest.generation,
+                manifest.family.display()
             );
             self.accuse(path, &why);
         }
@@ -204,13 +213,19 @@ impl Disk {
                 continue;
             }
             let Some(manifest) = self.read_manifest(&*rules, &path, inode) else { continue };
-            for name in manifest.names.iter().chain([&path]) {
+            for name in manifest.names.iter().chain(&manifest.after).chain([&path]) {
                 if let Some(lacks) = self.lacks_durability(name) {
                     let what = format!("became durable although {} {lacks}", name.display());
                     self.accuse(&path, &what);
                 }
             }
-            add(self.newest_manifests(), manifest);
+            let newest = self.newest_manifests();
+            let missing: Vec<PathBuf> =
+                manifest.families.iter().filter(|family| !newest.contains_key(*family)).cloned().collect();
+            add(newest, path.clone(), manifest);
+            for family in missing {
+                self.accuse(&path, &format!("became durable although no {} is", family.display()));
+            }
         }
     }
 
@@ -227,7 +242,7 @@ impl Disk {
         if let Some(rules) = self.judge.rules() {
             self.walk_durable(&mut |path, inode| {
                 if let Some(manifest) = self.read_manifest(&*rules, path, inode) {
-                    add(&mut newest, manifest);
+                    add(&mut newest, path.to_owned(), manifest);
                 }
             });
         }
@@ -269,9 +284,9 @@ impl Disk {
     }
 }
 
-fn add(newest: &mut Newest, manifest: SimManifest) {
-    let known = newest.entry(manifest.family).or_default();
-    if manifest.generation >= known.0 {
-        *known = (manifest.generation, manifest.names);
+fn add(newest: &mut Newest, path: PathBuf, manifest: SimManifest) {
+    let known = newest.get(&manifest.family);
+    if known.is_none_or(|(_, known)| manifest.generation >= known.generation) {
+        newest.insert(manifest.family.clone(), (path, manifest));
     }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Blocks lie in `b`, segments in `w`, manifests are `m/<generation>` and name one file per line.
+/// Blocks lie in `b`, segments in `w`, manifests are `m/<generation>` and `k/<generation>`, and name one file per line: as
+/// one that comes before after `<`, as a family after `*`.
 struct Rules;
 
 impl SimRules for Rules {
@@ -10,21 +11,25 @@ impl SimRules for Rules {
         match path.parent().and_then(Path::to_str) {
             Some("/w") => SimRole::Published,
             Some("/b") => SimRole::Sealed,
-            Some("/m") => SimRole::Manifest,
+            Some("/m" | "/k") => SimRole::Manifest,
             _ => SimRole::Scratch,
         }
     }
 
     fn manifest(&self, path: &Path, bytes: &[u8]) -> Option<SimManifest> {
         let generation = path.file_name()?.to_str()?.parse().ok()?;
-        let names = std::str::from_utf8(bytes).ok()?.lines().map(PathBuf::from).collect();
-        Some(SimManifest { family: path.parent()?.to_owned(), generation, names })
+        let lines: Vec<&str> = std::str::from_utf8(bytes).ok()?.lines().collect();
+        let after =
+            |mark| lines.iter().filter_map(move |line| line.strip_prefix(mark)).map(PathBuf::from).collect();
+        let names = lines.iter().filter(|line| line.starts_with('/')).map(PathBuf::from).collect();
+        let (family, families) = (path.parent()?.to_owned(), after('*'));
+        Some(SimManifest { family, generation, names, after: after('<'), families })
     }
 }
 
 fn judged() -> SimVfs {
     let vfs = SimVfs::new();
-    vfs.make_dirs(["/tmp", "/b", "/w", "/m"]);
+    vfs.make_dirs(["/tmp", "/b", "/w", "/m", "/k"]);
     vfs.set_rules(Arc::new(Rules));
     vfs
 }
@@ -211,4 +216,31 @@ fn without_rules_nothing_is_recorded() {
     assert!(file.sync().is_err());
     file.sync().expect("the disk lets it");
     assert_eq!(vfs.violations(), Vec::<String>::new());
+}
+
+#[test]
+fn a_family_that_a_manifest_names_may_go_on_and_must_not_end() {
+    let vfs = judged();
+    put(&vfs, "/m/1", b"*/k", ALL);
+    accused(&vfs, &["/m/1: became durable although no /k is"]);
+    let vfs = judged();
+    put(&vfs, "/k/1", b"", ALL);
+    put(&vfs, "/m/1", b"*/k", ALL);
+    put(&vfs, "/k/2", b"", ALL);
+    vfs.unlink(p("/k/1")).expect("unlinked");
+    put(&vfs, "/m/2", b"*/k", ALL);
+    accused(&vfs, &[]);
+    vfs.unlink(p("/k/2")).expect("unlinked");
+    accused(&vfs, &["/k/2: unlinked although generation 2 of /m"]);
+}
+
+#[test]
+fn what_comes_before_a_manifest_may_go_after_it() {
+    let vfs = judged();
+    put(&vfs, "/b/1", b"block", ALL);
+    put(&vfs, "/m/1", b"</b/1", ALL);
+    vfs.unlink(p("/b/1")).expect("unlinked");
+    accused(&vfs, &[]);
+    put(&vfs, "/m/2", b"</b/2", ALL);
+    accused(&vfs, &["/b/2 does not exist"]);
 }
