@@ -157,16 +157,16 @@ const QUERIES: [&str; 13] = [
     "histogram_count(increase(histogram[10m]))",
 ];
 
-/// The answers from a source, with what was remarked.
+/// The answers from a source, with what was remarked: at many times, and at one that sees chunks whole.
 fn answers(source: &dyn SeriesSource) -> Vec<String> {
-    let ask = |query: &&str| {
-        let (start, end) = (Timestamp(NOW - HOUR_MS), Timestamp(NOW - HOUR_MS + 130_000));
+    let ask = |(query, start): (&&str, i64)| {
+        let (start, end) = (Timestamp(NOW - HOUR_MS + start), Timestamp(NOW - HOUR_MS + 130_000));
         let (options, budget) = (QueryOptions::default(), Budget::default());
         let parsed = promql::parse(query).expect(query);
         let answer = promql::range(source, &parsed, start, end, 7_000, &options, &budget).expect(query);
         format!("{query}: {:?} {:?} {:?}", answer.value, answer.warnings, answer.infos)
     };
-    QUERIES.iter().map(ask).collect()
+    QUERIES.iter().flat_map(|query| [(query, 0), (query, 130_000)]).map(ask).collect()
 }
 
 proptest! {
@@ -216,7 +216,10 @@ proptest! {
 
     #[test]
     fn p5_increases_over_sealed_days_equal_those_over_raw_for_aligned_windows(
-        samples in prop::collection::vec((1i64..DAY_MS / 2_000, 0u32..50, 0u8..6), 1..200),
+        samples in prop::collection::vec(
+            (prop_oneof![9 => 1i64..1_000, 1 => 1i64..DAY_MS / 2_000], 0u32..50, 0u8..6),
+            1..200,
+        ),
         flushed in any::<bool>(),
     ) {
         let machine = Machine::new();
@@ -302,6 +305,49 @@ fn batch_order(writes: &[Write]) -> Vec<Write> {
     let is_histogram = |write: &&Write| KINDS[write.0].is_histogram() && !is_stale(write.2);
     let numbers = writes.iter().filter(|write| !is_histogram(write));
     numbers.chain(writes.iter().filter(is_histogram)).copied().collect()
+}
+
+#[test]
+fn a_sample_that_is_written_again_without_its_start_has_none() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("enterprise")).expect("created");
+    let with = [(0, NOW, 1.0, NOW - 5), (0, NOW + 9, 2.0, NOW - 5), (3, NOW, 1.0, NOW - 5)];
+    write_samples(&tenant, &batch(1, &with)).expect("written");
+    let without =
+        SampleBatch { sample_starts: vec![], histogram_starts: vec![], ..batch(2, &[with[0], with[2]]) };
+    write_samples(&tenant, &without).expect("written");
+    let of = |value: f64, start| (value.to_bits(), start);
+    let left = Rows::from([
+        ((0, NOW), of(1.0, START_UNKNOWN)),
+        ((0, NOW + 9), of(2.0, NOW - 5)),
+        ((3, NOW), of(1.0, START_UNKNOWN)),
+    ]);
+    assert_eq!(stored(&tenant.reader()), left);
+    tenant.flush().expect("flushed");
+    assert_eq!(stored(&tenant.reader()), left);
+}
+
+#[test]
+fn a_start_that_would_look_like_a_restart_is_not_shown_of_a_window() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("enterprise")).expect("created");
+    // From the third sample on a sender says when it saw the counter first: that is no restart.
+    let hour = window_end(NOW, HOUR_MS) - HOUR_MS;
+    let (first, second) = (hour + 1_000, hour + 2_000);
+    let samples =
+        [(0, first, 1.0, 0), (0, second, 2.0, 0), (0, second + 1, 3.0, second), (0, second + 2, 9.0, second)];
+    write_samples(&tenant, &batch(1, &samples)).expect("written");
+    machine.clock.set_ms(Timestamp(hour).day().end().0 + 401 * DAY_MS);
+    store.settle().expect("settled");
+    while store.maintenance_step().expect("maintenance works").is_some() {}
+    let of = |value: f64| (value.to_bits(), START_UNKNOWN);
+    let left = Rows::from([((0, first), of(1.0)), ((0, second + 2), of(9.0))]);
+    assert_eq!(stored(&tenant.reader()), left);
+    // Looked at from within the hour, so by these samples.
+    let at = Timestamp(second + 500_000);
+    assert_eq!(number(&tenant.reader(), "irate(counter[20m])", at), 8.0 / 1.002);
 }
 
 #[test]

@@ -74,13 +74,17 @@ fn samples(id: u8) -> SampleBatch {
         let pairs = [("__name__", "cpu".to_owned()), ("host", format!("h{series}"))];
         let index = batch.series(LabelSet::from_pairs(pairs).expect("valid"), SeriesKind::Gauge);
         for step in 0..40 {
-            batch.push(index, Timestamp(NOW - step * 10_000), (step * series) as f64 / 8.0);
+            // Some know when their process began, which was started anew on the way.
+            let start = [0, NOW - 500_000, NOW - step / 20 * 200_000 - 300_000][series as usize % 3];
+            let time = Timestamp(NOW - step * 10_000);
+            batch.push_since(index, time, (step * series) as f64 / 8.0, Timestamp(start));
         }
     }
     let latency = LabelSet::from_pairs([("__name__", "latency")]).expect("valid");
     let index = batch.series(latency, SeriesKind::Histogram);
     for (step, histogram) in (0i64..).zip(crate::targets::codecs::histograms(20)) {
-        batch.push_histogram(index, Timestamp(NOW - step * 10_000), histogram);
+        let (time, start) = (Timestamp(NOW - step * 10_000), Timestamp(NOW - 1_000_000));
+        batch.push_histogram_since(index, time, histogram, start);
     }
     batch
 }
