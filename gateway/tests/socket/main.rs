@@ -5,5 +5,6 @@ mod common;
 mod hostile;
 mod page;
 mod reading;
+mod secured;
 mod serving;
 mod signed;
