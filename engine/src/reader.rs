@@ -119,7 +119,7 @@ impl TenantReader {
 
     /// Evaluates a PromQL expression at one instant.
     pub fn query(&self, expression: &str, time: Timestamp) -> Result<Answer, QueryError> {
-        self.answer(&promql::parse(expression)?, Times::Instant(time), &self.budget())
+        self.answer(&self.parsed(expression)?, Times::Instant(time), &self.budget())
     }
 
     /// Evaluates a PromQL expression at `start`, then every `step_ms` up to `end`.
@@ -130,7 +130,12 @@ impl TenantReader {
         end: Timestamp,
         step_ms: i64,
     ) -> Result<Answer, QueryError> {
-        self.answer(&promql::parse(expression)?, Times::Range { start, end, step_ms }, &self.budget())
+        self.answer(&self.parsed(expression)?, Times::Range { start, end, step_ms }, &self.budget())
+    }
+
+    /// A query that cannot be read has failed, too.
+    fn parsed(&self, expression: &str) -> Result<Expr, QueryError> {
+        Ok(promql::parse(expression).inspect_err(|_| self.counters.queries_failed.add(1))?)
     }
 
     /// Evaluates a PromQL expression that was parsed before, within a budget by which it can be cancelled.
