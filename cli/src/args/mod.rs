@@ -7,6 +7,7 @@ mod bring;
 mod gateway;
 mod life;
 mod report;
+mod session;
 mod signals;
 mod time;
 mod upkeep;
@@ -26,6 +27,7 @@ pub(crate) use life::{
     ReceiptVerb, RetentionVerb, TenantVerb,
 };
 pub(crate) use report::{ReportArgs, ReportForm, ReportPeriod};
+pub(crate) use session::{CompletionsArgs, DoctorArgs, ManArgs, ReplArgs, WatchArgs};
 pub(crate) use signals::SignalsArgs;
 pub(crate) use time::RangeOfTime;
 pub(crate) use upkeep::{BackupVerb, InspectArgs, RestoreArgs, StatsArgs, VerifyArgs};
@@ -40,6 +42,8 @@ Start here:
   annals import --tenant acme --site www --format apache access.log
   annals query 'sum by (status) (increase(http_requests[1d]))' --at 2015-05-18
   annals report --tenant acme --site www
+  annals repl --tenant acme                    questions one after another, with completion
+  annals doctor                                is anything odd about the store?
 
 The store is --data DIR, else the variable ANNALS_DATA, else ./annals-data.
 Exit codes: 0 done, 1 error, 2 wrong command line, 3 verify, inspect or tenant export found damage,
@@ -70,6 +74,10 @@ pub(crate) enum Verb {
     Top(TopArgs),
     /// Search raw signals by kind, site, any field and time: list, count, group, follow
     Signals(SignalsArgs),
+    /// Ask one question after another, with completion and history
+    Repl(ReplArgs),
+    /// Draw an answer anew every few seconds
+    Watch(WatchArgs),
     /// Work on PromQL itself: run test scripts, show the tree of a query, format one
     #[command(subcommand)]
     Promql(PromqlVerb),
@@ -120,10 +128,16 @@ pub(crate) enum Verb {
     Restore(RestoreArgs),
     /// Show what one file of a store holds
     Inspect(InspectArgs),
+    /// Look at a store and say in sentences what is odd (exit code 3)
+    Doctor(DoctorArgs),
+    /// Print what a shell completes this command by
+    Completions(CompletionsArgs),
+    /// Write manual pages
+    Man(ManArgs),
 }
 
 /// Which store.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct StoreArgs {
     /// The store [default: $ANNALS_DATA, else ./annals-data]
     #[arg(long, value_name = "DIR")]
@@ -154,5 +168,44 @@ mod tests {
         }
         Args::command().debug_assert();
         check(&Args::command());
+    }
+
+    /// The words of a command as a shell cuts them, up to a pipe or a redirection.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+        for letter in line.chars() {
+            match (letter, quote) {
+                (_, Some(open)) if letter == open => quote = None,
+                ('\'' | '"', None) => {
+                    quote = Some(letter);
+                    word.get_or_insert_default();
+                }
+                ('|' | '>', None) => break,
+                (' ', None) => words.extend(word.take()),
+                _ => word.get_or_insert_default().push(letter),
+            }
+        }
+        words.extend(word);
+        words
+    }
+
+    #[test]
+    fn every_example_of_the_help_is_a_command_line_that_there_is() {
+        fn check(command: &clap::Command, count: &mut usize) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for example in help.lines().filter_map(|line| line.strip_prefix("  annals ")) {
+                // Comments stand two spaces or more behind.
+                let example = example.split("   ").next().unwrap_or_default();
+                let words = words(&format!("annals {example}"));
+                if let Err(error) = Args::try_parse_from(&words) {
+                    panic!("{words:?}: {error}");
+                }
+                *count += 1;
+            }
+            command.get_subcommands().for_each(|sub| check(sub, count));
+        }
+        let mut count = 0;
+        check(&Args::command(), &mut count);
+        assert!(count > 80, "{count}");
     }
 }

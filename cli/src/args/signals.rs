@@ -10,7 +10,7 @@ use crate::times::parse_span;
 Examples, on the store of `annals demo`:
   annals signals --tenant bakery --limit 20
   annals signals kind=http.request 'status>=500' site=portal.example --tenant agency --last 3d
-  annals signals kind=http.request 'duration>2000' 'route=~/shop/.*' --tenant retailer --last 2d --page 2
+  annals signals kind=http.request 'duration>300' 'route=~/(cart|product)/.*' --tenant retailer --last 2d --page 2
   annals signals kind=auth.attempt result=failure --tenant agency --count
   annals signals kind=auth.attempt --by result,method --tenant agency --last 7d
   annals signals kind=http.request --by status --step 1h --tenant agency --end now/d --last 2d -o chart

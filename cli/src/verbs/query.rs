@@ -18,7 +18,7 @@ const LOOKBACK_MS: i64 = 5 * annals::MINUTE_MS;
 /// The range where none is given.
 pub(crate) const LAST_MS: i64 = annals::HOUR_MS;
 /// About as many points as a chart can show.
-const POINTS: i64 = 250;
+pub(crate) const POINTS: i64 = 250;
 
 /// Answers for one instant.
 pub(crate) fn instant(args: &QueryArgs, screen: &mut Screen) -> Outcome {
@@ -135,7 +135,7 @@ impl Asking {
     }
 
     /// The times of a chart.
-    fn axis(&self) -> TimeRange {
+    pub(crate) fn axis(&self) -> TimeRange {
         match self.times {
             Times::Instant(_) => self.seen(),
             Times::Range { start, end, .. } => TimeRange::new(start, end),

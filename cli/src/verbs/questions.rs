@@ -70,6 +70,17 @@ pub(crate) fn split(text: &str) -> Vec<String> {
     questions
 }
 
+/// Where the last question of a text begins.
+pub(crate) fn last_start(text: &str) -> usize {
+    let ends = text.match_indices(';').map(|(at, _)| at + 1);
+    // A `;` cuts where what is before it and after it are told apart.
+    let cuts = |at: &usize| {
+        let before = text.get(..*at - 1).unwrap_or_default();
+        split(&format!("{before};x")).len() > split(before).len()
+    };
+    ends.rev().find(cuts).unwrap_or(0)
+}
+
 /// The first name in a question that the tenant does not know, in a sentence with the nearest that it does.
 pub(crate) fn unknown_name(reader: &dyn SeriesSource, expression: &str) -> Option<String> {
     let expr = parse(expression).ok()?;

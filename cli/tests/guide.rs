@@ -1,0 +1,126 @@
+//! Every command block of the guide and the README, and every example of the help that is of the demo's store, runs as pasted.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use common::{Bench, real};
+
+/// The demo's store, made once.
+fn demo() -> &'static Path {
+    static DEMO: OnceLock<Bench> = OnceLock::new();
+    let bench = DEMO.get_or_init(|| {
+        let bench = Bench::new();
+        bench.ok(&["demo"]);
+        bench
+    });
+    Path::new(Box::leak(bench.path("").into_boxed_path()))
+}
+
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The commands of a page, in their order. What is about building is left out: it has run where this test runs.
+fn commands(page: &str) -> String {
+    let mut script = String::new();
+    let mut inside = false;
+    for line in page.lines() {
+        match line {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            line if inside && !line.trim_start().starts_with("cargo ") => script += &format!("{line}\n"),
+            _ => {}
+        }
+    }
+    script
+}
+
+/// Runs commands as a shell does; what they printed.
+fn run(script: &str, directory: &Path, variables: &[(&str, &str)]) -> (i32, String) {
+    let own = Path::new(env!("CARGO_BIN_EXE_annals")).parent().expect("a directory");
+    let path = format!("{}:{}", own.display(), std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", script])
+        .current_dir(directory)
+        .env("PATH", path)
+        .env_remove("ANNALS_DATA")
+        .envs(variables.iter().copied())
+        .output()
+        .expect("bash runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout) + &text(&output.stderr))
+}
+
+/// A directory with the logs that pages speak of.
+fn with_logs() -> Option<Bench> {
+    let (access, auth) =
+        (real("elastic-examples/apache_access_combined_5k.log")?, real("elastic-examples/auth.log")?);
+    let bench = Bench::new();
+    for (from, to) in [(access, "access.log"), (auth, "auth.log")] {
+        std::fs::copy(from, bench.path(to)).expect("copied");
+    }
+    Some(bench)
+}
+
+#[test]
+fn the_guide_leads_from_nothing_to_a_report() {
+    let Some(bench) = with_logs() else { return };
+    let (code, text) = run(&commands(&page("docs/guide/README.md")), &bench.path(""), &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("# shop: week of 18 to 24 May 2015"), "{text}");
+    assert!(text.contains("nothing is odd") && text.contains("no damage in "), "{text}");
+    let made = |name: &str| std::fs::read_to_string(bench.path(name)).expect("it was made");
+    assert!(made("week.html").to_lowercase().starts_with("<!doctype html>"));
+    assert!(made("requests.svg").starts_with("<svg "));
+}
+
+#[test]
+fn the_operators_page_and_the_readme_work_as_pasted() {
+    for name in ["docs/guide/operator.md", "README.md"] {
+        let Some(bench) = with_logs() else { return };
+        let (code, text) = run(&commands(&page(name)), &bench.path(""), &[]);
+        assert_eq!(code, 0, "{name}: {text}");
+        assert!(text.contains("no damage in "), "{name}: {text}");
+    }
+}
+
+#[test]
+fn the_page_about_questions_works_on_the_demos_store() {
+    let (code, text) = run(&commands(&page("docs/guide/questions.md")), demo(), &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains("warning") && !text.contains("nothing there"), "{text}");
+}
+
+#[test]
+fn every_example_of_the_help_works_on_the_demos_store() {
+    let bench = Bench::new();
+    let help = bench.ok(&["help"]);
+    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let mut ran = 0;
+    for verb in verbs.filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help") {
+        let help = bench.ok(&[verb, "--help"]);
+        let examples = help.lines().skip_while(|line| !line.starts_with("Examples, on the store of `annals demo`"));
+        for example in examples.skip(1).take_while(|line| line.starts_with("  ")) {
+            let (code, text) = run(example, demo(), &[("ANNALS_DATA", "annals-demo"), ("COLUMNS", "200")]);
+            assert_eq!(code, 0, "{example}\n{text}");
+            assert!(!text.contains("nothing there") && !text.contains("note: no"), "{example}\n{text}");
+            ran += 1;
+        }
+    }
+    assert!(ran >= 30, "{ran} examples");
+}
+
+#[test]
+fn links_of_the_guide_lead_somewhere() {
+    for name in ["README.md", "embedding.md", "operator.md", "questions.md"] {
+        let text = page(&format!("docs/guide/{name}"));
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide").join(link);
+            assert!(path.exists(), "{name}: {link}");
+        }
+    }
+}
