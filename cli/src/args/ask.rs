@@ -65,7 +65,7 @@ Examples, on the store of `annals demo`:
   annals range 'sum(increase(auth_attempts[1h]))' --tenant agency --end now/d --last 14d --step 1h -o chart
   annals range 'host_load1{host=\"web-00\"}' --tenant retailer --end now/d --last 6h --tz Europe/Berlin
   annals range 'sum(increase(errors[1h]))' --tenant agency --start now-2d/d --end now/d -o csv > errors.csv
-  annals range 'sum by (le) (increase(http_response_seconds_bucket[1h]))' --tenant agency --end now/d --last 3d -o svg > speed.svg
+  annals range 'sum by (le) (increase(http_response_seconds_bucket[1h]))' --tenant agency --last 2d -o svg > speed.svg
 
 Times: unix seconds, RFC 3339, a date or a clock's time in the zone of --tz, now, now-1h, now-1d/d.
 Spans: 30s, 5m, 1h30m, 7d, or seconds. Several questions have `;` between them.")]

@@ -34,7 +34,7 @@ pub(crate) use upkeep::{BackupVerb, InspectArgs, RestoreArgs, StatsArgs, VerifyA
 
 /// Activity signals and metrics of many tenants: import, query, report.
 #[derive(Debug, Parser)]
-#[command(name = "annals", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "annals", version, max_term_width = 130, propagate_version = true)]
 #[command(after_help = "\
 Start here:
   annals demo                                  two weeks of three tenants, and what to try with them

@@ -34,7 +34,11 @@ struct Ranking {
 
 /// Ranks.
 pub(crate) fn top(args: &TopArgs, screen: &mut Screen) -> Outcome {
-    let form = screen.answer_form(args.output);
+    // All three are for people; programs say which one they read.
+    let form = match (args.what, args.output) {
+        (None, None) => AnswerForm::Table,
+        (_, asked) => screen.answer_form(asked),
+    };
     let matchers = args.selector.as_deref().map_or(Ok(Vec::new()), selector)?;
     let reading = access::read(&args.tenant)?;
     let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
