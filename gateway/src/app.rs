@@ -40,6 +40,7 @@ pub(crate) struct Gateway {
     pub(crate) pool: Pool,
     pub(crate) rates: Rates,
     pub(crate) asked: AskedQueries,
+    pub(crate) series: ingest::SeriesCaches,
     pub(crate) started: Timestamp,
     pub(crate) counters: Counters,
     /// Nonces of signed requests.
@@ -70,6 +71,7 @@ impl Gateway {
             pool: Pool::new(&config.limits),
             rates: Rates::default(),
             asked: AskedQueries::default(),
+            series: ingest::SeriesCaches::default(),
             started: Timestamp(clock.now_ms()),
             counters: Counters::default(),
             nonces: Nonces::default(),

@@ -41,4 +41,7 @@ mod ui;
 
 pub use access::{AccessError, AccessList, AccessStore, Grant, NewToken, Role, SiteKey, Token};
 pub use config::{Config, ConfigError, Limits, LogForm, TenantOverride, TenantRates, Tls};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use ingest::fuzzing;
 pub use server::{ServeError, Served, Server, log_to_stderr, run};

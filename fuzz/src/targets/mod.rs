@@ -9,6 +9,8 @@ mod proofs;
 mod round_trips;
 mod texts;
 
+use annals_gateway::fuzzing;
+
 use crate::{repair, seeds};
 
 /// A decoder that takes arbitrary bytes, or something that they can be turned into.
@@ -49,7 +51,7 @@ const fn plain(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) 
 }
 
 /// All targets.
-pub const TARGETS: [Target; 33] = [
+pub const TARGETS: [Target; 37] = [
     Target {
         name: "wal_segment",
         run: files::wal_segment,
@@ -115,6 +117,10 @@ pub const TARGETS: [Target; 33] = [
     plain("influx", texts::influx, texts::influx_seeds),
     plain("json_samples", texts::json_samples, texts::json_samples_seeds),
     plain("json_signals", texts::json_signals, texts::json_signals_seeds),
+    plain("remote_write", fuzzing::remote_write, fuzzing::remote_write_seeds),
+    plain("remote_write_2", fuzzing::remote_write_2, fuzzing::remote_write_2_seeds),
+    plain("otlp", fuzzing::otlp, fuzzing::otlp_seeds),
+    plain("otlp_json", fuzzing::otlp_json, fuzzing::otlp_json_seeds),
     plain("receipt", proofs::receipt, proofs::receipt_seeds),
     plain("audit", proofs::audit, proofs::audit_seeds),
     plain("codec_roundtrip", round_trips::codec, round_trips::choices),

@@ -54,29 +54,30 @@ impl Encoding {
     }
 }
 
-/// Reads a body and undoes its compression.
+/// Reads a body and undoes its compression: what it is, and what was sent.
 pub(crate) async fn read(
     gateway: &Gateway,
     tenant: &Tenant,
     headers: &HeaderMap,
     body: Body,
     encoding: Encoding,
-) -> Result<(Bytes, OwnedSemaphorePermit), IngestError> {
+) -> Result<(Bytes, Bytes, OwnedSemaphorePermit), IngestError> {
     let config = gateway.config();
     let limits = &config.limits;
     let (raw, held) = receive(gateway, headers, body).await?;
     let plain = match encoding {
-        Encoding::Plain => raw,
+        Encoding::Plain => raw.clone(),
         _ => {
             let ratio = raw.len().max(SMALL_BYTES).saturating_mul(limits.plain_ratio);
             let most = limits.plain_bytes.min(ratio);
-            let done = gateway.pool.write(move || decompressed(encoding, &raw, most));
+            let packed = raw.clone();
+            let done = gateway.pool.write(move || decompressed(encoding, &packed, most));
             done.await.map_err(|_| IngestError::Failed)??.into()
         }
     };
     let rates = config.rates(tenant.id().as_str());
     gateway.rates.bytes(tenant.number(), rates, gateway.clock.monotonic(), plain.len());
-    Ok((plain, held))
+    Ok((plain, raw, held))
 }
 
 /// Reads a body as it is sent, once there is room for it.

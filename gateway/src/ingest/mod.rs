@@ -4,34 +4,43 @@
 //! decoded and admitted off the async threads, and answers with what became of it:
 //!
 //! ```text
-//! async fn lines(incoming: Incoming) -> Result<Response, IngestError> {
-//!     let (id, site) = (incoming.batch_id(), incoming.site()?);
-//!     let precision = incoming.params.get("precision").map(str::to_owned);
-//!     let written = incoming.write(move |tenant, body| {
-//!         let batch = decode(body, id, site, precision).map_err(IngestError::bad)?;  // may take its time
-//!         Ok(vec![tenant.write_samples(&batch)?])                                   // does not wait for the disk
-//!     }).await?;                                                                    // does
-//!     Ok(StatusCode::NO_CONTENT.into_response())
+//! async fn lines(State(gateway): State<Arc<Gateway>>, incoming: Incoming) -> Result<StatusCode, IngestError> {
+//!     let decoded = incoming.samples(&gateway, Form::Text, String::new(), |body, samples| {
+//!         decode(body, samples).map_err(IngestError::bad) // on a thread of its own: may take its time
+//!     });
+//!     let (outcome, _) = decoded.await?;                  // once it is on the disk
+//!     outcome.refusals().map_or(Ok(StatusCode::NO_CONTENT), |refused| Err(IngestError::Bad(refused)))
 //! }
 //! ```
 //!
 //! - `incoming.body` is plain: `Content-Encoding` gzip, zstd, deflate, and snappy (a block, as remote write sends it) was
 //!   undone within `limits.plain_bytes` and `limits.plain_ratio`; encodings of encodings are refused. `content_type` is
 //!   lower case and without its parameters, `headers` are all there.
-//! - [`Incoming::batch_id`] follows from the body: who sends the same body again because the answer was lost counts nothing
-//!   twice. A decoder that reads a clock (lines without a time) takes [`Incoming::fresh_id`] instead.
+//! - Samples go to a sink that knows the tenant's series by the text that names them (`series.rs`); nothing is written before
+//!   the whole body was read.
+//! - The batch's id follows from the body as it was sent: who sends the same body again because the answer was lost counts
+//!   nothing twice. Where a sample's time is that of the gateway's clock, the id is a new one.
 //! - Errors become statuses by which senders know what to do: [`IngestError`]. A format whose errors have a form of their
 //!   own (OTLP) makes it from status and message of [`IngestError::api`].
-//! - A record that is refused by itself is no error: [`Acknowledgement`] lists those, and how to tell the sender is the
+//! - A record that is refused by itself is no error: [`Outcome`] counts those by reason, and how to tell the sender is the
 //!   format's business.
 
 mod body;
 mod error;
-mod text;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
+mod lines;
+mod otlp;
+mod remote_write;
+mod series;
+#[cfg(any(test, feature = "fuzzing"))]
+mod testing;
+mod wire;
 
 use std::sync::Arc;
 
-use annals::{Acknowledgement, BatchId, SiteName, Tenant, Ticket, WriteError};
+use annals::{BatchId, SiteName, Tenant, Timestamp, WriteError};
+use aws_lc_rs::digest;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
@@ -44,15 +53,27 @@ use crate::access::{Caller, Right};
 use crate::app::Gateway;
 use crate::params::Params;
 
+use series::{Form, Outcome, Samples, Written};
+
 pub(crate) use body::{Encoding, decompressed, receive};
 pub(crate) use error::IngestError;
+pub(crate) use series::SeriesCaches;
 
 const SITE_HEADER: &str = "x-annals-site";
 const SITE_DEFAULT: &str = "metrics";
 
 /// The routes of all formats.
 pub(crate) fn router() -> Router<Arc<Gateway>> {
-    Router::new().route("/api/v1/import/prometheus", post(text::import))
+    Router::new()
+        .route("/api/v1/write", post(remote_write::write))
+        .route("/v1/metrics", post(otlp::metrics))
+        .route("/api/v1/otlp/v1/metrics", post(otlp::metrics))
+        .route("/api/v1/import/prometheus", post(lines::text))
+        .route("/api/v1/import", post(lines::json))
+        .route("/write", post(lines::influx_1))
+        .route("/influx/write", post(lines::influx_1))
+        .route("/api/v2/write", post(lines::influx_2))
+        .route("/influx/api/v2/write", post(lines::influx_2))
 }
 
 /// A body of somebody who may write.
@@ -60,6 +81,8 @@ pub(crate) struct Incoming {
     pub(crate) tenant: Tenant,
     /// Decompressed.
     pub(crate) body: Bytes,
+    /// As it was sent.
+    raw: Bytes,
     /// Lower case, without parameters; empty where there is none.
     pub(crate) content_type: String,
     pub(crate) headers: HeaderMap,
@@ -71,12 +94,40 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    /// The id under which this body is counted once.
-    pub(crate) fn batch_id(&self) -> BatchId {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.body);
-        let mut id = [0; 16];
-        id.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-        BatchId(id)
+    /// Has the samples of the body taken by `decode`, within what may be done at one time, and waits until they are as durable
+    /// as they get. A body that is sent again is counted once where all of its samples tell their times; `meaning` is what
+    /// besides the body says what they are.
+    pub(crate) async fn samples<T: Send + 'static>(
+        self,
+        gateway: &Arc<Gateway>,
+        form: Form,
+        meaning: String,
+        decode: impl FnOnce(&[u8], &mut Samples<'_>) -> Result<T, IngestError> + Send + 'static,
+    ) -> Result<(Outcome, T), IngestError> {
+        let (site, fresh) = (self.site()?, self.fresh_id()?);
+        let seed = fresh.0.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+        let Incoming { tenant, body, raw, held, .. } = self;
+        let (number, shared) = (tenant.number(), gateway.clone());
+        let done = gateway.pool.write(move || {
+            let now = Timestamp(shared.clock.now_ms());
+            let mut samples = Samples::new(&shared.series, &tenant, form, now, seed);
+            let decoded = decode(&body, &mut samples)?;
+            let id = if samples.timeless { fresh } else { id_of(&meaning, &raw) };
+            let written = samples.write(id, &site, shared.clock.monotonic())?;
+            drop((body, raw, held));
+            Ok::<_, IngestError>((written, decoded))
+        });
+        let (Written { tickets, numbers, refused }, decoded) =
+            done.await.map_err(|_| IngestError::Failed)??;
+        let mut acknowledged = Vec::with_capacity(tickets.len());
+        for ticket in tickets {
+            acknowledged.push(ticket.await?);
+        }
+        let outcome = Outcome::of(&acknowledged, numbers, refused);
+        if outcome.conflicting_kinds() {
+            gateway.series.forget(number);
+        }
+        Ok((outcome, decoded))
     }
 
     /// An id that no other body has.
@@ -91,26 +142,17 @@ impl Incoming {
         let named = self.headers.get(SITE_HEADER).map_or(Ok(SITE_DEFAULT), |own| own.to_str());
         SiteName::new(named.unwrap_or_default()).map_err(IngestError::bad)
     }
+}
 
-    /// Has the body decoded and admitted by `work`, within what may be done at one time, and waits until all that it
-    /// queued is as durable as it gets.
-    pub(crate) async fn write(
-        self,
-        work: impl FnOnce(&Tenant, &[u8]) -> Result<Vec<Ticket>, IngestError> + Send + 'static,
-    ) -> Result<Vec<Acknowledgement>, IngestError> {
-        let Incoming { tenant, body, gateway, held, .. } = self;
-        let done = gateway.pool.write(move || {
-            let tickets = work(&tenant, &body);
-            drop((body, held));
-            tickets
-        });
-        let tickets = done.await.map_err(|_| IngestError::Failed)??;
-        let mut written = Vec::with_capacity(tickets.len());
-        for ticket in tickets {
-            written.push(ticket.await?);
-        }
-        Ok(written)
-    }
+/// The id of a body as it was sent, and of what else says what it means.
+fn id_of(meaning: &str, raw: &[u8]) -> BatchId {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&(meaning.len() as u64).to_le_bytes());
+    context.update(meaning.as_bytes());
+    context.update(raw);
+    let mut id = [0; 16];
+    id.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
+    BatchId(id)
 }
 
 impl FromRequest<Arc<Gateway>> for Incoming {
@@ -120,7 +162,7 @@ impl FromRequest<Arc<Gateway>> for Incoming {
         let (parts, raw) = request.into_parts();
         let tenant = Caller::of(gateway, &parts.headers, Right::Write)?.tenant;
         let encoding = Encoding::of(&parts.headers)?;
-        let (body, held) = body::read(gateway, &tenant, &parts.headers, raw, encoding).await?;
+        let (body, raw_body, held) = body::read(gateway, &tenant, &parts.headers, raw, encoding).await?;
         let content_type =
             parts.headers.get(CONTENT_TYPE).and_then(|own| own.to_str().ok()).unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -128,6 +170,7 @@ impl FromRequest<Arc<Gateway>> for Incoming {
         Ok(Incoming {
             tenant,
             body,
+            raw: raw_body,
             content_type,
             headers: parts.headers,
             params,

@@ -3,6 +3,7 @@
 mod clients;
 mod common;
 mod hostile;
+mod ingest;
 mod page;
 mod reading;
 mod secured;

@@ -21,6 +21,10 @@ pub enum Precision {
     Milliseconds,
     /// Whole seconds.
     Seconds,
+    /// Whole minutes.
+    Minutes,
+    /// Whole hours.
+    Hours,
 }
 
 /// Reads line protocol.
@@ -46,6 +50,8 @@ impl InfluxLines {
             Precision::Microseconds => number.div_euclid(1_000),
             Precision::Milliseconds => number,
             Precision::Seconds => number.checked_mul(1_000)?,
+            Precision::Minutes => number.checked_mul(60_000)?,
+            Precision::Hours => number.checked_mul(3_600_000)?,
         }))
     }
 

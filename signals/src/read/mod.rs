@@ -160,7 +160,11 @@ pub fn read_samples(
     bytes: &[u8],
     each: impl FnMut(&[(&str, &str)], SeriesKind, Option<Timestamp>, f64),
 ) -> Tally {
-    let sink = &mut EachSample::new(each);
+    read_into(reader, bytes, &mut EachSample::new(each))
+}
+
+/// Reads a whole metric file from memory into a sink.
+pub fn read_into(reader: &mut dyn MetricReader, bytes: &[u8], sink: &mut dyn SampleSink) -> Tally {
     let mut tally = Tally::default();
     let mut splitter = LineSplitter::new(METRIC_LINE_BYTES_MAX);
     let mut one = |bytes: &[u8]| tally.count_metric_line(reader.line(bytes, sink));

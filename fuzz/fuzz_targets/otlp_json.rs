@@ -1,0 +1,4 @@
+//! libFuzzer's door to the target `otlp_json`.
+#![no_main]
+
+annals_fuzz::libfuzzer!("otlp_json");
