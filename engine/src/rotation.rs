@@ -355,5 +355,5 @@ fn age(block: BlockId) -> (i32, BlockContent, u64) {
 /// The first date that old keys have, where it has passed.
 pub(crate) fn overdue(keys: &TenantKeys, now: Timestamp) -> Option<Timestamp> {
     let known = keys.known();
-    known.file.old().map(|key| key.until).min().filter(|&until| until < now)
+    known.file.old().map(|key| key.until).min().filter(|&until| until <= now)
 }

@@ -7,7 +7,7 @@ use annals_model::bytes::Cursor;
 use annals_model::{BlockContent, BlockId, ChunkAge, Day, TenantNumber};
 use crc32fast::Hasher;
 
-use crate::container::FEATURE_HISTOGRAMS;
+use crate::container::{FEATURE_HISTOGRAMS, FEATURE_STARTS};
 use crate::{BlockIdentity, MAGIC};
 
 const HEADER_FIRST_BYTES: usize = 64;
@@ -44,8 +44,8 @@ impl Frame {
         if ChunkAge::from_tag(*bytes.get(28)?).is_none() {
             *bytes.get_mut(28)? = ChunkAge::Fresh.tag();
         }
-        // Of the required features, histograms stay asked for.
-        *bytes.get_mut(16)? &= FEATURE_HISTOGRAMS as u8;
+        // Of the required features, histograms and start times stay asked for.
+        *bytes.get_mut(16)? &= (FEATURE_HISTOGRAMS | FEATURE_STARTS) as u8;
         for zeros in [17..20, 29..32, 56..60, HEADER_FIRST_BYTES..HEADER_BYTES] {
             bytes.get_mut(zeros)?.fill(0);
         }

@@ -360,7 +360,8 @@ Examples:
   annals keys list
   annals keys rotate acme
   annals keys rotate acme --class wrapping --days 90
-  annals keys rotate acme --days 0 && annals compact
+  annals keys rotate acme --days 0
+  annals compact
 
 New files and log records get the new keys at once. Background work writes anew, oldest first, what the
 old ones sealed, and destroys them then; annals compact does all of that now. An old wrapping key is

@@ -162,8 +162,9 @@ pub(super) fn guess(start: &[u8]) -> Result<Format, Option<(Format, usize, usize
     for format in [
         Format::Apache,
         Format::Sshd,
-        Format::Signals,
+        // Before signals: a series may state its kind as well.
         Format::Jsonl,
+        Format::Signals,
         Format::Csv,
         Format::Openmetrics,
         Format::Influx,
@@ -241,6 +242,12 @@ mod tests {
         assert_eq!(guessed(b"cpu,host=a usage=0.5,idle=3i 1700000000000000000"), Ok(Format::Influx));
         assert_eq!(
             guessed(b"{\"metric\":{\"__name__\":\"m\"},\"values\":[1],\"timestamps\":[1]}"),
+            Ok(Format::Jsonl)
+        );
+        assert_eq!(
+            guessed(
+                b"{\"metric\":{\"__name__\":\"m\"},\"kind\":\"delta\",\"values\":[1],\"timestamps\":[1]}"
+            ),
             Ok(Format::Jsonl)
         );
         assert_eq!(guessed(b"{\"kind\":\"mail.sent\",\"timestamp\":1}"), Ok(Format::Signals));

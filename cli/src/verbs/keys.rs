@@ -58,7 +58,7 @@ fn list(tenant: Option<&str>, store: &StoreArgs, output: Option<ListForm>, scree
 /// Since when old keys should be gone, where they should.
 pub(crate) fn overdue(keys: &[KeyUse], now: Timestamp) -> Option<Timestamp> {
     let old = keys.iter().filter(|key| key.state == KeyState::Old);
-    old.filter_map(|key| key.until).min().filter(|&until| until < now)
+    old.filter_map(|key| key.until).min().filter(|&until| until <= now)
 }
 
 /// That they are not.
