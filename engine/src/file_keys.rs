@@ -351,7 +351,7 @@ pub(crate) fn key_file_owner(name: &str) -> Option<(TenantNumber, KeyId)> {
 }
 
 /// The ids of a tenant's keys of which there is a file, ascending.
-fn keys_in(vfs: &dyn Vfs, directory: &Path, tenant: TenantNumber) -> std::io::Result<Vec<KeyId>> {
+pub(crate) fn keys_in(vfs: &dyn Vfs, directory: &Path, tenant: TenantNumber) -> std::io::Result<Vec<KeyId>> {
     let names = vfs.list(directory)?.into_iter().filter_map(|entry| key_file_owner(&entry.name));
     let mut keys: Vec<KeyId> = names.filter(|(owner, _)| *owner == tenant).map(|(_, key)| key).collect();
     keys.sort_unstable();

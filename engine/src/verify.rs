@@ -19,7 +19,7 @@ use annals_vfs::{DirEntryKind, Vfs};
 use crate::catalog::Catalogue;
 use crate::check_block::{Checked, check_block};
 use crate::error::OpenError;
-use crate::file_keys::{SIGNER_FILE, destroyed_keys, key_file_name, key_file_owner};
+use crate::file_keys::{SIGNER_FILE, destroyed_keys, key_file_name, key_file_owner, keys_in};
 use crate::files::read_whole;
 use crate::key_file::KeyClass;
 use crate::key_store::{KeyName, KeyStoreError};
@@ -471,6 +471,11 @@ fn verify_keys(
         if let Some(wrapping) = file.active(KeyClass::Wrapping).filter(|_| files) {
             own.push(key_file_name(number, wrapping.id));
             found.count(vfs, &own);
+        }
+    } else if files {
+        // Which of them is in use stands nowhere else: the newest.
+        if let Some(newest) = keys_in(vfs, &layout.keys, number).ok().and_then(|keys| keys.last().copied()) {
+            own.push(key_file_name(number, newest));
         }
     }
     let lost = "the whole tenant, until this is repaired";
