@@ -136,7 +136,9 @@ fn keys_are_listed_and_replaced() {
     assert_eq!((count(",active,"), count(",old,"), count(",destroyed,")), (4, 1, 2), "{}", list());
     bench.ok(&["keys", "rotate", "acme", "--class", "wrapping", "--days", "0"]);
     let late = bench.run(&["verify"]);
-    assert!(late.err.contains("note: tenant acme: old keys were to be out of use by "), "{}", late.err);
+    // Background work of the rotation's own process may have come to them already.
+    let told = late.err.contains("note: tenant acme: old keys were to be out of use by ");
+    assert_eq!(told, count(",old,") > 0, "{}", late.err);
     bench.ok(&["compact"]);
     assert_eq!((count(",active,"), count(",old,"), count(",destroyed,")), (4, 0, 4), "{}", list());
     assert_eq!(bench.run(&["verify"]).err, "");
