@@ -79,9 +79,9 @@ impl Page {
     }
 
     /// The aggregate of the chunk at this position.
-    pub(crate) fn get(&self, position: usize, chunk: &Chunk) -> Option<Aggregate> {
-        let column = &chunk.column;
-        let start = |of: fn(&Column) -> i64| chunk.starts.as_ref().map_or(START_UNKNOWN, of);
+    pub(crate) fn get(&self, position: usize, chunk: &Chunk<'_>) -> Option<Aggregate> {
+        let column = chunk.column;
+        let start = |of: fn(&Column) -> i64| chunk.starts.map_or(START_UNKNOWN, of);
         let [sum, sum_low, min, max, first, last, resets, correction] = &self.0;
         let value = |column: &Vec<f64>| column.get(position).copied();
         Some(Aggregate {

@@ -94,13 +94,13 @@ impl MetricBlock {
     /// Appends a chunk's samples in a range; on error, nothing.
     pub(crate) fn read_histogram_chunk(
         &self,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         range: TimeRange,
         scratch: &mut Scratch,
         into: &mut HistogramSamples,
     ) -> Result<(), BlockError> {
         let Scratch { copy, decoding, columns, starts, .. } = scratch;
-        let column = &chunk.column;
+        let column = chunk.column;
         let stamps = self.stamps(column, copy, decoding, columns)?;
         let positions = stamps.partition_point(|&stamp| stamp <= range.start.0)
             ..stamps.partition_point(|&stamp| stamp <= range.end.0);

@@ -370,7 +370,7 @@ impl MetricBlock {
     fn verify_aggregate(
         &self,
         kind: Option<SeriesKind>,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         samples: &Samples,
     ) -> Result<(), BlockError> {
         // Of a histogram there is none, and no value.
@@ -436,14 +436,14 @@ impl MetricBlock {
     /// Appends a chunk's samples in a range; on error, nothing.
     pub(crate) fn read_chunk(
         &self,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         range: TimeRange,
         scratch: &mut Scratch,
         with_stamps: bool,
         into: &mut Samples,
     ) -> Result<(), BlockError> {
         let Scratch { copy, decoding, columns, starts, .. } = scratch;
-        let column = &chunk.column;
+        let column = chunk.column;
         let stamps = self.stamps(column, copy, decoding, columns)?;
         let positions: Range<usize> = stamps.partition_point(|&stamp| stamp <= range.start.0)
             ..stamps.partition_point(|&stamp| stamp <= range.end.0);
@@ -469,7 +469,7 @@ impl MetricBlock {
     /// The start times of a chunk, as [`MetricBlock::stamps`] gives a column; none where none is known.
     pub(crate) fn starts<'k>(
         &self,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         copy: &mut Vec<u8>,
         decoding: &mut Decoding,
         kept: &'k mut KeptColumns,
@@ -499,7 +499,7 @@ impl MetricBlock {
         self.series_table()?.head(ordinal).ok_or_else(|| self.no_such(ordinal))
     }
 
-    pub(crate) fn chunks(&self, ordinal: u32) -> Result<impl Iterator<Item = Chunk> + '_, BlockError> {
+    pub(crate) fn chunks(&self, ordinal: u32) -> Result<impl Iterator<Item = Chunk<'_>>, BlockError> {
         self.series_table()?.chunks(ordinal).ok_or_else(|| self.no_such(ordinal))
     }
 

@@ -81,7 +81,7 @@ impl MetricBlock {
     /// The aggregate of a chunk, where it has one.
     pub(crate) fn aggregate(
         &self,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         scratch: &mut Scratch,
     ) -> Result<Option<Aggregate>, BlockError> {
         let Scratch { copy, decoding, page, .. } = scratch;

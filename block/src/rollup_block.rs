@@ -238,13 +238,13 @@ impl MetricBlock {
     /// Appends a chunk's windows; on error, nothing.
     pub(crate) fn read_windows(
         &self,
-        chunk: &Chunk,
+        chunk: &Chunk<'_>,
         window_ms: i64,
         scratch: &mut Scratch,
         into: &mut Vec<Rollup>,
     ) -> Result<(), BlockError> {
         let Scratch { copy, decoding, columns, .. } = scratch;
-        let ends = self.stamps(&chunk.column, copy, decoding, columns)?;
+        let ends = self.stamps(chunk.column, copy, decoding, columns)?;
         self.container().copy_part(chunk.part, copy)?;
         let first = into.len();
         windows::decode(copy, ends, window_ms, decoding, into).ok_or_else(|| {

@@ -83,10 +83,10 @@ pub(crate) fn put_series(
 
 /// A chunk of a series.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Chunk {
-    pub(crate) column: Column,
+pub(crate) struct Chunk<'a> {
+    pub(crate) column: &'a Column,
     /// Its column of start times, where any is known.
-    pub(crate) starts: Option<Column>,
+    pub(crate) starts: Option<&'a Column>,
     /// Where its values are; the ordinal counts the block's chunks.
     pub(crate) part: Part,
 }
@@ -147,7 +147,7 @@ impl SeriesTable {
         for _ in 0..count {
             let start = u32::try_from(cursor.offset()).map_err(|_| "it is larger than 4 GiB")?;
             let has_starts = skip_pairs(&mut cursor, content).ok_or("a series cannot be read")?;
-            let of_chunks = ChunkColumns { columns: &columns, starts: has_starts.then_some(&starts) };
+            let of_chunks = ChunkColumns { columns: &columns, starts: has_starts.then_some(starts.as_slice()) };
             let entry = Entry::new(start, first_chunk, values, cursor.offset() - start as usize);
             entries.push(entry.ok_or("a series with too many labels")?);
             let chunks = cursor.count(2).filter(|&chunks| chunks > 0).ok_or("a series without chunks")?;
@@ -232,7 +232,7 @@ impl SeriesTable {
         let left = cursor.count(2)?;
         Some(Chunks {
             table: self,
-            columns: ChunkColumns { columns: &self.columns, starts: has_starts.then_some(&self.starts) },
+            columns: ChunkColumns { columns: &self.columns, starts: has_starts.then_some(self.starts.as_slice()) },
             cursor,
             left,
             expected: 0,
@@ -262,10 +262,10 @@ pub(crate) struct Chunks<'a> {
     values: u64,
 }
 
-impl Iterator for Chunks<'_> {
-    type Item = Chunk;
+impl<'a> Iterator for Chunks<'a> {
+    type Item = Chunk<'a>;
 
-    fn next(&mut self) -> Option<Chunk> {
+    fn next(&mut self) -> Option<Chunk<'a>> {
         self.left = self.left.checked_sub(1)?;
         let (column, starts, bytes) = self.columns.chunk(&mut self.cursor, &mut self.expected)?;
         let check = self.table.check(self.ordinal)?;
@@ -293,21 +293,25 @@ fn skip_pairs(cursor: &mut Cursor<'_>, content: BlockContent) -> Option<bool> {
 struct ChunkColumns<'a> {
     columns: &'a [Column],
     /// Where its form says that it has some.
-    starts: Option<&'a Vec<Column>>,
+    starts: Option<&'a [Column]>,
 }
 
-impl ChunkColumns<'_> {
+impl<'a> ChunkColumns<'a> {
     /// A chunk's column of timestamps, that of start times, and how many bytes its values take.
-    fn chunk(self, cursor: &mut Cursor<'_>, expected: &mut i64) -> Option<(Column, Option<Column>, u64)> {
+    fn chunk(
+        self,
+        cursor: &mut Cursor<'_>,
+        expected: &mut i64,
+    ) -> Option<(&'a Column, Option<&'a Column>, u64)> {
         let number = expected.checked_add(cursor.varint_signed()?)?;
-        let column = *self.columns.get(usize::try_from(number).ok()?)?;
+        let column = self.columns.get(usize::try_from(number).ok()?)?;
         *expected = number + 1;
         let bytes = cursor.varint()?;
         let starts = match self.starts {
             None => None,
             Some(starts) => match usize::try_from(cursor.varint()?).ok()? {
                 0 => None,
-                number => Some(*starts.get(number - 1).filter(|starts| starts.count == column.count)?),
+                number => Some(starts.get(number - 1).filter(|starts| starts.count == column.count)?),
             },
         };
         Some((column, starts, bytes))
