@@ -86,7 +86,13 @@ pub fn read_index(bytes: &[u8], count: u32) {
     let _ = parse_pages(bytes, count as usize, bytes.len() as u64);
     let _ = Page::default().decode(bytes, (count as usize).min(PAGE_CHUNKS), &mut Decoding::default());
     let ends: Vec<i64> = (1..=i64::from(count.min(1024))).map(|window| window * 300_000).collect();
-    let _ = windows::decode(bytes, &ends, 300_000, &mut Decoding::default(), &mut Vec::new());
+    let _ = windows::decode(
+        bytes,
+        &ends,
+        300_000,
+        (&mut Decoding::default(), &mut Default::default()),
+        &mut Vec::new(),
+    );
     if let Ok(symbols) = Symbols::parse(bytes, bytes.len() * 64) {
         assert!(
             (0..symbols.len() as u32)

@@ -22,7 +22,7 @@ use crate::columns::{Column, Held, parse_columns};
 use crate::container::{Container, Part, SectionKind};
 use crate::error::{BlockError, BlockIdentity, CodecUse, Damage, Findings, SectionInfo};
 use crate::labels::{LabelIndex, membership};
-use crate::scratch::{KeptColumns, Scratch, with_scratch};
+use crate::scratch::{Kept, Scratch, with_scratch};
 use crate::series::{Chunk, SERIES_ENTRY_BYTES_MIN, SeriesTable};
 use crate::symbols::Symbols;
 
@@ -472,7 +472,7 @@ impl MetricBlock {
         chunk: &Chunk<'_>,
         copy: &mut Vec<u8>,
         decoding: &mut Decoding,
-        kept: &'k mut KeptColumns,
+        kept: &'k mut Kept<Vec<i64>>,
     ) -> Result<&'k [i64], BlockError> {
         match &chunk.starts {
             None => Ok(&[]),
@@ -486,13 +486,14 @@ impl MetricBlock {
         column: &Column,
         copy: &mut Vec<u8>,
         decoding: &mut Decoding,
-        kept: &'k mut KeptColumns,
+        kept: &'k mut Kept<Vec<i64>>,
     ) -> Result<&'k [i64], BlockError> {
-        kept.get((self.number, column.part.ordinal), |stamps| {
+        let stamps = kept.get((self.number, column.part.ordinal), |stamps| {
             self.container.copy_part(column.part, copy)?;
             let corrupt = |what| self.container.corrupt(column.part.kind, Some(column.part.ordinal), what);
             column.decode(copy, decoding, stamps).map_err(corrupt)
-        })
+        })?;
+        Ok(stamps.map_or(&[], Vec::as_slice))
     }
 
     fn head(&self, ordinal: u32) -> Result<(SeriesKind, Vec<u32>), BlockError> {

@@ -1,6 +1,6 @@
 //! Reading a series in pieces: chunks as a whole where that is enough, their samples where it is not.
 
-use annals_model::{Aggregate, Piece, Pieces, ReadPlan, TimeRange, Whole};
+use annals_model::{Aggregate, Piece, Pieces, ReadPlan, Samples, SeriesKind, TimeRange, Whole};
 
 use crate::aggregates::{PAGE_CHUNKS, parse_pages};
 use crate::container::{Part, SectionKind};
@@ -8,6 +8,9 @@ use crate::error::BlockError;
 use crate::metric_block::MetricBlock;
 use crate::scratch::{Scratch, with_scratch};
 use crate::series::Chunk;
+
+/// A chunk of so many samples is decoded sooner than a page of aggregates.
+const FEW_SAMPLES: usize = 16;
 
 impl MetricBlock {
     /// Appends a series in a range, piece by piece in time order; names each damaged chunk, with its times within the
@@ -23,8 +26,8 @@ impl MetricBlock {
         into: &mut Pieces,
         on_damage: &mut dyn FnMut(TimeRange, BlockError),
     ) {
-        let chunks = match self.chunks(ordinal) {
-            Ok(chunks) => chunks,
+        let (chunks, kind) = match self.chunks(ordinal).and_then(|chunks| Ok((chunks, self.kind(ordinal)?))) {
+            Ok(found) => found,
             Err(error) => return on_damage(self.meta().time.intersect(range), error),
         };
         with_scratch(|scratch| {
@@ -35,7 +38,7 @@ impl MetricBlock {
                 }
                 // A damaged page costs time, not the answer.
                 if whole.takes(time, range)
-                    && let Ok(Some(aggregate)) = self.aggregate(&chunk, scratch)
+                    && let Ok(Some(aggregate)) = self.made_or_read(kind, &chunk, scratch)
                 {
                     into.pieces.push(Piece::Whole(aggregate));
                     continue;
@@ -78,25 +81,49 @@ impl MetricBlock {
         Ok(TimeRange::new(first.start, last.end))
     }
 
+    /// The aggregate of a chunk, where it has one: from its page, or from the samples of a chunk that has few, where that is
+    /// the first that is asked for of its page. The same either way.
+    fn made_or_read(
+        &self,
+        kind: SeriesKind,
+        chunk: &Chunk<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<Option<Aggregate>, BlockError> {
+        let page = (self.number(), chunk.part.ordinal / PAGE_CHUNKS as u64);
+        if chunk.column.count <= FEW_SAMPLES && scratch.pages.is_first_miss(page) {
+            let mut samples = std::mem::take(&mut scratch.samples);
+            samples.clear();
+            let read = self.read_chunk(chunk, chunk.column.range(), scratch, true, &mut samples);
+            let Samples { timestamps, values, start_times, .. } = &samples;
+            let made = Aggregate::of(kind, timestamps, values, start_times);
+            scratch.samples = samples;
+            // Its page may be whole where it is damaged.
+            if read.is_ok() {
+                return Ok(made);
+            }
+        }
+        self.aggregate(chunk, scratch)
+    }
+
     /// The aggregate of a chunk, where it has one.
     pub(crate) fn aggregate(
         &self,
         chunk: &Chunk<'_>,
         scratch: &mut Scratch,
     ) -> Result<Option<Aggregate>, BlockError> {
-        let Scratch { copy, decoding, page, .. } = scratch;
+        let Scratch { copy, decoding, pages: kept, .. } = scratch;
         let (number, position) =
             (chunk.part.ordinal / PAGE_CHUNKS as u64, (chunk.part.ordinal % PAGE_CHUNKS as u64) as usize);
         let pages = self.page_parts()?;
         let corrupt = |what| self.container().corrupt(SectionKind::Aggregates, Some(number), what);
         let part = *pages.get(number as usize).ok_or_else(|| corrupt("there is no such page"))?;
         let chunks = self.chunk_count()? - number as usize * PAGE_CHUNKS;
-        let page = page.get((self.number(), number), |page| {
+        let page = kept.get((self.number(), number), |page| {
             self.container().copy_part(part, copy)?;
             let decoded = page.decode(copy, chunks.min(PAGE_CHUNKS), decoding);
             decoded.ok_or_else(|| corrupt("it is not a page of aggregates"))
         })?;
-        Ok(page.get(position, chunk))
+        Ok(page.and_then(|page| page.get(position, chunk)))
     }
 
     fn page_parts(&self) -> Result<&[Part], BlockError> {

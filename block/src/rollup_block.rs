@@ -177,10 +177,11 @@ impl RollupBlock {
                 let first = into.len();
                 match self.inner.read_windows(&chunk, self.window_ms, scratch, into) {
                     Ok(()) => {
-                        let kept = into.split_off(first).into_iter();
-                        into.extend(
-                            kept.filter(|window| range.start.0 < window.end && window.end <= range.end.0),
-                        );
+                        let read = into.get(first..).unwrap_or_default();
+                        let from = read.partition_point(|window| window.end <= range.start.0);
+                        let to = read.partition_point(|window| window.end <= range.end.0);
+                        into.truncate(first + to);
+                        into.drain(first..first + from.min(to));
                     }
                     Err(error) => on_damage(self.covers(chunk.column.range()), error),
                 }
@@ -243,11 +244,11 @@ impl MetricBlock {
         scratch: &mut Scratch,
         into: &mut Vec<Rollup>,
     ) -> Result<(), BlockError> {
-        let Scratch { copy, decoding, columns, .. } = scratch;
+        let Scratch { copy, decoding, columns, windows, .. } = scratch;
         let ends = self.stamps(chunk.column, copy, decoding, columns)?;
         self.container().copy_part(chunk.part, copy)?;
         let first = into.len();
-        windows::decode(copy, ends, window_ms, decoding, into).ok_or_else(|| {
+        windows::decode(copy, ends, window_ms, (decoding, windows), into).ok_or_else(|| {
             into.truncate(first);
             let what = "it is not a chunk of rollups";
             self.container().corrupt(SectionKind::Values, Some(chunk.part.ordinal), what)

@@ -3,83 +3,101 @@
 
 use std::cell::Cell;
 
+use annals_model::Samples;
+
 use crate::aggregates::Page;
 use crate::codec::ints::Decoding;
+use crate::windows::WindowColumns;
 
 /// Columns of timestamps that a thread keeps: those that the chunks of one series and the next share.
-const COLUMNS_KEPT: usize = 12;
+const COLUMNS_KEPT: u64 = 16;
+/// Pages of aggregates that a thread keeps, of 4 KiB: those of the blocks of some months that chunks of one series and the
+/// next share.
+const PAGES_KEPT: u64 = 128;
 
 /// What decoding a chunk needs besides its output.
-#[derive(Default)]
 pub(crate) struct Scratch {
     /// The chunk's bytes: checked and decoded as this copy, never in place.
     pub(crate) copy: Vec<u8>,
     /// What decoders keep.
     pub(crate) decoding: Decoding,
-    pub(crate) columns: KeptColumns,
-    /// Of start times.
-    pub(crate) starts: KeptColumns,
-    pub(crate) page: KeptPage,
+    /// Columns of timestamps.
+    pub(crate) columns: Kept<Vec<i64>>,
+    /// Columns of start times.
+    pub(crate) starts: Kept<Vec<i64>>,
+    /// Pages of aggregates.
+    pub(crate) pages: Kept<Page>,
+    /// Columns of windows.
+    pub(crate) windows: WindowColumns,
+    /// Samples that an aggregate is made from.
+    pub(crate) samples: Samples,
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch {
+            copy: Vec::new(),
+            decoding: Decoding::default(),
+            columns: Kept::new(COLUMNS_KEPT),
+            starts: Kept::new(COLUMNS_KEPT),
+            pages: Kept::new(PAGES_KEPT),
+            windows: WindowColumns::default(),
+            samples: Samples::default(),
+        }
+    }
 }
 
 /// A place in an opened block: the number that the block drew when it was opened, and an ordinal.
 pub(crate) type BlockPlace = (u64, u64);
 
-/// The columns that were decoded last; each was checked then.
-#[derive(Default)]
-pub(crate) struct KeptColumns {
-    kept: Vec<(Option<BlockPlace>, Vec<i64>)>,
-    oldest: usize,
+/// What a thread decoded last, each in the slot that its place says; it was checked then.
+pub(crate) struct Kept<T> {
+    count: u64,
+    slots: Vec<Slot<T>>,
 }
 
-impl KeptColumns {
-    /// The column of that place: as it was kept, or as `decode` makes it.
-    pub(crate) fn get<E>(
-        &mut self,
-        place: BlockPlace,
-        decode: impl FnOnce(&mut Vec<i64>) -> Result<(), E>,
-    ) -> Result<&[i64], E> {
-        let at = match self.kept.iter().position(|(kept, _)| *kept == Some(place)) {
-            Some(at) => at,
-            None => {
-                if self.kept.len() < COLUMNS_KEPT {
-                    self.kept.push((None, Vec::new()));
-                    self.oldest = self.kept.len() - 1;
-                }
-                let at = self.oldest;
-                self.oldest = (at + 1) % COLUMNS_KEPT;
-                if let Some((kept, stamps)) = self.kept.get_mut(at) {
-                    *kept = None;
-                    decode(stamps)?;
-                    *kept = Some(place);
-                }
-                at
-            }
-        };
-        Ok(self.kept.get(at).map_or(&[], |(_, stamps)| stamps))
-    }
-}
-
-/// The page of aggregates that was decoded last; it was checked then.
 #[derive(Default)]
-pub(crate) struct KeptPage {
+struct Slot<T> {
     kept: Option<BlockPlace>,
-    page: Page,
+    value: T,
+    /// What was asked for last and not kept.
+    missed: Option<BlockPlace>,
 }
 
-impl KeptPage {
-    /// The page of that place: as it was kept, or as `decode` makes it.
+impl<T: Default> Kept<T> {
+    fn new(count: u64) -> Kept<T> {
+        Kept { count, slots: Vec::new() }
+    }
+
+    fn slot(&mut self, place: BlockPlace) -> Option<&mut Slot<T>> {
+        // Neighbours in a block are in slots of their own, and so are blocks that were opened one after another.
+        let at = (place.0.wrapping_add(place.1) % self.count) as usize;
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, Slot::default);
+        }
+        self.slots.get_mut(at)
+    }
+
+    /// What is at that place: as it was kept, or as `decode` makes it.
     pub(crate) fn get<E>(
         &mut self,
         place: BlockPlace,
-        decode: impl FnOnce(&mut Page) -> Result<(), E>,
-    ) -> Result<&Page, E> {
-        if self.kept != Some(place) {
-            self.kept = None;
-            decode(&mut self.page)?;
-            self.kept = Some(place);
+        decode: impl FnOnce(&mut T) -> Result<(), E>,
+    ) -> Result<Option<&T>, E> {
+        let Some(Slot { kept, value, .. }) = self.slot(place) else { return Ok(None) };
+        if *kept != Some(place) {
+            *kept = None;
+            decode(value)?;
+            *kept = Some(place);
         }
-        Ok(&self.page)
+        Ok(Some(value))
+    }
+
+    /// Whether what is at that place is not kept, and was not asked for just before either.
+    pub(crate) fn is_first_miss(&mut self, place: BlockPlace) -> bool {
+        self.slot(place).is_some_and(|slot| {
+            slot.kept != Some(place) && slot.missed.replace(place).is_none_or(|missed| missed != place)
+        })
     }
 }
 

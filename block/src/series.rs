@@ -147,7 +147,8 @@ impl SeriesTable {
         for _ in 0..count {
             let start = u32::try_from(cursor.offset()).map_err(|_| "it is larger than 4 GiB")?;
             let has_starts = skip_pairs(&mut cursor, content).ok_or("a series cannot be read")?;
-            let of_chunks = ChunkColumns { columns: &columns, starts: has_starts.then_some(starts.as_slice()) };
+            let of_chunks =
+                ChunkColumns { columns: &columns, starts: has_starts.then_some(starts.as_slice()) };
             let entry = Entry::new(start, first_chunk, values, cursor.offset() - start as usize);
             entries.push(entry.ok_or("a series with too many labels")?);
             let chunks = cursor.count(2).filter(|&chunks| chunks > 0).ok_or("a series without chunks")?;
@@ -232,7 +233,10 @@ impl SeriesTable {
         let left = cursor.count(2)?;
         Some(Chunks {
             table: self,
-            columns: ChunkColumns { columns: &self.columns, starts: has_starts.then_some(self.starts.as_slice()) },
+            columns: ChunkColumns {
+                columns: &self.columns,
+                starts: has_starts.then_some(self.starts.as_slice()),
+            },
             cursor,
             left,
             expected: 0,

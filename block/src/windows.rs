@@ -100,14 +100,20 @@ fn row(window: &Rollup, window_ms: i64) -> [f64; FIELDS] {
     }
 }
 
+/// Columns while they are decoded, kept so that decoding allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct WindowColumns([Vec<f64>; FIELDS]);
+
 /// Appends the windows of a chunk that end at these stamps; `None` where the bytes are not that.
 pub(crate) fn decode(
     bytes: &[u8],
     ends: &[i64],
     window_ms: i64,
-    decoding: &mut Decoding,
+    (decoding, columns): (&mut Decoding, &mut WindowColumns),
     into: &mut Vec<Rollup>,
 ) -> Option<()> {
+    let WindowColumns(columns) = columns;
+    columns.iter_mut().for_each(Vec::clear);
     let mut cursor = Cursor::new(bytes);
     let present = cursor.u16().filter(|present| present >> FIELDS == 0)?;
     let same = cursor.u16().filter(|same| same & present == 0)?;
@@ -115,7 +121,6 @@ pub(crate) fn decode(
     if same & !with_twin.fold(0u16, |all, field| all | 1 << field) != 0 {
         return None;
     }
-    let mut columns: [Vec<f64>; FIELDS] = Default::default();
     for (field, column) in columns.iter_mut().enumerate() {
         if present >> field & 1 == 1 {
             let all = 0..ends.len();
@@ -127,9 +132,10 @@ pub(crate) fn decode(
     }
     // Ascending, so that what a column is the same as may itself be the same as another.
     for field in (0..FIELDS).filter(|field| same >> field & 1 == 1) {
-        let of_twin = twin(field).and_then(|twin| columns.get(twin)).cloned().unwrap_or_default();
-        if let Some(column) = columns.get_mut(field) {
-            *column = of_twin;
+        if let Some((before, [column, ..])) = columns.split_at_mut_checked(field)
+            && let Some(of_twin) = twin(field).and_then(|twin| before.get(twin))
+        {
+            column.extend_from_slice(of_twin);
         }
     }
     for (at, &end) in ends.iter().enumerate() {

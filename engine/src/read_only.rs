@@ -40,6 +40,9 @@ use crate::view::View;
 
 /// How often a moving store is looked at again before what is missing is taken for missing.
 const ATTEMPTS_MAX: usize = 5;
+/// What is kept in memory of the indexes of blocks: those of two months of a thousand sites, whose reports read all of them
+/// again and again.
+const INDEX_BYTES_MAX: usize = 1 << 30;
 
 /// A store as it was when it was opened for reading.
 pub struct ReadOnly {
@@ -296,7 +299,8 @@ fn snapshot(
     // manifest is seen to have moved.
     let mut views: BTreeMap<TenantNumber, View> = BTreeMap::new();
     let now = Timestamp(clock.now_ms());
-    let shelf = Shelf::new(vfs.clone(), layout.clone(), &Options::default());
+    let options = Options { index_bytes_max: INDEX_BYTES_MAX, ..Options::default() };
+    let shelf = Shelf::new(vfs.clone(), layout.clone(), &options);
     for (&number, tenant) in &replay.tenants {
         let blocks: Vec<Arc<OpenBlock>> = tenant
             .manifest

@@ -5,6 +5,7 @@
 //! (see [`crate::tiers`]): thinned where samples are asked for, whole where pieces are.
 
 mod histograms;
+mod merging;
 mod pieces;
 mod rolled;
 mod samples;
@@ -107,8 +108,8 @@ pub(crate) struct Selecting {
     heads: Vec<HeadSeries>,
     /// In log order of their blocks and heads; those of one block or head in label order.
     places: Vec<Place>,
-    /// How many blocks and heads have any.
-    parts: usize,
+    /// Where the places of each block and head that has any end.
+    parts: Vec<u32>,
     coverage: Coverage,
 }
 
@@ -128,7 +129,7 @@ impl View {
             blocks: Vec::new(),
             heads: Vec::new(),
             places: Vec::new(),
-            parts: 0,
+            parts: Vec::new(),
             coverage: Coverage {
                 expired_through: (range.start < floor).then_some(floor),
                 coarser: self.tiers.coarser(range),

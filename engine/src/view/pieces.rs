@@ -10,10 +10,9 @@ use super::samples::{append_within, within};
 use super::{Part, Place, Searched, Selected};
 use crate::windows::{any_whole, plan_by_windows, read_by_windows};
 
-/// Whether chunks of a series that lies in one block alone are enough: they are longer than windows, so that no rollup is
-/// better.
-pub(super) fn chunks_suffice(alone: bool, plan: &ReadPlan) -> bool {
-    alone && plan.chunks_skipped > 0 && plan.chunks_decoded == 0
+/// Whether a block's chunks of a series are enough: they are longer than windows, so that no rollup is better.
+pub(super) fn chunks_suffice(plan: &ReadPlan) -> bool {
+    plan.chunks_skipped > 0 && plan.chunks_decoded == 0
 }
 
 impl Selected {
@@ -41,7 +40,7 @@ impl Selected {
         if let &[place] = places
             && let Some(Part::Block(searched, metrics, ordinal)) = self.part(place)
             && let Ok(plan) = metrics.plan_pieces(ordinal, self.range, whole)
-            && (chunks_suffice(true, &plan) || searched.rollups.is_empty() && plan.chunks_skipped > 0)
+            && (chunks_suffice(&plan) || searched.rollups.is_empty() && plan.chunks_skipped > 0)
         {
             into.clear();
             budget.charge_samples(plan.samples + plan.chunks_skipped)?;
@@ -84,7 +83,14 @@ impl Selected {
         for part in apart.iter().filter_map(|&place| self.part(place)) {
             match part {
                 Part::Block(searched, metrics, ordinal) => {
-                    let block = &searched.block;
+                    let plan = metrics.plan_pieces(ordinal, self.range, whole);
+                    if let Ok(plan) = &plan
+                        && chunks_suffice(plan)
+                    {
+                        budget.charge_samples(plan.chunks_skipped)?;
+                        self.pieces_of(metrics, ordinal, whole, into);
+                        continue;
+                    }
                     let opened: Vec<Arc<RollupBlock>> =
                         searched.rollups.iter().filter_map(|block| block.rollups().ok()).collect();
                     let rollups: Vec<&RollupBlock> = opened.iter().map(|rollup| &**rollup).collect();
@@ -92,10 +98,10 @@ impl Selected {
                     if read_by_windows(metrics, &rollups, ordinal, self.range, &takes, &mut charge, into)? {
                         continue;
                     }
-                    match metrics.plan_pieces(ordinal, self.range, whole) {
+                    match plan {
                         Ok(plan) => budget.charge_samples(plan.samples + plan.chunks_skipped)?,
                         Err(error) => {
-                            into.samples.missing.push(block.missing(error.to_string()));
+                            into.samples.missing.push(searched.block.missing(error.to_string()));
                             continue;
                         }
                     }

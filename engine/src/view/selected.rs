@@ -108,7 +108,6 @@ impl SelectedSeries for Selected {
         let places = self.places_of(index);
         let apart = places.len() == 1 || self.apart(places).is_some();
         let is_number = !self.kind(index).is_histogram();
-        let alone = self.shown_in_samples(places).len() == 1;
         let whole = if apart && is_number { whole } else { Whole::of(&|_| false) };
         let parts = places.iter().filter_map(|&place| self.part(place));
         parts.fold(ReadPlan::default(), |plan, part| {
@@ -120,7 +119,7 @@ impl SelectedSeries for Selected {
                 }
                 Part::Block(searched, metrics, ordinal) => {
                     let chunks = metrics.plan_pieces(ordinal, self.range, whole).unwrap_or_default();
-                    match apart && is_number && !chunks_suffice(alone, &chunks) {
+                    match apart && is_number && !chunks_suffice(&chunks) {
                         true => self.plan_windows(searched, metrics, ordinal, whole).unwrap_or(chunks),
                         false => chunks,
                     }
@@ -180,8 +179,8 @@ impl Selected {
         }
     }
 
-    /// Compares the labels of what is at two places.
-    pub(super) fn compare(&self, a: Place, b: Place) -> Ordering {
+    /// Compares the labels of what is at two places; `numbers` is room for those of each.
+    pub(super) fn compare(&self, a: Place, b: Place, numbers: &mut [Vec<u32>; 2]) -> Ordering {
         match (a, b) {
             // Of one block they are in label order; of one head too.
             (Place::Block { block: one, ordinal: a }, Place::Block { block: other, ordinal: b })
@@ -191,32 +190,30 @@ impl Selected {
             }
             (Place::Head(a), Place::Head(b)) if a == b => Ordering::Equal,
             _ => {
-                let (mut a_numbers, mut b_numbers) = (Vec::new(), Vec::new());
-                self.pairs(a, &mut a_numbers).cmp(self.pairs(b, &mut b_numbers))
+                let [a_numbers, b_numbers] = numbers;
+                self.pairs(a, a_numbers).cmp(self.pairs(b, b_numbers))
             }
         }
     }
 
     /// The labels of what is at a place; `numbers` is room for them.
-    pub(super) fn pairs<'a>(
+    fn pairs<'a>(
         &'a self,
         place: Place,
         numbers: &'a mut Vec<u32>,
-    ) -> Box<dyn Iterator<Item = (&'a str, &'a str)> + 'a> {
-        match self.part(place) {
-            Some(Part::Block(_, metrics, ordinal)) if metrics.pair_numbers(ordinal, numbers).is_ok() => {
-                Box::new(numbers.iter().filter_map(|&number| metrics.pair(number).ok().flatten()))
-            }
-            Some(Part::Rollups(rollups, ordinal)) => {
-                let index = rollups.index();
-                if index.pair_numbers(ordinal, numbers).is_err() {
-                    numbers.clear();
-                }
-                Box::new(numbers.iter().filter_map(move |&number| index.pair(number).ok().flatten()))
-            }
-            Some(Part::Head(head)) => Box::new(head.labels.iter()),
-            _ => Box::new(std::iter::empty()),
-        }
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let (index, head) = match self.part(place) {
+            Some(Part::Block(_, metrics, ordinal)) => (Some((metrics.index(), ordinal)), None),
+            Some(Part::Rollups(rollups, ordinal)) => (Some((rollups.index(), ordinal)), None),
+            Some(Part::Head(head)) => (None, Some(head)),
+            None => (None, None),
+        };
+        // All labels were checked when they were found.
+        let index = index.filter(|(index, ordinal)| index.pair_numbers(*ordinal, numbers).is_ok());
+        let of_block = index.into_iter().flat_map(|(index, _)| {
+            numbers.iter().filter_map(move |&number| index.pair(number).ok().flatten())
+        });
+        of_block.chain(head.into_iter().flat_map(|head| head.labels.iter()))
     }
 }
 

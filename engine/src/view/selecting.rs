@@ -2,7 +2,7 @@
 
 use annals_model::{Budget, Matcher, Missing, SelectedSeries, SourceError, TimeRange};
 
-use super::{Opened, Place, Searched, Selected, Selecting};
+use super::{Opened, Place, Searched, Selected, Selecting, merging};
 use crate::head::{Candidates, Head, HeadSeries};
 
 impl Selecting {
@@ -17,8 +17,8 @@ impl Selecting {
         });
         match found {
             Ok((opened, ordinals)) => {
-                self.parts += usize::from(!ordinals.is_empty());
                 self.places.extend(ordinals.iter().map(|ordinal| Place::Block { block: at, ordinal }));
+                self.end_part();
                 searched.opened = Some(opened);
             }
             Err(missing) => self.coverage.missing.push(missing),
@@ -46,33 +46,35 @@ impl Selecting {
             });
         }
         copied.series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        self.parts += usize::from(!copied.series.is_empty());
         let first = self.heads.len() as u32;
         self.places.extend((first..).take(copied.series.len()).map(Place::Head));
+        self.end_part();
         self.heads.append(&mut copied.series);
+    }
+
+    /// What was added since the part before is one part.
+    fn end_part(&mut self) {
+        let end = self.places.len() as u32;
+        if self.parts.last().copied().unwrap_or(0) < end {
+            self.parts.push(end);
+        }
     }
 
     pub(crate) fn finish(self, budget: &Budget) -> Result<Selected, SourceError> {
         let Selecting { range, tiers, blocks, heads, places, parts, coverage } = self;
         let (range, rolled) = tiers.split(range);
-        budget.charge_memory((size_of::<Place>() + 4) as u64 * places.len() as u64)?;
+        let series_bytes = size_of::<Place>() + 4 + if parts.len() > 1 { merging::BYTES_A_PLACE } else { 0 };
+        budget.charge_memory((series_bytes * places.len()) as u64)?;
         let mut selected =
             Selected { range, rolled, tiers, blocks, heads, places, starts: Vec::new(), coverage };
-        selected.starts = if parts <= 1 {
-            (0..=selected.places.len() as u32).collect()
+        if parts.len() <= 1 {
+            selected.starts = (0..=selected.places.len() as u32).collect();
         } else {
-            let mut places = std::mem::take(&mut selected.places);
-            // Stable, so that each series' places stay in log order; and fast where there are long runs in order.
-            places.sort_by(|&a, &b| selected.compare(a, b));
-            let mut starts = vec![0];
-            let ends = places.chunk_by(|&a, &b| selected.compare(a, b).is_eq());
-            starts.extend(ends.scan(0, |end, same| {
-                *end += same.len() as u32;
-                Some(*end)
-            }));
-            selected.places = places;
-            starts
-        };
+            let mut numbers = Default::default();
+            let merged =
+                merging::merge(&selected.places, &parts, |a, b| selected.compare(a, b, &mut numbers));
+            (selected.places, selected.starts) = merged;
+        }
         budget.charge_series(selected.len() as u64)?;
         Ok(selected)
     }
