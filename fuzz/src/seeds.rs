@@ -99,7 +99,8 @@ pub(crate) fn sealed_files(part: &str) -> Vec<Vec<u8>> {
     files_of(&sealed_store(), part)
 }
 
-fn files_of(vfs: &SimVfs, part: &str) -> Vec<Vec<u8>> {
+/// The files of a machine whose path holds `part`.
+pub(crate) fn files_of(vfs: &SimVfs, part: &str) -> Vec<Vec<u8>> {
     let found = vfs.paths().into_iter().filter(|path| path.to_string_lossy().contains(part));
     found.map(|path| trimmed(vfs.read_file(path).expect("there"))).collect()
 }

@@ -31,6 +31,11 @@ pub(crate) fn data_keys(bytes: &mut [u8]) {
     twin(bytes, 3);
 }
 
+/// What a snapshot consists of.
+pub(crate) fn snapshot(bytes: &mut [u8]) {
+    twin(bytes, 5);
+}
+
 /// A twin file of that role: lengths are clamped, checks recomputed; generation, owner and root stay.
 fn twin(bytes: &mut [u8], role: u8) {
     let half_bytes = (bytes.len() / 2).next_multiple_of(TWIN_ALIGN).min(bytes.len());

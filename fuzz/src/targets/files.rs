@@ -45,11 +45,11 @@ fn in_store_of(store: &SimVfs, part: &str, bytes: &[u8]) {
     open_and_read(&vfs, bytes);
 }
 
-fn limits() -> QueryLimits {
+pub(super) fn limits() -> QueryLimits {
     QueryLimits { memory_bytes_max: 64 << 20, ..QueryLimits::default() }
 }
 
-fn read_all(reader: annals::TenantReader) {
+pub(super) fn read_all(reader: annals::TenantReader) {
     let _ = reader.query("sum by (host) ({__name__!=\"\"})", Timestamp(seeds::NOW));
     let mut rows = 0;
     reader.scan_signals(TimeRange::ALL, &[], &mut |_| rows += 1);

@@ -1,6 +1,7 @@
 //! The targets, in the order in which a long run takes them: decoders first.
 
 pub(crate) mod codecs;
+mod copies;
 mod damaged;
 mod files;
 mod ops;
@@ -30,13 +31,15 @@ impl Target {
     /// Whether each case opens a store, which takes a thousand times as long as decoding a text.
     #[must_use]
     pub fn opens_a_store(&self) -> bool {
-        const OPEN: [&str; 10] = [
+        const OPEN: [&str; 12] = [
             "wal_segment",
             "manifest",
             "catalogue",
             "key_file",
             "data_keys",
             "block_in_store",
+            "snapshot",
+            "log_piece",
             "record",
             "record_roundtrip",
             "engine_ops",
@@ -51,7 +54,7 @@ const fn plain(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) 
 }
 
 /// All targets.
-pub const TARGETS: [Target; 37] = [
+pub const TARGETS: [Target; 40] = [
     Target {
         name: "wal_segment",
         run: files::wal_segment,
@@ -121,6 +124,14 @@ pub const TARGETS: [Target; 37] = [
     plain("remote_write_2", fuzzing::remote_write_2, fuzzing::remote_write_2_seeds),
     plain("otlp", fuzzing::otlp, fuzzing::otlp_seeds),
     plain("otlp_json", fuzzing::otlp_json, fuzzing::otlp_json_seeds),
+    Target {
+        name: "snapshot",
+        run: copies::snapshot,
+        seeds: || copies::backup_seeds("/snapshot-"),
+        repair: repair::snapshot,
+    },
+    plain("log_piece", copies::log_piece, || copies::backup_seeds("/files/log-")),
+    plain("export_manifest", copies::export_manifest, copies::export_seeds),
     plain("receipt", proofs::receipt, proofs::receipt_seeds),
     plain("audit", proofs::audit, proofs::audit_seeds),
     plain("codec_roundtrip", round_trips::codec, round_trips::choices),

@@ -1,0 +1,4 @@
+//! libFuzzer's door to the target `snapshot`.
+#![no_main]
+
+annals_fuzz::libfuzzer!("snapshot");
