@@ -29,6 +29,8 @@ pub struct SignalBlockWriter {
     symbols: Interner,
     rows: Vec<Row>,
     repeated: Option<Arc<str>>,
+    /// A kind has more fields than a block takes.
+    too_wide: bool,
 }
 
 impl SignalBlockWriter {
@@ -47,6 +49,7 @@ impl SignalBlockWriter {
                 repeated = Some(Arc::clone(&kind.name));
             }
         }
+        let too_wide = kinds.iter().any(|kind| kind.fields.len() > FIELDS_MAX);
         SignalBlockWriter {
             container: ContainerWriter::new(
                 identity,
@@ -59,6 +62,7 @@ impl SignalBlockWriter {
             symbols: Interner::default(),
             rows: Vec::new(),
             repeated,
+            too_wide,
         }
     }
 
@@ -78,7 +82,7 @@ impl SignalBlockWriter {
         if let Some(kind) = &self.repeated {
             return Err(WriteError::RepeatedKind { kind: Arc::clone(kind) });
         }
-        if self.kinds.iter().any(|kind| kind.fields.len() > FIELDS_MAX) {
+        if self.too_wide {
             return Err(WriteError::TooMany { what: "fields of a kind", max: FIELDS_MAX as u64 });
         }
         let row = self.rows.len() as u64;

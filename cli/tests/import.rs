@@ -233,27 +233,48 @@ fn the_tenant_must_exist_or_be_created() {
 }
 
 #[test]
-fn an_import_that_is_killed_is_repeated_without_loss_or_double_count() {
+fn an_import_that_is_killed_goes_on_where_it_was_and_says_what_it_passes_over() {
+    const LINES: usize = 12_000;
     let bench = Bench::with_tenant("archive");
-    let file = bench.file("access.log", access_log(0..40_000));
-    for pause_ms in [20, 60, 120] {
+    let log = access_log(0..LINES);
+    let file = bench.file("access.log", &log);
+    let counted = || bench.number("sum(increase(http_requests[20d]))", "2015-05-30");
+    for half in [3_000, 7_500] {
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_annals"))
             .args(IMPORT)
-            .arg(&file)
+            .arg("-")
             .current_dir(bench.path("."))
             .env_remove("ANNALS_DATA")
+            .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()
             .expect("it runs");
-        std::thread::sleep(std::time::Duration::from_millis(pause_ms));
-        // It may be done already: then the next import finds duplicates only.
-        let _ = child.kill();
+        let mut pipe = child.stdin.take().expect("a pipe");
+        for line in log.split_inclusive('\n').take(half) {
+            pipe.write_all(line.as_bytes()).expect("it reads");
+        }
+        pipe.flush().expect("it reads");
+        // The pipe stays open: it is in the middle of its work when it is killed.
+        while counted() < half as f64 * 0.6 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        child.kill().expect("it still runs");
         child.wait().expect("it ends");
+        assert!(counted() <= half as f64);
     }
+    let before = counted();
     let ran = import(&bench, &file);
     assert_eq!(ran.code, 0, "{}", ran.err);
-    assert_eq!(bench.number("sum(increase(http_requests[20d]))", "2015-05-30"), 40_000.0);
+    assert_eq!(counted(), LINES as f64);
+    let said = |word: &str| {
+        let line = ran.out.lines().find(|line| line.starts_with(word)).unwrap_or_default();
+        let number: String =
+            line.chars().skip(12).take_while(|c| *c != ' ').filter(char::is_ascii_digit).collect();
+        number.parse::<f64>().unwrap_or(0.0)
+    };
+    assert_eq!((said("duplicates"), said("accepted")), (before, LINES as f64 - before), "{}", ran.out);
+    assert_eq!(ran.err, "", "no bar where there is no terminal");
 }
 
 #[test]

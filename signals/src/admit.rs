@@ -17,7 +17,9 @@
 use std::sync::Arc;
 
 use annals_model::schema::{FieldSchema, FieldType, KindSchema, SignalSchema};
-use annals_model::{FieldRef, FieldValue, Refusal, RefusalReason, Signal, SignalRow, SignalValue, SiteName};
+use annals_model::{
+    FieldRef, FieldValue, Pseudonym, Refusal, RefusalReason, Signal, SignalRow, SignalValue, SiteName,
+};
 
 use crate::alphabet::{self, OTHER};
 use crate::names::{NameOverlay, NameTable, NewNames};
@@ -55,6 +57,8 @@ pub struct Admitter<'a> {
     site: &'a SiteName,
     /// The kind of the last signal: batches tend to be of one kind.
     last: Option<&'a Arc<KindSchema>>,
+    /// The last text that was replaced by its hash: requests of one client tend to follow each other.
+    hashed: Option<(Arc<str>, Pseudonym)>,
 }
 
 impl<'a> Admitter<'a> {
@@ -66,7 +70,7 @@ impl<'a> Admitter<'a> {
         names: &'a NameTable,
         site: &'a SiteName,
     ) -> Admitter<'a> {
-        Admitter { schema, key, names: NameOverlay::new(names), site, last: None }
+        Admitter { schema, key, names: NameOverlay::new(names), site, last: None, hashed: None }
     }
 
     /// The row of a signal, or why there is none. A refused signal adds no name.
@@ -79,9 +83,13 @@ impl<'a> Admitter<'a> {
 
         let mut fields: Vec<Option<FieldValue>> = vec![None; kind.fields.len()];
         let mut new_name = false;
+        let mut next = 0;
         for (position, (name, value)) in signal.fields.iter().enumerate() {
             let unknown = || Refusal::at(RefusalReason::UnknownField, FieldRef::Position(position));
-            let (at, field) = kind.field(name).ok_or_else(unknown)?;
+            // Hosts mostly write fields in the schema's order, and leave some out.
+            let onward = kind.fields.iter().enumerate().skip(next).find(|(_, field)| field.name == *name);
+            let (at, field) = onward.or_else(|| kind.field(name)).ok_or_else(unknown)?;
+            next = at + 1;
             let slot = fields.get_mut(at).ok_or_else(unknown)?;
             let fault = |reason| Refusal::at(reason, FieldRef::Known(field.name.clone()));
             if slot.is_some() {
@@ -110,7 +118,7 @@ impl<'a> Admitter<'a> {
 
     /// The stored value, and whether it is a name that its field has not seen.
     fn value(
-        &self,
+        &mut self,
         kind: &KindSchema,
         field: &FieldSchema,
         value: &SignalValue,
@@ -146,15 +154,24 @@ impl<'a> Admitter<'a> {
                 }
                 FieldValue::Flags(bits)
             }
-            (FieldType::Pseudonym, SignalValue::Text(text)) => {
-                FieldValue::Pseudonym(self.key.pseudonym(text))
-            }
+            (FieldType::Pseudonym, SignalValue::Text(text)) => FieldValue::Pseudonym(self.pseudonym(text)),
             (FieldType::ChangeDigest, SignalValue::Change { before, after }) => {
                 FieldValue::Change { before: self.key.pseudonym(before), after: self.key.pseudonym(after) }
             }
             _ => return Err(RefusalReason::WrongType),
         };
         Ok((stored, false))
+    }
+
+    fn pseudonym(&mut self, text: &Arc<str>) -> Pseudonym {
+        match &self.hashed {
+            Some((last, pseudonym)) if last == text => *pseudonym,
+            _ => {
+                let pseudonym = self.key.pseudonym(text);
+                self.hashed = Some((text.clone(), pseudonym));
+                pseudonym
+            }
+        }
     }
 
     /// Counts the new names of an admitted signal, and replaces those that are over their field's cap.

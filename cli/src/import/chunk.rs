@@ -31,6 +31,8 @@ use crate::error::CliError;
 const CHUNK_LINES: u64 = 1_000;
 /// And where it holds so many records: a row of a table may hold thousands.
 const CHUNK_RECORDS: usize = 50_000;
+/// What is kept of a chunk's lines, in bytes: a table's row may have millions.
+const TEXT_BYTES_MAX: usize = 1 << 20;
 /// What is remembered of the names of a file's series.
 const NAMES_BYTES_MAX: usize = 64 << 20;
 
@@ -77,14 +79,22 @@ pub(super) struct Records {
 }
 
 /// A line of a chunk: its identity, and how much the chunk holds up to it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Mark {
-    /// SHA-256 of the line.
-    content: [u8; 32],
+    content: Content,
     /// Records up to the line, included.
     records: usize,
     /// Series that are first named up to the line, included.
     series: usize,
+}
+
+/// What a line is known by: its SHA-256. Few lines are ever asked for it, so it is made where one is.
+#[derive(Debug, Clone)]
+enum Content {
+    /// Where the line stands in the chunk's text.
+    At(std::ops::Range<usize>),
+    /// Of a line that the text has no room for.
+    Hash([u8; 32]),
 }
 
 /// Lines that are written as one batch.
@@ -94,6 +104,8 @@ pub(super) struct Chunk {
     /// Number of the first line, from 1.
     first_line: u64,
     marks: Vec<Mark>,
+    /// The lines, up to [`TEXT_BYTES_MAX`].
+    text: Vec<u8>,
     records: Records,
     /// Finds a series' index again.
     index: BTreeMap<Vec<u8>, u32>,
@@ -108,7 +120,14 @@ pub(super) enum Batch {
 
 impl Chunk {
     fn new(file: FileIdentity, first_line: u64) -> Chunk {
-        Chunk { file, first_line, marks: Vec::new(), records: Records::default(), index: BTreeMap::new() }
+        Chunk {
+            file,
+            first_line,
+            marks: Vec::new(),
+            text: Vec::new(),
+            records: Records::default(),
+            index: BTreeMap::new(),
+        }
     }
 
     /// How many lines it has.
@@ -126,15 +145,55 @@ impl Chunk {
         self.records.signals.len() + self.records.samples.len()
     }
 
-    /// The chunk as a batch.
-    pub(super) fn batch(&self, site: &SiteName) -> Batch {
-        self.prefix(self.marks.len(), site)
+    /// The chunk as a batch, which takes its records until they are [put back](Chunk::put_back).
+    pub(super) fn take_batch(&mut self, site: &SiteName) -> Batch {
+        let id = self.id();
+        let Records { signals, series, samples } = std::mem::take(&mut self.records);
+        if samples.is_empty() {
+            return Batch::Signals(SignalBatch { id, site: site.clone(), signals });
+        }
+        let mut batch = SampleBatch::new(id, site.clone());
+        (batch.series, batch.samples) = (series, samples);
+        Batch::Samples(batch)
+    }
+
+    /// Gives back what [`Chunk::take_batch`] took.
+    pub(super) fn put_back(&mut self, batch: Batch) {
+        match batch {
+            Batch::Signals(batch) => self.records.signals = batch.signals,
+            Batch::Samples(batch) => {
+                (self.records.series, self.records.samples) = (batch.series, batch.samples);
+            }
+        }
+    }
+
+    fn id(&self) -> BatchId {
+        let first = self.marks.first().map_or([0; 32], |mark| self.hash(mark));
+        self.file.batch(self.first_line, &first)
+    }
+
+    /// SHA-256 of a line.
+    fn hash(&self, mark: &Mark) -> [u8; 32] {
+        match &mark.content {
+            Content::At(range) => sha256(self.text.get(range.clone()).unwrap_or_default()),
+            Content::Hash(hash) => *hash,
+        }
+    }
+
+    fn content(&mut self, line: &[u8]) -> Content {
+        let start = self.text.len();
+        match start + line.len() <= TEXT_BYTES_MAX {
+            true => {
+                self.text.extend_from_slice(line);
+                Content::At(start..self.text.len())
+            }
+            false => Content::Hash(sha256(line)),
+        }
     }
 
     /// The first so many lines as a batch, exactly as a file would make it that ends there.
     pub(super) fn prefix(&self, lines: usize, site: &SiteName) -> Batch {
-        let first = self.marks.first().map_or([0; 32], |mark| mark.content);
-        let id = self.file.batch(self.first_line, &first);
+        let id = self.id();
         let (records, series) = match lines.checked_sub(1).and_then(|last| self.marks.get(last)) {
             Some(mark) => (mark.records, mark.series),
             None => (0, 0),
@@ -182,7 +241,7 @@ impl Chunk {
                 }
             }
             done = mark.records;
-            rest.end_line(mark.content);
+            rest.end_line(Content::Hash(self.hash(mark)));
         }
         rest
     }
@@ -199,7 +258,7 @@ impl Chunk {
         index
     }
 
-    fn end_line(&mut self, content: [u8; 32]) {
+    fn end_line(&mut self, content: Content) {
         self.marks.push(Mark { content, records: self.records(), series: self.records.series.len() });
     }
 }
@@ -318,13 +377,13 @@ impl Chunker {
         each: &mut dyn FnMut(Chunk) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         self.line += 1;
-        let content = sha256(bytes);
         if self.line == 1 {
-            self.chunk.file.first_line = content.to_vec();
+            self.chunk.file.first_line = sha256(bytes).to_vec();
         }
         if !ended {
             self.hand_on(self.line, each)?;
         }
+        let content = self.chunk.content(bytes);
         self.read(bytes)?;
         self.chunk.end_line(content);
         if self.line.is_multiple_of(CHUNK_LINES) || self.chunk.records() >= CHUNK_RECORDS {
@@ -346,7 +405,8 @@ impl Chunker {
         next_line: u64,
         each: &mut dyn FnMut(Chunk) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
-        let next = Chunk::new(self.chunk.file.clone(), next_line);
+        let mut next = Chunk::new(self.chunk.file.clone(), next_line);
+        next.text.reserve(self.chunk.text.len());
         let chunk = std::mem::replace(&mut self.chunk, next);
         self.series.begin_chunk();
         if chunk.records() == 0 { Ok(()) } else { each(chunk) }

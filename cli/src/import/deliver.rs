@@ -27,7 +27,7 @@ pub(super) struct Delivery<'a> {
     site: SiteName,
     /// Nothing is written: the store is asked what it would do.
     dry_run: bool,
-    in_flight: VecDeque<(usize, Ticket)>,
+    in_flight: VecDeque<Ticket>,
     summary: Summary,
     started: Instant,
 }
@@ -56,9 +56,10 @@ impl<'a> Delivery<'a> {
     pub(super) fn chunk(&mut self, chunk: Chunk) -> Result<(), CliError> {
         let mut chunk = chunk;
         while chunk.records() > 0 {
-            match self.write(&chunk.batch(&self.site), &chunk)? {
+            let batch = chunk.take_batch(&self.site);
+            match self.write(&batch, &chunk)? {
                 Taken::Ticket(ticket) => {
-                    self.in_flight.push_back((chunk.records(), ticket));
+                    self.in_flight.push_back(ticket);
                     if self.in_flight.len() > IN_FLIGHT_MAX {
                         self.wait_for_one()?;
                     }
@@ -68,14 +69,17 @@ impl<'a> Delivery<'a> {
                     self.count(&acknowledgement);
                     return Ok(());
                 }
-                Taken::Conflict => match self.imported_before(&chunk)? {
-                    Some(lines) => chunk = chunk.after(lines),
-                    None => {
-                        self.summary.conflicting_lines += chunk.lines();
-                        self.summary.first_conflict.get_or_insert(chunk.line_numbers());
-                        return Ok(());
+                Taken::Conflict => {
+                    chunk.put_back(batch);
+                    match self.imported_before(&chunk)? {
+                        Some(lines) => chunk = chunk.after(lines),
+                        None => {
+                            self.summary.conflicting_lines += chunk.lines();
+                            self.summary.first_conflict.get_or_insert(chunk.line_numbers());
+                            return Ok(());
+                        }
                     }
-                },
+                }
             }
         }
         Ok(())
@@ -139,7 +143,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn wait_for_one(&mut self) -> Result<(), CliError> {
-        let Some((_, ticket)) = self.in_flight.pop_front() else { return Ok(()) };
+        let Some(ticket) = self.in_flight.pop_front() else { return Ok(()) };
         let acknowledgement = ticket.wait().map_err(|error| {
             CliError::failed(error).help("import the file again: what was counted is not counted twice")
         })?;

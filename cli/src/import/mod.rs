@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   file, gz or pipe ──► source.rs ──lines──► format.rs ──► chunk.rs ──batches──► deliver.rs ──► the store
-//!                        unpacks, counts      reads         1,000 lines,          pipelined tickets,
-//!                                                           identity              retries, summary.rs
+//!                        unpacks, counts      reads         1,000 lines,          a thread of its own,
+//!                                                           identity              pipelined tickets,
+//!                                                                                 retries, summary.rs
 //! ```
 //!
 //! What must hold: reading a file again counts nothing twice, also when it has grown since; lines and their content
@@ -16,7 +17,7 @@ mod source;
 mod summary;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use annals::vfs::{SimVfs, SystemClock, SystemEntropy};
@@ -28,7 +29,7 @@ use crate::args::ImportArgs;
 use crate::error::{CliError, Outcome};
 use crate::output::Screen;
 
-use chunk::{Chunker, FileIdentity};
+use chunk::{Chunk, Chunker, FileIdentity};
 use deliver::Delivery;
 use format::LineReader;
 use source::Source;
@@ -37,6 +38,8 @@ use summary::Summary;
 /// From so many records on the import ends with a flush; fewer stay in the log, which the next flush takes.
 const FLUSH_RECORDS_MIN: u64 = 50_000;
 
+/// Chunks that are read while another is written, on a core of their own: a store that falls behind holds up the reading.
+const CHUNKS_AHEAD: usize = 4;
 /// What is done sooner shows no bar.
 const BAR_AFTER: Duration = Duration::from_millis(400);
 
@@ -63,7 +66,10 @@ pub(crate) fn run(args: &ImportArgs, screen: &mut Screen) -> Outcome {
         tenant.flush().map_err(CliError::failed)?;
     }
     annals.close().map_err(CliError::failed)?;
-    total.write(args.dry_run, screen)?;
+    // Of a file that could not be opened there is nothing to tell but that.
+    if outcome.is_ok() || total.lines.lines > 0 {
+        total.write(args.dry_run, screen)?;
+    }
     outcome?;
     let nothing = total.accepted + total.duplicates == 0 && total.refused.is_empty();
     if nothing && total.lines.unreadable > 0 {
@@ -163,14 +169,39 @@ fn import_file(
     let reader = LineReader::new(format, args, now, source.peek()?, end.as_deref())?;
     let identity = FileIdentity::new(format::name(format), &args.site, reader.meaning());
     let mut chunker = Chunker::new(reader, identity);
+    let (chunks, queue) = mpsc::sync_channel(CHUNKS_AHEAD);
+    let (read, delivered) = std::thread::scope(|scope| {
+        let delivering = scope.spawn(|| {
+            let taken = queue.into_iter().try_for_each(|chunk| delivery.chunk(chunk));
+            // What is on its way is waited for, whatever happened behind it.
+            taken.and(delivery.wait_for_all())
+        });
+        let read = read_chunks(path, &mut source, &mut chunker, &bar, &mut |chunk| {
+            chunks.send(chunk).map_err(|_| CliError::failed("the store takes no more"))
+        });
+        drop(chunks);
+        (read, delivering.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    delivery.count_lines(&chunker.counts);
+    bar.finish_and_clear();
+    // Where the store took no more, its own words say why.
+    delivered.map_err(|error| error.about(path.display())).and(read)
+}
+
+/// Cuts what is read into chunks. What came before a place that cannot be read counts; the rest counts when the file is
+/// whole again.
+fn read_chunks(
+    path: &Path,
+    source: &mut Source,
+    chunker: &mut Chunker,
+    bar: &ProgressBar,
+    each: &mut dyn FnMut(Chunk) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let mut failed: Option<CliError> = None;
     let read = source.lines(
         chunker.line_bytes_max(),
         &mut |line, ended| {
-            if failed.is_some() {
-                return false;
-            }
-            failed = chunker.line(line, ended, &mut |chunk| delivery.chunk(chunk)).err();
+            failed = chunker.line(line, ended, each).err();
             failed.is_none()
         },
         &mut |bytes_read, lines| {
@@ -181,16 +212,10 @@ fn import_file(
             }
         },
     );
-    // What came before a place that cannot be read counts; the rest counts when the file is whole again.
-    let ended = match failed {
+    match failed {
         Some(error) => Err(error.about(path.display())),
-        None => chunker.finish(&mut |chunk| delivery.chunk(chunk)),
-    };
-    // What is on its way is waited for, whatever happened behind it.
-    let delivered = delivery.wait_for_all();
-    delivery.count_lines(&chunker.counts);
-    bar.finish_and_clear();
-    read.and(ended).and(delivered)
+        None => read.and(chunker.finish(each)),
+    }
 }
 
 /// A bar on standard error where that is a terminal; nothing otherwise.

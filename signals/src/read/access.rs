@@ -13,11 +13,13 @@
 //! `rt=` or `request_time=`. Apache's `%D` and `%T` have no form of their own: the caller says that they are there
 //! ([`TrailingDuration`]). Durations and sizes beyond what the schema takes are left out.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use annals_model::{DAY_MS, Signal, SignalValue, Timestamp};
 
-use super::{LOG_LINE_BYTES_MAX, Line, SignalReader, route, stamp};
+use super::route::put_route;
+use super::{LOG_LINE_BYTES_MAX, Line, SignalReader, stamp};
 use crate::builtin::{HTTP_METHODS, RESPONSE_BYTES_MAX};
 
 /// Reads access logs in common and combined format, with or without a virtual host in front.
@@ -26,6 +28,10 @@ pub struct AccessLog {
     duration: Option<TrailingDuration>,
     is_nginx: bool,
     words: Words,
+    days: stamp::AccessDays,
+    texts: RecentTexts,
+    /// The route of the line at hand.
+    route: String,
 }
 
 /// What the last bare number of a line is.
@@ -69,6 +75,9 @@ impl AccessLog {
                 client: "client".into(),
                 methods: HTTP_METHODS.map(Arc::from),
             },
+            days: stamp::AccessDays::default(),
+            texts: RecentTexts::default(),
+            route: String::new(),
         }
     }
 
@@ -84,8 +93,8 @@ impl AccessLog {
         AccessLog { duration: Some(duration), ..self }
     }
 
-    fn parse(&self, line: &[u8]) -> Option<Signal> {
-        let (before, time, rest) = split_at_time(line)?;
+    fn parse(&mut self, line: &[u8]) -> Option<Signal> {
+        let (before, time, rest) = split_at_time(line, &mut self.days)?;
         let (request, rest) = until_quote(rest)?;
         let rest = rest.strip_prefix(b" ")?;
         let mut numbers = rest.splitn(3, |&byte| byte == b' ');
@@ -101,8 +110,9 @@ impl AccessLog {
         let (method, target) = split_request(request);
         fields.push((words.method.clone(), SignalValue::Text(self.method(method))));
         fields.push((words.status.clone(), SignalValue::Integer(status)));
-        if let Some(route) = target.and_then(route) {
-            fields.push((words.route.clone(), SignalValue::Text(route.into())));
+        self.route.clear();
+        if target.is_some_and(|target| put_route(target, &mut self.route)) {
+            fields.push((words.route.clone(), SignalValue::Text(self.texts.shared(&self.route))));
         }
         if let Some(ms) = self.duration_ms(more).filter(|ms| (0..=DAY_MS).contains(ms)) {
             fields.push((words.duration.clone(), SignalValue::Integer(ms)));
@@ -111,7 +121,7 @@ impl AccessLog {
             fields.push((words.bytes.clone(), SignalValue::Integer(bytes)));
         }
         if let Some(client) = client_of(before) {
-            fields.push((words.client.clone(), SignalValue::Text(client.into())));
+            fields.push((words.client.clone(), SignalValue::Text(self.texts.shared(client))));
         }
         Some(Signal { kind: words.kind.clone(), time, fields })
     }
@@ -159,31 +169,33 @@ impl TrailingDuration {
 
 /// What stands before `[time] "`, the time, and what follows the quote. Quotes within fields are escaped, so nothing
 /// that a client sends looks like this.
-fn split_at_time(line: &[u8]) -> Option<(&[u8], Timestamp, &[u8])> {
+fn split_at_time<'a>(
+    line: &'a [u8],
+    days: &mut stamp::AccessDays,
+) -> Option<(&'a [u8], Timestamp, &'a [u8])> {
     /// The longest time in brackets.
     const TIME_BYTES_MAX: usize = 40;
-    let opens = line.iter().enumerate().filter(|&(_, &byte)| byte == b'[').map(|(at, _)| at);
-    opens.into_iter().find_map(|open| {
+    memchr::memchr_iter(b'[', line).find_map(|open| {
         let (before, rest) = line.split_at_checked(open)?;
         let rest = rest.get(1..)?;
         let close = rest.iter().take(TIME_BYTES_MAX).position(|&byte| byte == b']')?;
         let (time, rest) = rest.split_at_checked(close)?;
         let rest = rest.strip_prefix(b"] \"")?;
-        Some((before, stamp::access_log(time)?, rest))
+        Some((before, days.time(time)?, rest))
     })
 }
 
 /// A quoted text up to its closing quote, escapes as they are, and what follows.
 fn until_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut bytes = text.iter().enumerate();
-    while let Some((at, byte)) = bytes.next() {
-        match byte {
-            b'\\' => _ = bytes.next(),
-            b'"' => return Some((text.get(..at)?, text.get(at + 1..)?)),
-            _ => {}
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr2(b'\\', b'"', text.get(from..)?)?;
+        match text.get(at) {
+            // What follows a backslash ends nothing.
+            Some(b'\\') => from = at + 2,
+            _ => return Some((text.get(..at)?, text.get(at + 1..)?)),
         }
     }
-    None
 }
 
 /// Method and target of a request line; HTTP/0.9 has no version.
@@ -254,10 +266,46 @@ fn request_time_ms(token: &[u8]) -> Option<i64> {
     number(seconds)?.checked_mul(1000)?.checked_add(number(decimals)?)
 }
 
+/// Texts that were seen lately, so that those which come again are not allocated again. One slot for each hash: what a
+/// log holds cannot make it grow.
+#[derive(Debug)]
+struct RecentTexts {
+    slots: Vec<Arc<str>>,
+    hasher: foldhash::fast::FixedState,
+}
+
+/// A power of two.
+const RECENT_TEXTS: usize = 1024;
+
+impl Default for RecentTexts {
+    fn default() -> RecentTexts {
+        RecentTexts {
+            slots: vec![Arc::from(""); RECENT_TEXTS],
+            hasher: foldhash::fast::FixedState::default(),
+        }
+    }
+}
+
+impl RecentTexts {
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        let at = self.hasher.hash_one(text) as usize % RECENT_TEXTS;
+        let Some(slot) = self.slots.get_mut(at) else { return text.into() };
+        if **slot != *text {
+            *slot = text.into();
+        }
+        slot.clone()
+    }
+}
+
 /// Digits only.
 fn number(digits: &[u8]) -> Option<i64> {
-    let all = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    if all { std::str::from_utf8(digits).ok()?.parse().ok() } else { None }
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0i64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 #[cfg(test)]

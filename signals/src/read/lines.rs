@@ -30,10 +30,10 @@ impl LineSplitter {
 
     /// Takes the next bytes and hands on the lines that end in them.
     pub fn feed(&mut self, chunk: &[u8], each: &mut dyn FnMut(&[u8])) {
-        let mut pieces = chunk.split(|&byte| byte == b'\n');
-        // What follows the last line end is the start of the next line.
-        let rest = pieces.next_back().unwrap_or_default();
-        for piece in pieces {
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', chunk) {
+            let piece = chunk.get(start..end).unwrap_or_default();
+            start = end + 1;
             if self.partial.is_empty() {
                 self.hand_on(piece, each);
             } else {
@@ -44,7 +44,8 @@ impl LineSplitter {
                 self.partial.clear();
             }
         }
-        self.keep(rest);
+        // What follows the last line end is the start of the next line.
+        self.keep(chunk.get(start..).unwrap_or_default());
     }
 
     /// Hands on a last line that has no line end.
@@ -58,7 +59,7 @@ impl LineSplitter {
     /// Keeps one byte more than the cap at the most, and one for a `\r`.
     fn keep(&mut self, piece: &[u8]) {
         let room = self.cap.saturating_add(2).saturating_sub(self.partial.len());
-        self.partial.extend(piece.iter().take(room));
+        self.partial.extend_from_slice(piece.get(..room).unwrap_or(piece));
     }
 
     fn hand_on(&mut self, line: &[u8], each: &mut dyn FnMut(&[u8])) {

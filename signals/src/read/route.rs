@@ -51,9 +51,18 @@ const SCRIPT_ENDINGS: [&str; 8] = ["php", "asp", "aspx", "jsp", "cgi", "pl", "do
 /// ```
 #[must_use]
 pub fn route(target: &[u8]) -> Option<String> {
-    let path = path_of(target)?;
+    let mut route = String::with_capacity(32);
+    put_route(target, &mut route).then_some(route)
+}
+
+/// Appends the route class of a request's target; false where it has no path.
+pub(super) fn put_route(target: &[u8], route: &mut String) -> bool {
+    let Some(path) = path_of(target) else { return false };
     let mut segments = path.split(|&byte| byte == b'/').filter(|segment| !segment.is_empty());
-    let Some(first) = segments.next() else { return Some("/".into()) };
+    let Some(first) = segments.next() else {
+        route.push('/');
+        return true;
+    };
     let (mut second, mut last, mut more) = (None, None, 0);
     for segment in segments {
         second = second.or(Some(segment));
@@ -62,27 +71,27 @@ pub fn route(target: &[u8]) -> Option<String> {
     }
     let first = Segment::of(first);
     let Some(last) = last else {
-        let mut route = String::new();
-        first.push(&mut route, true);
-        return Some(route);
+        first.push(route, true);
+        return true;
     };
-    let mut route = String::with_capacity(32);
     match &first {
         // Not kept: the route tells what is fetched, or that there is more.
         Segment::Rest | Segment::File(_) => {}
-        kept => kept.push(&mut route, true),
+        kept => kept.push(route, true),
     }
-    if matches!((&first, second.map(Segment::of)), (Segment::Word(_), Some(Segment::Id))) {
-        Segment::Id.push(&mut route, false);
+    if let (Segment::Word(_), Some(second)) = (&first, second)
+        && matches!(Segment::of(second), Segment::Id)
+    {
+        Segment::Id.push(route, false);
         if more == 1 {
-            return Some(route);
+            return true;
         }
     }
     match Segment::of(last) {
-        file @ (Segment::File(_) | Segment::Script(..)) => file.push(&mut route, false),
-        _ => Segment::Rest.push(&mut route, false),
+        file @ (Segment::File(_) | Segment::Script(..)) => file.push(route, false),
+        _ => Segment::Rest.push(route, false),
     }
-    Some(route)
+    true
 }
 
 /// The path of a target, without query, fragment and parameters.
@@ -101,43 +110,47 @@ fn path_of(target: &[u8]) -> Option<&[u8]> {
     path.split(|byte| b"?#;".contains(byte)).next()
 }
 
-/// A segment of a path by class, in lower case.
+/// A segment of a path by class; a word may have capitals still.
 #[derive(Debug)]
-enum Segment {
-    Word(String),
+enum Segment<'a> {
+    Word(&'a [u8]),
     /// A word and a script's ending.
-    Script(String, &'static str),
+    Script(&'a [u8], &'static str),
     Id,
     File(&'static str),
     Rest,
 }
 
-impl Segment {
-    fn of(segment: &[u8]) -> Segment {
-        let lower = segment.to_ascii_lowercase();
-        let ending_of = |endings: &[&'static str]| {
-            let dot = lower.iter().rposition(|&byte| byte == b'.')?;
-            let (before, ending) = (lower.get(..dot)?, lower.get(dot + 1..)?);
-            endings.iter().find(|known| known.as_bytes() == ending).map(|&known| (before, known))
+impl<'a> Segment<'a> {
+    fn of(segment: &'a [u8]) -> Segment<'a> {
+        let Some(dot) = segment.iter().rposition(|&byte| byte == b'.') else { return plain(segment) };
+        let (before, ending) = segment.split_at(dot);
+        let among = |endings: &[&'static str]| {
+            let is = |known: &&&str| {
+                ending.get(1..).is_some_and(|ending| ending.eq_ignore_ascii_case(known.as_bytes()))
+            };
+            endings.iter().find(is).copied()
         };
-        if let Some((_, ending)) = ending_of(&FILE_ENDINGS) {
+        if let Some(ending) = among(&FILE_ENDINGS) {
             return Segment::File(ending);
         }
-        if let Some((before, ending)) = ending_of(&SCRIPT_ENDINGS) {
-            return match plain(before) {
-                Segment::Word(word) => Segment::Script(word, ending),
-                _ => Segment::File(ending),
-            };
+        match (among(&SCRIPT_ENDINGS), plain(before)) {
+            (Some(ending), Segment::Word(word)) => Segment::Script(word, ending),
+            (Some(ending), _) => Segment::File(ending),
+            // A dot is in no word.
+            (None, _) => Segment::Rest,
         }
-        plain(&lower)
     }
 
     fn push(&self, route: &mut String, is_first: bool) {
+        let put_word = |route: &mut String, word: &[u8]| {
+            route.extend(word.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
+        };
         route.push('/');
         match self {
-            Segment::Word(word) => route.push_str(word),
+            Segment::Word(word) => put_word(route, word),
             Segment::Script(word, ending) if is_first => {
-                route.push_str(word);
+                put_word(route, word);
                 route.push('.');
                 route.push_str(ending);
             }
@@ -151,9 +164,9 @@ impl Segment {
     }
 }
 
-/// A lower-case segment without ending: a word, an id or the rest.
-fn plain(segment: &[u8]) -> Segment {
-    let is_plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(byte);
+/// A segment without ending: a word, an id or the rest.
+fn plain(segment: &[u8]) -> Segment<'_> {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if segment.is_empty() || !segment.iter().all(is_plain) {
         return Segment::Rest;
     }
@@ -164,10 +177,7 @@ fn plain(segment: &[u8]) -> Segment {
         || digits >= 4
         || (digits >= 3 && digits * 2 >= segment.len())
         || (segment.len() >= 8 && segment.iter().all(is_hex));
-    match String::from_utf8(segment.to_vec()) {
-        Ok(word) if !is_id => Segment::Word(word),
-        _ => Segment::Id,
-    }
+    if is_id { Segment::Id } else { Segment::Word(segment) }
 }
 
 #[cfg(test)]

@@ -18,6 +18,52 @@ pub(super) fn access_log(text: &[u8]) -> Option<Timestamp> {
     at_offset(date_time, numeric_offset(offset)?)
 }
 
+/// Reads times of access logs, and remembers the day of the last one: the next is mostly of the same.
+#[derive(Debug, Default)]
+pub(super) struct AccessDays {
+    /// `17/May/2015:`, then ` +0000`.
+    day: [u8; DAY_BYTES],
+    offset: [u8; OFFSET_BYTES],
+    /// When that day begins, where there was one.
+    start_ms: Option<i64>,
+}
+
+const DAY_BYTES: usize = "17/May/2015:".len();
+const CLOCK_BYTES: usize = "10:05:03".len();
+const OFFSET_BYTES: usize = " +0000".len();
+
+impl AccessDays {
+    /// As [`access_log`].
+    pub(super) fn time(&mut self, text: &[u8]) -> Option<Timestamp> {
+        let parts = || {
+            let (day, rest) = text.split_first_chunk::<DAY_BYTES>()?;
+            let (clock, rest) = rest.split_first_chunk::<CLOCK_BYTES>()?;
+            Some((day, clock_ms(clock)?, <&[u8; OFFSET_BYTES]>::try_from(rest).ok()?))
+        };
+        let Some((day, clock_ms, offset)) = parts() else { return access_log(text) };
+        if let Some(start_ms) = self.start_ms
+            && self.day == *day
+            && self.offset == *offset
+        {
+            return Some(Timestamp(start_ms + clock_ms));
+        }
+        let time = access_log(text)?;
+        *self = AccessDays { day: *day, offset: *offset, start_ms: Some(time.0 - clock_ms) };
+        Some(time)
+    }
+}
+
+/// Milliseconds from midnight to `10:05:03`; none of what is no such time, or a leap second.
+fn clock_ms(clock: &[u8; CLOCK_BYTES]) -> Option<i64> {
+    let [h, hh, b':', m, mm, b':', s, ss] = clock else { return None };
+    let two = |ten: &u8, one: &u8| {
+        let digits = ten.is_ascii_digit() && one.is_ascii_digit();
+        digits.then(|| i64::from(ten - b'0') * 10 + i64::from(one - b'0'))
+    };
+    let (hours, minutes, seconds) = (two(h, hh)?, two(m, mm)?, two(s, ss)?);
+    (hours < 24 && minutes < 60 && seconds < 60).then_some(((hours * 60 + minutes) * 60 + seconds) * 1000)
+}
+
 /// A time of syslog without year, `Mar 27 13:06:56`: month and the rest, to be dated by the caller.
 pub(super) struct YearlessTime {
     pub(super) month: i8,
@@ -149,6 +195,30 @@ mod tests {
             "2015-05-17T10:05:03",
         ] {
             assert_eq!(access_log(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_day_that_is_remembered_changes_no_time() {
+        let mut days = AccessDays::default();
+        for text in [
+            "17/May/2015:10:05:03 +0000",
+            "17/May/2015:23:59:60 +0000",
+            "17/May/2015:23:59:59 +0000",
+            "17/May/2015:24:00:00 +0000",
+            "17/May/2015:00:60:00 +0000",
+            "17/May/2015:00:00:0x +0000",
+            "17/May/2015:00:00:00 -0730",
+            "17/May/2015:00:00:00 -0730 ",
+            "17/May/2015:00:00:00 +0000",
+            "18/May/2015:00:00:00 +0000",
+            "2015-05-17T10:05:03+02:00",
+            "31/Jun/2015:00:00:00 +0000",
+            "18/May/2015:10:05:03 +0000",
+        ] {
+            for _ in 0..2 {
+                assert_eq!(days.time(text.as_bytes()), access_log(text.as_bytes()), "{text}");
+            }
         }
     }
 
