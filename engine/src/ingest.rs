@@ -515,9 +515,18 @@ fn admit_signals(
     };
     let cells = ingest.deriver.derive(&batch.site, &rows);
     let mut table = ingest.table.write();
+    // The cells of a series come one after another.
+    let mut last: Option<(&LabelSet, u32)> = None;
     let samples = cells
         .iter()
-        .map(|cell| Some((table.number(&cell.labels, SeriesKind::Delta, true)?, cell.time.0, cell.value)))
+        .map(|cell| {
+            let number = match last {
+                Some((labels, number)) if *labels == cell.labels => number,
+                _ => table.number(&cell.labels, SeriesKind::Delta, true)?,
+            };
+            last = Some((&cell.labels, number));
+            Some((number, cell.time.0, cell.value))
+        })
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| {
             WriteError::NotWritten(format!("there are {} series since the last flush", table.len()))

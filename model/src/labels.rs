@@ -240,17 +240,34 @@ pub fn decode_pair(bytes: &[u8]) -> Option<(&str, &str)> {
 
 /// The first pair, and the bytes after it.
 fn split_pair(bytes: &[u8]) -> Option<((&str, &str), &[u8])> {
-    let (name_len, rest) = bytes.split_first()?;
-    let (name, rest) = rest.split_at_checked(usize::from(*name_len))?;
-    let (value_len, rest) = rest.split_first_chunk::<2>()?;
-    let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*value_len)))?;
+    let [name, value, rest] = split_raw_pair(bytes)?;
     // The constructors took both from `str`.
     Some(((std::str::from_utf8(name).ok()?, std::str::from_utf8(value).ok()?), rest))
 }
 
+/// Its name and value as bytes, which have the order of the texts, and the bytes after it.
+fn split_raw_pair(bytes: &[u8]) -> Option<[&[u8]; 3]> {
+    let (name_len, rest) = bytes.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*name_len))?;
+    let (value_len, rest) = rest.split_first_chunk::<2>()?;
+    let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*value_len)))?;
+    Some([name, value, rest])
+}
+
 impl Ord for LabelSet {
     fn cmp(&self, other: &LabelSet) -> Ordering {
-        self.iter().cmp(other.iter())
+        let (mut left, mut right) = (&*self.bytes, &*other.bytes);
+        loop {
+            match (split_raw_pair(left), split_raw_pair(right)) {
+                (Some([a_name, a, after_a]), Some([b_name, b, after_b])) => {
+                    match (a_name, a).cmp(&(b_name, b)) {
+                        Ordering::Equal => (left, right) = (after_a, after_b),
+                        decided => return decided,
+                    }
+                }
+                (a, b) => return a.is_some().cmp(&b.is_some()),
+            }
+        }
     }
 }
 

@@ -337,25 +337,22 @@ impl Deriver {
                 add(series.count, count);
             }
         }
-        // Few series have many cells each: ordering the series first spares comparing labels cell by cell.
-        let used: BTreeSet<usize> = sums.keys().map(|&(series, _)| series).collect();
-        let mut ordered: Vec<&Series> = used.iter().filter_map(|&at| self.series.get(at)).collect();
-        ordered.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        let rank: HashMap<&[u8], usize, FixedState> =
-            ordered.iter().enumerate().map(|(rank, series)| (series.labels.as_bytes(), rank)).collect();
-        let mut keyed: Vec<(usize, Timestamp, i128)> = sums
-            .into_iter()
-            .filter_map(|((at, time), sum)| {
-                Some((*rank.get(self.series.get(at)?.labels.as_bytes())?, time, sum))
-            })
+        let mut sums: Vec<(usize, Timestamp, i128)> =
+            sums.into_iter().map(|((series, time), sum)| (series, time, sum)).collect();
+        sums.sort_unstable_by_key(|&(series, time, _)| (series, time));
+        // Few series have many cells each, so labels are compared series by series.
+        let mut of_series: Vec<(&Series, &[_])> = sums
+            .chunk_by(|(a, ..), (b, ..)| a == b)
+            .filter_map(|cells| Some((self.series.get(cells.first()?.0)?, cells)))
             .collect();
-        keyed.sort_unstable();
-        let cell = |(rank, time, sum): (usize, Timestamp, i128)| {
-            let series = ordered[rank];
-            let value = if series.is_time { sum as f64 / 1000.0 } else { sum as f64 };
-            Cell { labels: series.labels.clone(), time, value }
-        };
-        keyed.into_iter().map(cell).collect()
+        of_series.sort_unstable_by(|(a, _), (b, _)| a.labels.cmp(&b.labels));
+        let cells = of_series.into_iter().flat_map(|(series, cells)| {
+            cells.iter().map(|&(_, time, sum)| {
+                let value = if series.is_time { sum as f64 / 1000.0 } else { sum as f64 };
+                Cell { labels: series.labels.clone(), time, value }
+            })
+        });
+        cells.collect()
     }
 }
 
