@@ -1,5 +1,8 @@
 //! The one place that opens stores: where they are, which tenant is meant, and errors that say what to do next.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,10 +69,28 @@ pub(crate) fn open_error(root: &Path, error: &OpenError) -> CliError {
             root.display()
         )),
         OpenError::AlreadyOpen(_) => failed.help("reading verbs (query, range, report ..) work beside it"),
+        _ if is_denied(root) => match std::fs::metadata(root) {
+            Ok(meta) => failed.help(format_args!(
+                "it belongs to the user with number {0}: run this as that user (sudo -u '#{0}' annals ..)",
+                meta.uid()
+            )),
+            Err(_) => failed.help("run this as the user that the store belongs to"),
+        },
         OpenError::Catalogue(_) | OpenError::Log(_) => {
             failed.help(format_args!("annals verify --data {} names what is damaged", root.display()))
         }
         _ => failed,
+    }
+}
+
+/// Whether what lies in a directory may not be read by who runs this.
+fn is_denied(root: &Path) -> bool {
+    let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    match std::fs::read_dir(root) {
+        Err(error) => denied(&error),
+        Ok(entries) => {
+            entries.flatten().any(|entry| File::open(entry.path()).is_err_and(|error| denied(&error)))
+        }
     }
 }
 

@@ -67,6 +67,14 @@ impl CliError {
         }
     }
 
+    /// What is wrong and what to do next, for who tells it in words of their own.
+    pub(crate) fn into_parts(self) -> (String, Option<String>) {
+        match self {
+            CliError::Failed { message, help } | CliError::Usage { message, help } => (message, help),
+            other => (other.to_string(), None),
+        }
+    }
+
     /// The exit code.
     pub(crate) fn code(&self) -> u8 {
         match self {

@@ -296,6 +296,8 @@ fn fill_and_read(bench: &Bench) {
     let read = with(&["query", "sum(increase(http_requests[1d]))", "--at", "2015-05-18", "-o", "csv"]);
     assert_eq!(read.code, 0, "{}", read.err);
     assert_eq!(with(&["verify"]).code, 0);
+    let doctor = with(&["doctor"]);
+    assert!(doctor.code == 3 && doctor.out.contains(" are free on the disk\n"), "{}", doctor.out);
     fs::remove_file(&filler).expect("removed");
     assert_eq!(imported.code, 0, "{}", imported.err);
     let again = with(&["import", "--site", "www", "--format", "apache", &file]);

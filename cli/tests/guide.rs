@@ -102,29 +102,85 @@ fn the_page_about_questions_works_on_the_demos_store() {
     assert!(!text.contains("warning") && !text.contains("nothing there"), "{text}");
 }
 
-#[test]
-fn every_example_of_the_help_works_on_the_demos_store() {
-    let bench = Bench::new();
-    let help = bench.ok(&["help"]);
+/// Verbs whose examples only read: the demo's store is theirs together.
+const READING: [&str; 13] = [
+    "query", "range", "explain", "series", "labels", "top", "signals", "repl", "watch", "report", "export",
+    "stats", "doctor",
+];
+
+/// The words that a page of help lists under `Commands:`.
+fn listed(help: &str) -> Vec<String> {
     let listed =
         help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     // What is indented further goes on about the verb before it.
-    let verbs = listed.filter(|line| !line.starts_with("   "));
-    let mut ran = 0;
-    for verb in verbs.filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help") {
-        // As wide as it gets: a narrow terminal breaks examples over lines.
-        let (code, help) = run(&format!("annals {verb} --help"), &bench.path(""), &[("COLUMNS", "200")]);
+    let verbs =
+        listed.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    verbs.filter(|verb| *verb != "help").map(str::to_owned).collect()
+}
+
+/// A copy of the demo's store, to be changed.
+fn demo_of_its_own() -> Bench {
+    let bench = Bench::new();
+    let (code, text) = run(&format!("cp -r {}/annals-demo .", demo().display()), &bench.path(""), &[]);
+    assert_eq!(code, 0, "{text}");
+    bench
+}
+
+#[test]
+fn every_example_of_the_help_works_on_the_demos_store() {
+    // As wide as it gets: a narrow terminal breaks examples over lines.
+    let wide = ("COLUMNS", "200");
+    let help_of = |verb: &str| {
+        let (code, help) = run(&format!("annals {verb} --help"), demo(), &[wide]);
         assert_eq!(code, 0, "{help}");
+        help
+    };
+    let mut verbs = listed(&help_of(""));
+    let parts: Vec<String> = verbs
+        .iter()
+        .flat_map(|verb| listed(&help_of(verb)).into_iter().map(move |part| format!("{verb} {part}")))
+        .collect();
+    verbs.extend(parts);
+    let mut ran = 0;
+    for verb in verbs {
+        let help = help_of(&verb);
         let examples =
             help.lines().skip_while(|line| !line.starts_with("Examples, on the store of `annals demo`"));
-        for example in examples.skip(1).take_while(|line| line.starts_with("  ")) {
-            let (code, text) = run(example, demo(), &[("ANNALS_DATA", "annals-demo"), ("COLUMNS", "200")]);
-            assert_eq!(code, 0, "{example}\n{text}");
+        let examples: Vec<&str> = examples.skip(1).take_while(|line| line.starts_with("  ")).collect();
+        let reads = READING.contains(&verb.split(' ').next().unwrap_or_default());
+        let own = (!reads && !examples.is_empty()).then(demo_of_its_own);
+        let directory = own.as_ref().map_or(demo().to_owned(), |own| own.path(""));
+        for example in examples {
+            let (code, text) = run(example, &directory, &[("ANNALS_DATA", "annals-demo"), wide]);
+            // What cannot be undone is done with --yes only, and says so.
+            let asks = code == 2 && !example.contains("--yes") && text.contains("--yes");
+            assert!(code == 0 || asks, "{verb}: {example}\n{text}");
             assert!(!text.contains("nothing there") && !text.contains("note: no"), "{example}\n{text}");
             ran += 1;
         }
     }
-    assert!(ran >= 30, "{ran} examples");
+    assert!(ran >= 85, "{ran} examples");
+}
+
+#[test]
+fn the_demos_report_tells_three_things_that_changed() {
+    let bench = Bench::new();
+    let report = bench.ok(&[
+        "report",
+        "--data",
+        &demo().join("annals-demo").display().to_string(),
+        "--tenant",
+        "agency",
+        "--site",
+        "portal.example",
+        "-o",
+        "json",
+    ]);
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let changed: Vec<&str> =
+        report["changed"].as_array().expect("a list").iter().filter_map(|one| one["what"].as_str()).collect();
+    assert_eq!(changed.len(), 3, "{changed:?}");
+    assert!(changed.contains(&"5xx responses") && changed.contains(&"mails deferred"), "{changed:?}");
 }
 
 #[test]

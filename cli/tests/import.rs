@@ -33,6 +33,17 @@ fn importing_again_or_after_growth_counts_each_line_once() {
 }
 
 #[test]
+fn lines_of_which_no_copy_is_kept_count_once_too() {
+    let bench = Bench::with_tenant("archive");
+    let agent = format!("\"{}\"", "x".repeat(3_000));
+    for lines in [500, 800, 800, 1_100] {
+        let file = bench.file("access.log", access_log(0..lines).replace("\"agent\"", &agent));
+        assert_eq!(import(&bench, &file).code, 0);
+        assert_eq!(bench.number(REQUESTS, AT), lines as f64);
+    }
+}
+
+#[test]
 fn a_half_written_last_line_harms_nothing_that_came_before() {
     let bench = Bench::with_tenant("archive");
     let whole = access_log(0..40);

@@ -122,6 +122,43 @@ fn what_an_operator_reads_is_listed_and_a_changed_entry_shows() {
 }
 
 #[test]
+fn reports_and_exports_by_an_operator_are_the_tenants_own_and_stand_in_the_log_of_access() {
+    let bench = bench();
+    let who = ["--operator", "ann", "--reason", "ticket 4711"];
+    let actions = || {
+        let listed = bench.ok(&["audit", "show", "--tenant", "acme", "-o", "csv"]);
+        let lines: Vec<String> = listed.lines().skip(1).map(str::to_owned).collect();
+        lines
+    };
+    let report = ["report", "--tenant", "acme", "--site", "www", "--day", "2015-05-17"];
+    assert_eq!(bench.run(&[&report[..], &who[..2]].concat()).code, 2, "a reason is due");
+    assert_eq!(actions().len(), 0);
+    assert_eq!(bench.ok(&report), bench.ok(&[&report[..], &who].concat()));
+    let written = actions();
+    assert!(written.iter().all(|line| line.contains("acme,ann,ticket 4711,")), "{written:?}");
+    assert!(
+        written.iter().any(|line| line.contains(",report,\"www, the day of 2015-05-17\"")),
+        "{written:?}"
+    );
+    // Of the last day with data: what is looked up for that is written down too.
+    bench.ok(&[&report[..5], &["--period", "day"], &who].concat());
+    assert!(actions().iter().any(|line| line.contains(",series,")), "{:?}", actions());
+    let each = ["report", "--each", "--tenant", "acme", "--week", "2015-W20", "--out", "pages"];
+    bench.run(&[&each[..], &who].concat());
+    assert!(actions().iter().any(|line| line.contains(",sites,")), "{:?}", actions());
+    let before = actions().len();
+    bench.ok(&[&["tenant", "export", "acme", "out", "--format", "parquet,jsonl"], &who[..]].concat());
+    let written = actions();
+    assert_eq!(written.len(), before + 1);
+    assert!(
+        written[before].contains(",note,\"an export of everything as parquet, jsonl\""),
+        "{}",
+        written[before]
+    );
+    assert!(bench.ok(&["audit", "verify"]).contains("each as it was written"));
+}
+
+#[test]
 fn keys_are_listed_and_replaced() {
     let bench = bench();
     let list = || bench.ok(&["keys", "list", "--tenant", "acme", "-o", "csv"]);

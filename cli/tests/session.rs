@@ -180,6 +180,30 @@ fn no_terminal_and_a_narrow_one_are_served() {
 }
 
 #[test]
+fn an_import_tells_a_terminal_its_rate_and_what_it_came_to() {
+    let bench = Bench::with_tenant("archive");
+    let log = bench.path("a log of a long name that a terminal has no room for.log");
+    assert!(std::process::Command::new("mkfifo").arg(&log).status().expect("it runs").success());
+    let name = log.file_name().and_then(std::ffi::OsStr::to_str).expect("text");
+    let import = ["import", "--tenant", "acme", "--site", "www", "--format", "apache", name];
+    let mut terminal = Terminal::start(&bench, &import);
+    let (stop, stopped) = channel::<()>();
+    let feeding = std::thread::spawn(move || {
+        let mut pipe = std::fs::File::options().write(true).open(log).expect("somebody reads");
+        let lines = access_log(0..2_000);
+        while stopped.try_recv().is_err() {
+            pipe.write_all(lines.as_bytes()).expect("it reads");
+        }
+    });
+    terminal.until("a log of a long");
+    terminal.until(" lines/s");
+    stop.send(()).expect("it feeds");
+    feeding.join().expect("it ends");
+    terminal.until("accepted ");
+    assert_eq!(terminal.end(""), 0);
+}
+
+#[test]
 fn a_store_that_is_well_is_told_so_and_what_is_odd_sets_the_exit_code() {
     let bench = imported();
     bench.ok(&["compact"]);

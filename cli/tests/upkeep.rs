@@ -89,6 +89,44 @@ fn a_damaged_block_is_named_and_all_else_is_served() {
 }
 
 #[test]
+fn stats_tell_what_is_in_the_log_in_blocks_and_overdue() {
+    let bench = Bench::with_tenant("archive");
+    let file = bench.file("access.log", access_log(0..900));
+    bench.ok(&["import", "--site", "www", "--format", "apache", &file]);
+    let of_acme = || {
+        let json: serde_json::Value =
+            serde_json::from_str(&bench.ok(&["stats", "-o", "json"])).expect("JSON");
+        json[0].clone()
+    };
+    let fresh = of_acme();
+    assert_eq!((&fresh["tenant"], &fresh["signals in the log"]), (&"acme".into(), &900.into()));
+    assert_eq!((&fresh["blocks"], &fresh["bytes"]), (&0.into(), &0.into()));
+    bench.ok(&["compact"]);
+    let settled = of_acme();
+    assert_eq!(settled["signals in the log"], 0);
+    assert!(settled["blocks"].as_u64() >= Some(2) && settled["bytes"].as_u64() > Some(0), "{settled}");
+    assert!(settled["overdue"].is_null(), "{settled}");
+    let table = bench.ok(&["stats", "-o", "table"]);
+    assert!(table.contains("log segments") && table.contains("acme"), "{table}");
+    let text = bench.ok(&["stats", "--openmetrics"]);
+    assert!(text.ends_with("# EOF\n") && text.contains("annals_tenants{state=\"open\"} 1"), "{text}");
+    // What a scraper reads is a file that this command can read itself.
+    let scraped = bench.file("stats.om", &text);
+    let dry = bench.ok(&[
+        "import",
+        "--site",
+        "self",
+        "--format",
+        "openmetrics",
+        "--at",
+        "2015-05-17",
+        "--dry-run",
+        &scraped,
+    ]);
+    assert!(!dry.contains("unreadable"), "{dry}");
+}
+
+#[test]
 fn a_second_writer_is_refused_and_readers_are_not() {
     let bench = two_tenants();
     let clock = Arc::new(SystemClock::default());

@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{RangeOfTime, StoreArgs, TenantArgs};
+use super::{OperatorArgs, RangeOfTime, StoreArgs, TenantArgs};
 use crate::output::ListForm;
 
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Examples:\n  annals tenant create acme --plan professional\n  annals tenant list\n  annals tenant show acme\n  annals tenant export acme ./acme-export\n  annals tenant cancel acme\n  annals tenant erase acme --yes"
+    after_help = "Examples, on the store of `annals demo`:\n  annals tenant create acme --plan professional\n  annals tenant list\n  annals tenant show acme\n  annals tenant export retailer ./retailer-export\n  annals tenant cancel acme\n  annals tenant erase acme --yes"
 )]
 pub(crate) enum TenantVerb {
     /// Create a tenant, and the store where there is none
-    #[command(after_help = "Example:\n  annals tenant create acme --plan professional --data ./annals-data")]
+    #[command(
+        after_help = "Examples, on the store of `annals demo` and without a store:\n  annals tenant create acme --plan professional\n  annals tenant create acme --plan archive --data ./annals-data"
+    )]
     Create {
         /// Its name
         name: String,
@@ -25,9 +27,9 @@ pub(crate) enum TenantVerb {
     },
     /// Cancel a tenant: it takes no more data, can be read and exported, and is erased when its time is over
     #[command(after_help = "\
-Examples:
-  annals tenant cancel acme
-  annals tenant cancel acme --undo
+Examples, on the store of `annals demo`:
+  annals tenant cancel bakery
+  annals tenant cancel bakery --undo
 
 It is erased when the last of its data would have expired, at the latest when the plan says (30 days,
 unless a plan file has another `keep.cancelled`). annals retention explain shows the date.")]
@@ -45,9 +47,9 @@ unless a plan file has another `keep.cancelled`). annals retention explain shows
     Export(ExportArgs),
     /// Erase a tenant: hide it and destroy its key at once, then remove its bytes and write a receipt
     #[command(after_help = "\
-Examples:
-  annals tenant erase acme
-  annals tenant erase acme --yes
+Examples, on the store of `annals demo`:
+  annals tenant erase bakery
+  annals tenant erase bakery --yes
 
 Without --yes nothing is done; it says what would go. This cannot be undone: with its key every copy
 of the tenant's files becomes unreadable, in backups too. annals receipt verify checks the receipt.")]
@@ -61,7 +63,9 @@ of the tenant's files becomes unreadable, in backups too. annals receipt verify 
         store: StoreArgs,
     },
     /// List all tenants
-    #[command(after_help = "Example:\n  annals tenant list -o csv")]
+    #[command(
+        after_help = "Examples, on the store of `annals demo`:\n  annals tenant list\n  annals tenant list -o csv"
+    )]
     List {
         #[command(flatten)]
         store: StoreArgs,
@@ -70,7 +74,7 @@ of the tenant's files becomes unreadable, in backups too. annals receipt verify 
         output: Option<ListForm>,
     },
     /// Show one tenant
-    #[command(after_help = "Example:\n  annals tenant show acme")]
+    #[command(after_help = "Examples, on the store of `annals demo`:\n  annals tenant show retailer")]
     Show {
         /// Its name [default: the only one]
         name: Option<String>,
@@ -83,10 +87,13 @@ of the tenant's files becomes unreadable, in backups too. annals receipt verify 
 }
 
 const EXPORT_HELP: &str = "\
-Examples:
+Examples, on the store of `annals demo`:
   annals tenant export retailer ./retailer-export
   annals tenant export retailer ./retailer-all --format parquet,openmetrics,jsonl
+  annals tenant export retailer ./retailer-1 --operator ann --reason 'ticket 4711'
   annals export verify ./retailer-export
+
+Then, with DuckDB:
   duckdb -c \"select metric, sum(value) from './retailer-export/metrics/*.parquet' group by metric\"
 
 Needs the right `export` of the tenant's plan. Works beside a writer and on a cancelled tenant.
@@ -122,6 +129,8 @@ pub(crate) struct ExportArgs {
     #[arg(long = "format", short, value_enum, value_delimiter = ',', default_value = "parquet")]
     pub(crate) formats: Vec<ExportFormat>,
     #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
+    #[command(flatten)]
     pub(crate) store: StoreArgs,
 }
 
@@ -146,11 +155,11 @@ pub(crate) enum ExportVerb {
 
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Examples:\n  annals plan list\n  annals plan show enterprise\n  annals plan show silver.toml"
+    after_help = "Examples, on the store of `annals demo`:\n  annals plan list\n  annals plan show enterprise\n  annals plan change bakery professional --preview"
 )]
 pub(crate) enum PlanVerb {
     /// List the built-in plans
-    #[command(after_help = "Example:\n  annals plan list -o markdown")]
+    #[command(after_help = "Examples, on the store of `annals demo`:\n  annals plan list -o markdown")]
     List {
         /// The form of the list
         #[arg(long, short, value_enum, value_name = "FORM")]
@@ -158,10 +167,10 @@ pub(crate) enum PlanVerb {
     },
     /// Give a tenant another plan; one that keeps less can be undone for 7 days
     #[command(after_help = "\
-Examples:
-  annals plan change acme professional --preview
-  annals plan change acme professional
-  annals plan change acme --undo
+Examples, on the store of `annals demo`:
+  annals plan change retailer professional --preview
+  annals plan change retailer professional
+  annals plan change retailer --undo
 
 A plan that keeps as much or more of everything takes effect at once, and blocks that are not due yet
 stay. One that keeps less of anything takes effect after 7 days; until then nothing goes by it.")]
@@ -195,11 +204,10 @@ stay. One that keeps less of anything takes effect after 7 days; until then noth
 }
 
 const PLAN_SHOW_HELP: &str = "\
-Examples:
+Examples, on the store of `annals demo`:
   annals plan show enterprise
-  annals plan show silver.toml
 
-A plan of your own, FILE.toml:
+A plan of your own, as `annals plan show silver.toml` reads it:
   name = \"silver\"
   late_window = \"6h\"          # or \"open\", with the right backfill
   rights = [\"export\"]         # of export, open_metrics, backfill
@@ -216,21 +224,21 @@ A plan of your own, FILE.toml:
 
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Examples:\n  annals retention explain\n  annals retention explain --tenant acme -o csv"
+    after_help = "Examples, on the store of `annals demo`:\n  annals retention explain\n  annals retention explain --tenant bakery -o csv"
 )]
 pub(crate) enum RetentionVerb {
     /// Say that the clock is right although it has jumped ahead by more than a year
     #[command(after_help = "\
-Example:
+Examples, on the store of `annals demo`:
   annals retention confirm-clock
 
 What a wrong clock removes does not come back. So after such a jump nothing is removed until this.")]
     ConfirmClock(StoreArgs),
     /// For each block the rule, when it goes, where it stands, and what is overdue
     #[command(after_help = "\
-Examples:
+Examples, on the store of `annals demo`:
   annals retention explain
-  annals retention explain --tenant acme -o csv
+  annals retention explain --tenant bakery -o csv
 
 States: live (queries see it), held (its rollup is owed, it stands in for it), due (it goes with the
 next sweep).")]
@@ -249,10 +257,10 @@ next sweep).")]
 /// What is deleted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Examples:
-  annals delete '{site=\"shop.example\"}' --tenant acme
-  annals delete '{site=\"shop.example\"}' --tenant acme --yes
-  annals delete 'host_load1' --tenant acme --start 2015-05-17 --end 2015-05-18 --metrics --yes
+Examples, on the store of `annals demo`:
+  annals delete '{site=\"jobs.example\"}' --tenant retailer
+  annals delete '{site=\"jobs.example\"}' --tenant retailer --yes
+  annals delete 'host_cpu_percent' --tenant retailer --start now-3d/d --end now-2d/d --metrics --yes
 
 Without --yes nothing is done; it says what is found. A selector looks at the labels of series, and at
 kind, site and fields of raw signals; without a range it is all time. The range begins after its first
@@ -356,11 +364,11 @@ impl KeyClassName {
 }
 
 const KEYS_HELP: &str = "\
-Examples:
+Examples, on the store of `annals demo`:
   annals keys list
-  annals keys rotate acme
-  annals keys rotate acme --class wrapping --days 90
-  annals keys rotate acme --days 0
+  annals keys rotate bakery
+  annals keys rotate bakery --class wrapping --days 90
+  annals keys rotate bakery --days 0
   annals compact
 
 New files and log records get the new keys at once. Background work writes anew, oldest first, what the
@@ -395,10 +403,10 @@ pub(crate) enum AuditVerb {
 }
 
 const AUDIT_HELP: &str = "\
-Examples:
-  annals query 'up' --tenant acme --operator ann --reason 'ticket 4711'
-  annals audit show --tenant acme
-  annals audit verify --head 4f0c...
+Examples, on the store of `annals demo`:
+  annals query 'sum(increase(mails[1d]))' --tenant bakery --at now/d --operator ann --reason 'ticket 4711'
+  annals audit show --tenant bakery
+  annals audit verify
 
 Each entry is durable before anything it tells of is read, and holds a hash of all before it. Keep the
 last hash elsewhere, and --head shows whether anything before it was changed or the end cut off.";

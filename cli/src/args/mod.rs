@@ -115,7 +115,7 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Token(TokenVerb),
     /// Make blocks of everything in the log and merge each day's blocks into one
-    #[command(after_help = "Example:\n  annals compact --data /var/lib/annals")]
+    #[command(after_help = "Examples, on the store of `annals demo`:\n  annals compact")]
     Compact(StoreArgs),
     /// Read every file of a store and name each that is damaged, with what is lost (exit code 3)
     Verify(VerifyArgs),

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
 
-use super::TenantArgs;
-use crate::times::{parse_date, parse_month, parse_week};
+use super::{OperatorArgs, TenantArgs};
+use crate::times::{parse_date, parse_month, parse_week, parse_zone};
 
 /// The forms of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,16 +62,20 @@ impl WeekStart {
 #[command(after_help = "\
 Without a date, the report is of the last week that is over and has data; --period changes the week into a day or month.
 
-Examples:
-  annals report --site www
-  annals report --site www --week 2026-W46 --tz Europe/Berlin --out week.html
-  annals report --site www --month 2026-11 -o html --out november.html
-  annals report --site www --day 2015-05-20 -o json | jq .
-  annals report --all-sites --period month
-  annals report --each -o html --out reports/")]
+Examples, on the store of `annals demo`:
+  annals report --tenant agency --site portal.example
+  annals report --tenant agency --site portal.example --tz Europe/Berlin --out week.html
+  annals report --tenant agency --site museum.example --period day -o json
+  annals report --tenant retailer --all-sites --period month
+  annals report --tenant agency --all-sites --operator ann --reason 'ticket 4711'
+  annals report --each --out reports/
+
+One period of many: --week 2026-W46, --month 2026-11, --day 2026-11-09.")]
 pub(crate) struct ReportArgs {
     #[command(flatten)]
     pub(crate) tenant: TenantArgs,
+    #[command(flatten)]
+    pub(crate) operator: OperatorArgs,
     /// The site [default: the only one]
     #[arg(long, short, value_name = "SITE")]
     pub(crate) site: Option<String>,
@@ -100,8 +105,8 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_enum, value_name = "DAY", default_value = "monday")]
     pub(crate) week_start: WeekStart,
     /// The zone that days and hours are those of
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    pub(crate) tz: String,
+    #[arg(long, value_name = "ZONE", value_parser = parse_zone, default_value = "UTC")]
+    pub(crate) tz: TimeZone,
     /// The form of the report [default: by the ending of --out, else markdown; with --each html]
     #[arg(long, short, value_enum, value_name = "FORM")]
     pub(crate) output: Option<ReportForm>,

@@ -10,9 +10,9 @@ use crate::times::{When, parse_when};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Examples:
-  annals verify --data /var/lib/annals
-  annals verify -o json | jq '.[] | select(.list == \"finding\")'
+Examples, on the store of `annals demo`:
+  annals verify
+  annals verify -o json
   annals verify --repair
 
 A repair deletes nothing: what cannot be used goes to quarantine/, each file with a record of what it
@@ -33,8 +33,9 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Examples:
+Examples, on the store of `annals demo`:
   annals stats
+  annals stats -o json
   annals stats --openmetrics
 
 Works beside a writer. What that has done since it was opened (batches, refusals, background work,
@@ -70,8 +71,7 @@ pub(crate) struct InspectArgs {
 pub(crate) enum BackupVerb {
     /// Take a snapshot, beside whoever writes to the store; only what no earlier snapshot has is copied
     #[command(after_help = "\
-Examples:
-  annals backup take /mnt/safe/annals --data /var/lib/annals
+Examples, on the store of `annals demo`:
   annals backup take ./annals-backup
 
 The directory is made where it is not there. On the store's own file system blocks get a second name
@@ -86,9 +86,10 @@ in the store is named, and the rest is taken (exit code 3).")]
     },
     /// List the snapshots of a backup
     #[command(after_help = "\
-Examples:
-  annals backup list /mnt/safe/annals
-  annals backup list /mnt/safe/annals -o json
+Examples, on the store of `annals demo`:
+  annals backup take ./annals-backup
+  annals backup list ./annals-backup
+  annals backup list ./annals-backup -o json
 
 `any instant since` says from when on any instant, and not only that of the snapshot, can be restored.")]
     List {
@@ -100,7 +101,9 @@ Examples:
         output: Option<ListForm>,
     },
     /// Read every file of a backup and name each that is not what it was (exit code 3); needs no keys
-    #[command(after_help = "Example:\n  annals backup verify /mnt/safe/annals")]
+    #[command(
+        after_help = "Examples, on the store of `annals demo`:\n  annals backup take ./annals-backup\n  annals backup verify ./annals-backup"
+    )]
     Verify {
         /// The backup
         #[arg(value_name = "BACKUP")]
@@ -108,9 +111,10 @@ Examples:
     },
     /// Remove old snapshots, and all files of tenants whose keys are destroyed
     #[command(after_help = "\
-Examples:
-  annals backup prune /mnt/safe/annals --keep 14 --data /var/lib/annals
-  annals backup prune /mnt/safe/annals --keep 1 --keys /mnt/keys
+Examples, on the store of `annals demo`:
+  annals backup take ./annals-backup
+  annals backup prune ./annals-backup --keep 14
+  annals backup prune ./annals-backup --keep 1 --keys annals-demo/keys
 
 The store, or a copy of its keys/, says which tenants were erased. A copy that is older than an
 erasure does not know of it.")]
@@ -130,11 +134,11 @@ erasure does not know of it.")]
 }
 
 const BACKUP_HELP: &str = "\
-Examples:
-  annals backup take /mnt/safe/annals --data /var/lib/annals
-  annals backup list /mnt/safe/annals
-  annals backup verify /mnt/safe/annals
-  annals backup prune /mnt/safe/annals --keep 14 --data /var/lib/annals
+Examples, on the store of `annals demo`:
+  annals backup take ./annals-backup
+  annals backup list ./annals-backup
+  annals backup verify ./annals-backup
+  annals backup prune ./annals-backup --keep 14
 
 A backup never holds a key: of sealed tenants it is of no use without a copy of the store's keys/,
 which is to be kept elsewhere.";
@@ -142,16 +146,17 @@ which is to be kept elsewhere.";
 /// What is restored, and to where.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Examples:
-  annals restore /mnt/safe/annals --keys /mnt/keys --data ./restored
-  annals restore /mnt/safe/annals --keys /mnt/keys --data ./restored --at 2026-11-22T08:30:00Z
-  annals restore /mnt/safe/annals --keys annals-data/keys --data ./restored --snapshot 3
-  annals restore /mnt/safe/annals --tenant acme --as acme-before --data /var/lib/annals
+Examples, on the store of `annals demo`:
+  annals backup take ./annals-backup
+  annals restore ./annals-backup --keys annals-demo/keys --data ./restored
+  annals restore ./annals-backup --keys annals-demo/keys --data ./restored-1 --snapshot 1
+  annals restore ./annals-backup --tenant bakery --as bakery-before
 
-With --at it is what was acknowledged until then; annals backup list says which instants there are.
-Tenants that were erased do not come back. It is a store of its own, with keys of its own. Who is left
-out and what is missing is named (exit code 3). With --tenant one tenant is put into a store that there
-is, under a name that nobody has, and the keys are that store's own unless --keys says otherwise.")]
+With --at 2026-11-22T08:30:00Z it is what was acknowledged until then; annals backup list says which
+instants there are. Tenants that were erased do not come back. It is a store of its own, with keys of its
+own. Who is left out and what is missing is named (exit code 3). With --tenant one tenant is put into a
+store that there is, under a name that nobody has, and the keys are that store's own unless --keys says
+otherwise.")]
 pub(crate) struct RestoreArgs {
     /// The backup
     #[arg(value_name = "BACKUP")]

@@ -1,5 +1,6 @@
 //! What happens at a site in an hour: visits with their daily and weekly rhythm, sign-ins, scheduled work, mail,
-//! errors, now and then a change. And an attack on one site's sign-in that ends when someone fixes it.
+//! errors, now and then a change. And three troubles of one site: an attack on its sign-in that ends when someone fixes
+//! it, a release that breaks pages until it is taken back, and a day on which its mails are not taken.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +15,13 @@ const ATTACK_PER_HOUR: f64 = 102.0;
 /// And after the fix: one a day.
 const AFTER_PER_HOUR: f64 = 1.0 / 24.0;
 
+/// For so long the release breaks pages.
+const RELEASE_MS: i64 = 4 * HOUR_MS;
+/// So long after it mails are deferred, for a day.
+const MAILS_AFTER_MS: i64 = 2 * DAY_MS;
+/// Errors for each that would be raised on a good day.
+const RELEASE_ERRORS: f64 = 12.0;
+
 /// Makes signals; names are shared between them.
 #[derive(Debug)]
 pub(crate) struct Activity {
@@ -22,6 +30,8 @@ pub(crate) struct Activity {
     begins: Timestamp,
     /// When the attacked site's sign-in is fixed.
     fixed: Timestamp,
+    /// When the release comes.
+    release: Timestamp,
     words: BTreeMap<&'static str, Arc<str>>,
 }
 
@@ -79,9 +89,15 @@ const WORDS: &[&str] = &[
 ];
 
 impl Activity {
-    /// The activity of a seed, with an attack from one instant to its fix at another.
-    pub(crate) fn new(seed: u64, begins: Timestamp, fixed: Timestamp) -> Activity {
-        Activity { seed, begins, fixed, words: WORDS.iter().map(|&word| (word, word.into())).collect() }
+    /// The activity of a seed, with an attack from one instant to its fix at another, and a release.
+    pub(crate) fn new(seed: u64, begins: Timestamp, fixed: Timestamp, release: Timestamp) -> Activity {
+        Activity {
+            seed,
+            begins,
+            fixed,
+            release,
+            words: WORDS.iter().map(|&word| (word, word.into())).collect(),
+        }
     }
 
     /// All signals of a site in the hour that starts at `start`, by time.
@@ -102,7 +118,9 @@ impl Activity {
         for _ in 0..dice.count(site.requests_per_day / 24.0 * rhythm(site, start)) {
             let route = *dice.weighted(site.routes);
             let file = route.contains(":file");
-            let status = *dice.weighted(&[(900, 200), (40, 304), (25, 301), (25, 404), (6, 403), (4, 500)]);
+            let failing = if self.is_broken(site, start) { 400 } else { 4 };
+            let status =
+                *dice.weighted(&[(900, 200), (40, 304), (25, 301), (25, 404), (6, 403), (failing, 500)]);
             let method = *dice.weighted(&[(93, "GET"), (5, "POST"), (2, "HEAD")]);
             let fields = vec![
                 (self.word("method"), self.text(method)),
@@ -117,6 +135,11 @@ impl Activity {
             ];
             self.push(into, dice, "http.request", start, fields);
         }
+    }
+
+    /// Whether the release breaks the site's pages in the hour from `start` on.
+    fn is_broken(&self, site: &Site, start: Timestamp) -> bool {
+        site.attacked && (self.release.0..self.release.0 + RELEASE_MS).contains(&start.0)
     }
 
     fn sign_ins(&self, into: &mut Vec<Signal>, dice: &mut Dice, site: &Site, start: Timestamp) {
@@ -179,8 +202,11 @@ impl Activity {
     }
 
     fn mails(&self, into: &mut Vec<Signal>, dice: &mut Dice, site: &Site, start: Timestamp) {
+        let refused = self.release.0 + MAILS_AFTER_MS;
+        let deferred = site.attacked && (refused..refused + DAY_MS).contains(&start.0);
+        let weight = if deferred { 20_000 } else { 20 };
         for _ in 0..dice.count(site.requests_per_day / 24.0 * rhythm(site, start) / 250.0) {
-            let result = *dice.weighted(&[(970, "sent"), (20, "deferred"), (10, "failed")]);
+            let result = *dice.weighted(&[(970, "sent"), (weight, "deferred"), (10, "failed")]);
             let class = *dice.weighted(&[(6, "order"), (3, "newsletter"), (1, "reset")]);
             let fields =
                 vec![(self.word("result"), self.text(result)), (self.word("class"), self.text(class))];
@@ -189,8 +215,13 @@ impl Activity {
     }
 
     fn errors(&self, into: &mut Vec<Signal>, dice: &mut Dice, site: &Site, start: Timestamp) {
-        for _ in 0..dice.count(site.requests_per_day / 24.0 * rhythm(site, start) / 700.0) {
-            let severity = *dice.weighted(&[(50, "notice"), (35, "warning"), (13, "error"), (2, "fatal")]);
+        let more = if self.is_broken(site, start) { RELEASE_ERRORS } else { 1.0 };
+        for _ in 0..dice.count(site.requests_per_day / 24.0 * rhythm(site, start) / 700.0 * more) {
+            let severities = match self.is_broken(site, start) {
+                true => [(3, "notice"), (3, "warning"), (34, "error"), (60, "fatal")],
+                false => [(50, "notice"), (35, "warning"), (13, "error"), (2, "fatal")],
+            };
+            let severity = *dice.weighted(&severities);
             let fields = vec![
                 (self.word("severity"), self.text(severity)),
                 (
@@ -281,7 +312,7 @@ mod tests {
         let site =
             COMPANIES.iter().flat_map(|company| company.sites).find(|site| site.attacked).expect("one");
         let day = |day: i64| Timestamp(1_794_268_800_000 + day * DAY_MS);
-        let activity = Activity::new(1, day(0), day(7));
+        let activity = Activity::new(1, day(0), day(7), day(8));
         let failures = |days: std::ops::Range<i64>| {
             let hours =
                 days.flat_map(|at: i64| (0..24).map(move |hour| day(at).saturating_add(hour * HOUR_MS)));
@@ -297,7 +328,7 @@ mod tests {
 
     #[test]
     fn an_hour_is_the_same_every_time_and_holds_only_its_own() {
-        let activity = Activity::new(7, Timestamp(0), Timestamp(0));
+        let activity = Activity::new(7, Timestamp(0), Timestamp(0), Timestamp(0));
         let start = Timestamp(1_794_268_800_000);
         let site = &COMPANIES[2].sites[0];
         let signals = activity.hour(3, site, start);

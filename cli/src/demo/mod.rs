@@ -42,6 +42,8 @@ const WEEK_MS: i64 = 7 * DAY_MS;
 const BEGINS_AFTER_MS: i64 = 2 * DAY_MS + 22 * HOUR_MS;
 /// .. and ends on Thursday of the last full week, at ten in the morning.
 const FIXED_AFTER_MS: i64 = 3 * DAY_MS + 10 * HOUR_MS;
+/// The release that breaks pages comes on Tuesday of the last full week, at one in the afternoon.
+const RELEASED_AFTER_MS: i64 = DAY_MS + 13 * HOUR_MS;
 /// The site that ordinary metrics come from.
 const FLEET: &str = "fleet";
 
@@ -149,7 +151,8 @@ fn write(root: &Path, seed: u64, span: &Span) -> Result<Written, CliError> {
         let tenant = annals.create_tenant(&id, access::plan(company.plan)?).map_err(CliError::failed)?;
         tenants.push((company, tenant, Hosts::new(seed, company.hosts)));
     }
-    let activity = Activity::new(seed, span.attacked, span.fixed);
+    let release = span.last_week.saturating_add(RELEASED_AFTER_MS);
+    let activity = Activity::new(seed, span.attacked, span.fixed, release);
     let bar = progress(span);
     let mut written = Written::default();
     for (hour, start) in span.hours().enumerate() {

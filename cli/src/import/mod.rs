@@ -27,7 +27,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::access;
 use crate::args::ImportArgs;
 use crate::error::{CliError, Outcome};
-use crate::output::Screen;
+use crate::output::{Screen, words};
 
 use chunk::{Chunk, Chunker, FileIdentity};
 use deliver::Delivery;
@@ -40,6 +40,8 @@ const FLUSH_RECORDS_MIN: u64 = 50_000;
 
 /// Chunks that are read while another is written, on a core of their own: a store that falls behind holds up the reading.
 const CHUNKS_AHEAD: usize = 4;
+/// So much of a file's name stands beside its bar.
+const NAME_SHOWN: usize = 16;
 /// What is done sooner shows no bar.
 const BAR_AFTER: Duration = Duration::from_millis(400);
 
@@ -225,12 +227,13 @@ fn progress(path: &Path, bytes: Option<u64>) -> ProgressBar {
         Some(bytes) => ProgressBar::new(bytes),
         None => ProgressBar::new_spinner(),
     };
+    // A narrow terminal cuts the end off: what is waited for comes first.
     let template = match bytes {
-        Some(_) => "{prefix} {wide_bar} {bytes}/{total_bytes}  {msg}  {eta} left",
-        None => "{prefix} {spinner} {bytes}  {msg}",
+        Some(_) => "{prefix}  {msg}  {eta} left  {wide_bar} {bytes} of {total_bytes}",
+        None => "{prefix}  {msg}  {spinner} {bytes}",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.with_prefix(crate::output::words::harmless(&name))
+    bar.with_prefix(words::cut(&words::harmless(&name), NAME_SHOWN))
 }

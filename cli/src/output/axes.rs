@@ -106,7 +106,24 @@ impl Times {
     /// The range in words.
     pub(super) fn words(&self) -> String {
         let show = |time: i64| words::time(Timestamp(time), &self.zone);
-        format!("{} to {}", show(self.start), show(self.end))
+        // One instant is drawn as the shortest range that there is.
+        match self.end.saturating_sub(self.start) {
+            ..=1 => show(self.start),
+            _ => {
+                let (start, end) = (show(self.start), show(self.end));
+                // Of one day the day is named once.
+                let day = start.find(' ').map_or(0, |at| at + 1);
+                let same = day > 0 && end.get(..day) == start.get(..day);
+                format!("{start} to {}", if same { end.get(day..).unwrap_or(&end) } else { &end })
+            }
+        }
+    }
+
+    /// The range in words below a plot that begins after a margin; where that makes the line too long, without it.
+    pub(super) fn below(&self, margin: usize, width: usize) -> String {
+        let words = self.words();
+        let margin = margin.min(width.saturating_sub(words.chars().count()));
+        format!("{:margin$}{words}\n", "")
     }
 
     /// Round times of the zone, at most so many and one more, each with its label; none where the range is too long for any.

@@ -80,9 +80,12 @@ impl Heat {
         let (rule, below) = time.axis(width);
         text += &format!("{:label_width$} └{}\n", "", rule.trim_end());
         text += &format!("{:label_width$}  {}\n", "", below.trim_end());
-        text += &format!("{:label_width$}  {}\n", "", time.words());
-        let rest = if greatest > 0.0 { words::brief(greatest) } else { "nothing: all are empty".to_owned() };
-        text + &format!("{:label_width$}  ░ ▒ ▓ █ are quarters of {rest}\n", "")
+        text += &time.below(label_width + 2, canvas.width);
+        let rest = match greatest > 0.0 {
+            true => format!("░ ▒ ▓ █ are quarters of {}", words::brief(greatest)),
+            false => "all are empty".to_owned(),
+        };
+        text + &format!("{:label_width$}  {rest}\n", "")
     }
 
     /// Each column with the places that it takes of so many: up to the next one, but for gaps.
@@ -209,6 +212,6 @@ mod tests {
         series[0].labels = LabelSet::from_pairs([("le", "low")]).expect("valid");
         assert_eq!(Heat::all(&series), []);
         let odd = Heat::all(&classic(&[("1", [f64::NAN; 3]), ("+Inf", [f64::INFINITY, -1.0, 0.0])]));
-        assert!(odd.iter().all(|heat| drawn(heat).contains("nothing: all are empty")), "{odd:?}");
+        assert!(odd.iter().all(|heat| drawn(heat).contains("all are empty")), "{odd:?}");
     }
 }

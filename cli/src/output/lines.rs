@@ -129,7 +129,7 @@ fn plot(lines: &[Line<'_>], range: TimeRange, canvas: Canvas<'_>, times: bool) -
     text += &format!("{:label_width$} └{}\n", "", rule.trim_end());
     if times {
         text += &format!("{:label_width$}  {}\n", "", below.trim_end());
-        text += &format!("{:label_width$}  {}\n", "", time.words());
+        text += &time.below(label_width + 2, canvas.width);
     }
     text
 }

@@ -16,7 +16,9 @@ pub(super) fn ascii(text: &str) -> String {
             '─' | '━' | '–' => plain.push('-'),
             '│' => plain.push('|'),
             '┤' | '┼' | '└' | '┬' => plain.push('+'),
-            '█' | '▓' | '▉' | '▊' | '▋' | '▌' => plain.push('#'),
+            '█' | '▉' | '▊' | '▋' | '▌' => plain.push('#'),
+            // Shades of a heat map, which must not be taken for each other.
+            '▓' => plain.push('%'),
             '▒' => plain.push('+'),
             '░' => plain.push('.'),
             '▍' | '▎' | '▏' => plain.push('|'),

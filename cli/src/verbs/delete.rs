@@ -75,5 +75,12 @@ fn find(args: &DeleteArgs, deletion: &Deletion) -> Result<String, CliError> {
         let missing = reader.scan_signals(deletion.range, &deletion.matchers, &mut |_| signals += 1);
         missing.iter().for_each(|missing| eprintln!("warning: {}", missing.why));
     }
+    if series + signals == 0 {
+        return Err(CliError::failed(format_args!(
+            "nothing of tenant {} is found by that",
+            reading.tenant.id
+        ))
+        .help("annals series and annals signals show what there is"));
+    }
     Ok(format!("{samples} samples of {series} series and {signals} signals of tenant {}", reading.tenant.id))
 }

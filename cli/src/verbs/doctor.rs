@@ -57,7 +57,14 @@ pub(crate) fn doctor(args: &DoctorArgs, screen: &mut Screen) -> Outcome {
     visit.disk(&root);
     let mut looked = "the store cannot be opened".to_owned();
     match access::open_to_read(&root) {
-        Err(error) => visit.odd("store", error.to_string(), "`annals verify` names what is damaged"),
+        Err(error) => {
+            let (what, advice) = error.into_parts();
+            visit.odd(
+                "store",
+                what,
+                advice.unwrap_or_else(|| "`annals verify` names what is damaged".to_owned()),
+            );
+        }
         Ok(store) => {
             let writer = access::vfs().is_locked(&root.join("LOCK")).unwrap_or(false);
             visit.store(&store);
@@ -128,7 +135,7 @@ impl Visit {
                 "free some, or keep less: `annals retention explain` shows what goes when",
             );
         }
-        if !root.join("RESERVE").exists() {
+        if matches!(root.join("RESERVE").try_exists(), Ok(false)) {
             self.odd(
                 "disk",
                 "no space is kept back for deletions on a full disk",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use annals_export::{Content, Exported, FileEntry, Format, MANIFEST_NAME, Manifest, Progress, Request};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::reader::operator;
 use crate::access;
 use crate::args::{ExportArgs, ExportFormat, ExportVerb};
 use crate::error::{CliError, Outcome};
@@ -40,6 +41,13 @@ pub(crate) fn export(args: &ExportArgs, screen: &mut Screen) -> Outcome {
         )),
         other => CliError::failed(other),
     })?;
+    if let Some(operator) = operator(&args.operator)? {
+        let everything = store.operator_reader(&tenant.id, operator).map_err(CliError::failed)?;
+        let formats: Vec<&str> = args.formats.iter().map(|format| format.format().extension()).collect();
+        everything
+            .note(&format!("an export of everything as {}", formats.join(", ")))
+            .map_err(CliError::failed)?;
+    }
     let mut formats: Vec<Format> = args.formats.iter().map(|format| format.format()).collect();
     formats.sort_unstable();
     formats.dedup();

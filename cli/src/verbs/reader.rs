@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use annals::query::promql::{Answer, Explanation, QueryError, Times};
+use annals::query::report::{Report, ReportRequest};
 use annals::schema::KindSchema;
 use annals::{
-    CountedSignals, Matcher, Missing, Operator, OperatorError, OperatorReader, SignalRow, TenantReader,
-    TimeRange,
+    CountedSignals, Matcher, Missing, Operator, OperatorError, OperatorReader, ReadOnly, ReportReader,
+    SeriesSource, SignalRow, TenantId, TenantReader, TimeRange,
 };
 
 use crate::access::Reading;
@@ -24,12 +25,24 @@ pub(crate) enum Reader {
 impl Reader {
     /// The reader that was asked for.
     pub(crate) fn of(reading: &Reading, who: &OperatorArgs) -> Result<Reader, CliError> {
-        let (store, tenant) = (&reading.store, &reading.tenant.id);
-        let (Some(name), Some(reason)) = (&who.operator, &who.reason) else {
-            return store.tenant(tenant).map(Reader::Tenant).map_err(CliError::failed);
-        };
-        let operator = Operator::new(name, reason).map_err(CliError::usage)?;
-        store.operator_reader(tenant, operator).map(Reader::Operator).map_err(CliError::failed)
+        Reader::open(&reading.store, &reading.tenant.id, who)
+    }
+
+    /// The same for a tenant of a store.
+    pub(crate) fn open(store: &ReadOnly, tenant: &TenantId, who: &OperatorArgs) -> Result<Reader, CliError> {
+        match operator(who)? {
+            None => store.tenant(tenant).map(Reader::Tenant),
+            Some(operator) => store.operator_reader(tenant, operator).map(Reader::Operator),
+        }
+        .map_err(CliError::failed)
+    }
+
+    /// Series and samples as they are.
+    pub(crate) fn source(&self) -> &dyn SeriesSource {
+        match self {
+            Reader::Tenant(reader) => reader,
+            Reader::Operator(reader) => reader,
+        }
     }
 
     /// Answers a question.
@@ -97,6 +110,55 @@ impl Reader {
             Reader::Operator(_) => None,
         }
     }
+}
+
+/// Reads reports of one tenant.
+pub(crate) enum Reports {
+    /// As the tenant: aggregates only.
+    Tenant(ReportReader),
+    /// As an operator.
+    Operator(OperatorReader),
+}
+
+impl Reports {
+    /// The reader that was asked for.
+    pub(crate) fn open(store: &ReadOnly, tenant: &TenantId, who: &OperatorArgs) -> Result<Reports, CliError> {
+        match operator(who)? {
+            None => store.report_reader(tenant).map(Reports::Tenant),
+            Some(operator) => store.operator_reader(tenant, operator).map(Reports::Operator),
+        }
+        .map_err(CliError::failed)
+    }
+
+    /// The tenant.
+    pub(crate) fn tenant(&self) -> &TenantId {
+        match self {
+            Reports::Tenant(reader) => reader.id(),
+            Reports::Operator(reader) => reader.id(),
+        }
+    }
+
+    /// Makes a report.
+    pub(crate) fn report(&self, request: &ReportRequest) -> Result<Report, CliError> {
+        match self {
+            Reports::Tenant(reader) => reader.report(request).map_err(CliError::failed),
+            Reports::Operator(reader) => reader.report(request).map_err(CliError::failed),
+        }
+    }
+
+    /// The sites that sent signals in a range.
+    pub(crate) fn sites(&self, range: TimeRange) -> Result<Vec<String>, CliError> {
+        match self {
+            Reports::Tenant(reader) => reader.sites(range).map_err(CliError::failed),
+            Reports::Operator(reader) => reader.sites(range).map_err(CliError::failed),
+        }
+    }
+}
+
+/// The operator who reads, where it is not the tenant.
+pub(crate) fn operator(who: &OperatorArgs) -> Result<Option<Operator>, CliError> {
+    let (Some(name), Some(reason)) = (&who.operator, &who.reason) else { return Ok(None) };
+    Operator::new(name, reason).map(Some).map_err(CliError::usage)
 }
 
 fn read_error(error: OperatorError<QueryError>, expression: &str) -> CliError {

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals::query::report::{Report, ReportRequest, Scope, Span};
 use annals::{
-    Budget, METRIC_NAME, Matcher, Piece, Pieces, QueryLimits, ReadOnly, ReportReader, SeriesSource, SiteName,
-    TenantId, TenantReader, TimeRange, Timestamp, Whole,
+    Budget, METRIC_NAME, Matcher, Piece, Pieces, QueryLimits, ReadOnly, SeriesSource, SiteName, TenantId,
+    TimeRange, Timestamp, Whole,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::access::{self, Reading};
+use super::reader::{Reader, Reports};
+use crate::access;
 use crate::args::{ReportArgs, ReportForm, ReportPeriod};
 use crate::error::{CliError, Outcome};
 use crate::output::Screen;
@@ -27,30 +28,29 @@ const FAILED_TOLD: usize = 10;
 
 /// Writes a report, or one for each site.
 pub(crate) fn run(args: &ReportArgs, screen: &mut Screen) -> Outcome {
-    let zone = zone(&args.tz)?;
     let span = span(args);
     let asked = args.week.or(args.month).or(args.day).or(args.date);
     if let (true, Some(directory)) = (args.each, &args.out) {
-        return each(args, directory, span, asked, zone);
+        return each(args, directory, span, asked);
     }
     let reading = access::read(&args.tenant)?;
+    let reports = Reports::open(&reading.store, &reading.tenant.id, &args.operator)?;
     let scope = match args.all_sites {
         true => Scope::Tenant,
-        false => Scope::Site(choose_site(&reading, args.site.as_deref())?),
+        false => Scope::Site(choose_site(&reports, args.site.as_deref())?),
     };
     let of = match asked {
         Some(day) => day,
         None => {
-            let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
-            let (first, last) = extent(&reader, &scope)?.ok_or_else(|| {
+            let reader = Reader::of(&reading, &args.operator)?;
+            let (first, last) = extent(reader.source(), &scope)?.ok_or_else(|| {
                 CliError::failed("there is no data yet").help("import a log first: annals import --help")
             })?;
-            last_period(span, first, last, access::now(), &zone)?
+            last_period(span, first, last, access::now(), &args.tz)?
         }
     };
-    let reader = reading.store.report_reader(&reading.tenant.id).map_err(CliError::failed)?;
-    let request = ReportRequest::new(reading.tenant.id.clone(), scope, zone, span, of);
-    let text = text(&reader.report(&request).map_err(CliError::failed)?, form(args));
+    let request = ReportRequest::new(reading.tenant.id.clone(), scope, args.tz.clone(), span, of);
+    let text = text(&reports.report(&request)?, form(args));
     match &args.out {
         None => screen.write_all(text.as_bytes())?,
         Some(path) => {
@@ -62,24 +62,12 @@ pub(crate) fn run(args: &ReportArgs, screen: &mut Screen) -> Outcome {
 }
 
 /// A report as text of a form.
-pub(crate) fn text(report: &Report, form: ReportForm) -> String {
+fn text(report: &Report, form: ReportForm) -> String {
     match form {
         ReportForm::Markdown => report.to_markdown(),
         ReportForm::Html => report.to_html(),
         ReportForm::Json => report.to_json(),
     }
-}
-
-/// A zone by its name in the IANA database.
-fn zone(name: &str) -> Result<TimeZone, CliError> {
-    TimeZone::get(name).map_err(|_| {
-        let unknown = CliError::usage(format_args!("there is no time zone `{}`", name.escape_debug()));
-        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-        match annals::nearest(name, known.iter().map(String::as_str)) {
-            Some(near) => unknown.help(format_args!("did you mean `{near}`?")),
-            None => unknown.help("write it as in Europe/Berlin, or UTC"),
-        }
-    })
 }
 
 fn span(args: &ReportArgs) -> Span {
@@ -120,7 +108,7 @@ struct Due {
 }
 
 /// Writes a report for each site that has data in what the report reads, in parallel.
-fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>, zone: TimeZone) -> Outcome {
+fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>) -> Outcome {
     let root = access::directory(&args.tenant.store);
     let store = access::open_to_read(&root)?;
     let mut tenants = store.tenants();
@@ -130,23 +118,23 @@ fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>, zo
     let ids: Vec<TenantId> = tenants.into_iter().map(|tenant| tenant.id).collect();
     let of = match asked {
         Some(day) => day,
-        None => last_of_all(&store, &ids, span, &zone)?,
+        None => last_of_all(args, &store, &ids, span)?,
     };
     let (mut readers, mut due, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for id in ids {
-        let request = ReportRequest::new(id.clone(), Scope::Tenant, zone.clone(), span, of);
+        let request = ReportRequest::new(id.clone(), Scope::Tenant, args.tz.clone(), span, of);
         let (_, range) = request.selection().map_err(CliError::failed)?;
         // A tenant that cannot be read keeps nobody else from a report.
-        match store.report_reader(&id).map_err(CliError::failed).and_then(|reader| {
-            let sites = reader.sites(range).map_err(CliError::failed)?;
+        match Reports::open(&store, &id, &args.operator).and_then(|reports| {
+            let sites = reports.sites(range)?;
             std::fs::create_dir_all(directory.join(id.as_str())).map_err(|error| {
                 CliError::failed(format_args!("cannot make {}: {error}", directory.display()))
             })?;
-            Ok((reader, sites))
+            Ok((reports, sites))
         }) {
-            Ok((reader, sites)) => {
+            Ok((reports, sites)) => {
                 let tenant = readers.len();
-                readers.push(reader);
+                readers.push(reports);
                 let names = sites.iter().filter_map(|site| SiteName::new(site).ok());
                 due.extend(names.map(|site| Due { tenant, site }));
             }
@@ -157,14 +145,13 @@ fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>, zo
     let make = |due: &Due| -> Result<(), CliError> {
         let Some(reader) = readers.get(due.tenant) else { return Ok(()) };
         let scope = Scope::Site(due.site.clone());
-        let request = ReportRequest::new(reader.id().clone(), scope, zone.clone(), span, of);
-        let report = reader.report(&request).map_err(CliError::failed)?;
-        write(&path(directory, reader, &due.site, form), &text(&report, form))
+        let request = ReportRequest::new(reader.tenant().clone(), scope, args.tz.clone(), span, of);
+        write(&path(directory, reader.tenant(), &due.site, form), &text(&reader.report(&request)?, form))
     };
     let began = std::time::Instant::now();
     failed.extend(in_parallel(&due, &make).into_iter().filter_map(|(index, error)| {
         let due = due.get(index)?;
-        Some(format!("{}, {}: {error}", readers.get(due.tenant)?.id(), due.site))
+        Some(format!("{}, {}: {error}", readers.get(due.tenant)?.tenant(), due.site))
     }));
     for line in failed.iter().take(FAILED_TOLD) {
         eprintln!("{line}");
@@ -182,13 +169,13 @@ fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>, zo
 }
 
 /// Where a site's report goes. Names of tenants and sites hold nothing that a path would follow.
-fn path(directory: &Path, reader: &ReportReader, site: &SiteName, form: ReportForm) -> std::path::PathBuf {
+fn path(directory: &Path, tenant: &TenantId, site: &SiteName, form: ReportForm) -> std::path::PathBuf {
     let ending = match form {
         ReportForm::Markdown => "md",
         ReportForm::Html => "html",
         ReportForm::Json => "json",
     };
-    directory.join(reader.id().as_str()).join(format!("{site}.{ending}"))
+    directory.join(tenant.as_str()).join(format!("{site}.{ending}"))
 }
 
 /// Does all of it on as many threads as there are processors, and shows how far it is. What failed, by position.
@@ -220,16 +207,15 @@ fn in_parallel(due: &[Due], make: &(dyn Fn(&Due) -> Result<(), CliError> + Sync)
     failed
 }
 
-fn choose_site(reading: &Reading, asked: Option<&str>) -> Result<SiteName, CliError> {
-    let reader = reading.store.report_reader(&reading.tenant.id).map_err(CliError::failed)?;
-    let known = reader.sites(TimeRange::ALL).map_err(CliError::failed)?;
+fn choose_site(reports: &Reports, asked: Option<&str>) -> Result<SiteName, CliError> {
+    let known = reports.sites(TimeRange::ALL)?;
     let name = match (asked, &known[..]) {
         (Some(asked), _) if known.iter().any(|site| site == asked) => asked,
         (Some(asked), _) => {
             let site = SiteName::new(asked).map_err(CliError::usage)?;
             let unknown = CliError::failed(format_args!(
                 "tenant `{}` has no signals of site `{site}`",
-                reading.tenant.id
+                reports.tenant()
             ));
             return Err(match annals::nearest(asked, known.iter().map(String::as_str)) {
                 Some(near) => unknown.help(format_args!("did you mean `{near}`?")),
@@ -239,7 +225,7 @@ fn choose_site(reading: &Reading, asked: Option<&str>) -> Result<SiteName, CliEr
         }
         (None, [only]) => only,
         (None, []) => {
-            return Err(CliError::failed(format_args!("tenant `{}` has no signals yet", reading.tenant.id))
+            return Err(CliError::failed(format_args!("tenant `{}` has no signals yet", reports.tenant()))
                 .help("import a log first: annals import --help"));
         }
         (None, _) => {
@@ -251,13 +237,13 @@ fn choose_site(reading: &Reading, asked: Option<&str>) -> Result<SiteName, CliEr
 }
 
 /// The first and last stamp of the signals of a site, or of all.
-fn extent(reader: &TenantReader, scope: &Scope) -> Result<Option<(Timestamp, Timestamp)>, CliError> {
+fn extent(source: &dyn SeriesSource, scope: &Scope) -> Result<Option<(Timestamp, Timestamp)>, CliError> {
     let budget = Budget::new(QueryLimits::default());
     let mut matchers = vec![Matcher::equal(METRIC_NAME, SIGNALS)];
     if let Scope::Site(site) = scope {
         matchers.push(Matcher::equal("site", site.as_str()));
     }
-    let selected = reader.select(&matchers, TimeRange::ALL, &budget).map_err(CliError::failed)?;
+    let selected = source.select(&matchers, TimeRange::ALL, &budget).map_err(CliError::failed)?;
     let mut pieces = Pieces::default();
     let mut extent: Option<(i64, i64)> = None;
     for index in 0..selected.len() {
@@ -277,19 +263,19 @@ fn extent(reader: &TenantReader, scope: &Scope) -> Result<Option<(Timestamp, Tim
 }
 
 /// A day of the last period that is over and has data, whichever tenant's.
-fn last_of_all(store: &ReadOnly, ids: &[TenantId], span: Span, zone: &TimeZone) -> Result<Date, CliError> {
+fn last_of_all(args: &ReportArgs, store: &ReadOnly, ids: &[TenantId], span: Span) -> Result<Date, CliError> {
     let mut all: Option<(Timestamp, Timestamp)> = None;
     for id in ids {
         // One that cannot be read is told later.
-        let Ok(reader) = store.tenant(id) else { continue };
-        if let Some((first, last)) = extent(&reader, &Scope::Tenant)? {
+        let Ok(reader) = Reader::open(store, id, &args.operator) else { continue };
+        if let Some((first, last)) = extent(reader.source(), &Scope::Tenant)? {
             all = Some(all.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
         }
     }
     let (first, last) = all.ok_or_else(|| {
         CliError::failed("no tenant has signals yet").help("import a log first: annals import --help")
     })?;
-    last_period(span, first, last, access::now(), zone)
+    last_period(span, first, last, access::now(), &args.tz)
 }
 
 /// A day of the last period that is over and has data; where there is none yet, of the period that has.
@@ -359,15 +345,5 @@ mod tests {
             week("2026-11-18T00:01:00Z", "2026-11-19T00:00:00Z", "2026-11-19T09:00:00Z"),
             date(2026, 11, 16)
         );
-    }
-
-    #[test]
-    fn an_unknown_zone_is_named_with_the_nearest() {
-        let error = zone("Europe/Berlim").expect_err("unknown").to_string();
-        assert!(
-            error.contains("`Europe/Berlim`") && error.contains("did you mean `Europe/Berlin`?"),
-            "{error}"
-        );
-        assert_eq!(zone("europe/berlin").expect("known").iana_name(), Some("Europe/Berlin"));
     }
 }

@@ -55,6 +55,7 @@ pub(crate) fn labels(args: &LabelsArgs, screen: &mut Screen) -> Outcome {
         let names = reader.label_names(&matchers, range, &budget).map_err(CliError::failed)?;
         match annals::nearest(name, names.iter().map(String::as_str)) {
             Some(near) => eprintln!("note: no series has that label; did you mean `{near}`?"),
+            None if names.is_empty() => super::query::note_where_data_is(&reading.tenant, range, "--end"),
             None => eprintln!("note: no series has that label; there are {}", names.join(", ")),
         }
     }
