@@ -1,6 +1,6 @@
 //! What all requests share, and what happens to each of them before and after its handler.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -47,8 +47,6 @@ pub(crate) struct Gateway {
     pub(crate) nonces: Nonces,
     /// Signed bodies that are being read, by key.
     pub(crate) reading: Counted<[u8; 16]>,
-    /// The latest second that the clock has told.
-    latest_second: AtomicI64,
     config: RwLock<Arc<Config>>,
     access: AccessStore,
     /// The generation that was read, and what it grants.
@@ -76,7 +74,6 @@ impl Gateway {
             counters: Counters::default(),
             nonces: Nonces::default(),
             reading: Counted::default(),
-            latest_second: AtomicI64::new(clock.now_ms() / 1000),
             clock,
             entropy,
             config: RwLock::new(Arc::new(config)),
@@ -115,11 +112,6 @@ impl Gateway {
         });
         self.nonces.retain(|key| list.site(key, Timestamp(self.clock.now_ms())).is_some());
         *self.granted.write().unwrap_or_else(PoisonError::into_inner) = (generation, list);
-    }
-
-    /// The latest second that the clock has told, up to `now`.
-    pub(crate) fn latest_second(&self, now: i64) -> i64 {
-        self.latest_second.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

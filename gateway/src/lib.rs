@@ -24,6 +24,9 @@ mod access;
 mod app;
 mod config;
 mod counters;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod ingest;
 mod metrics;
@@ -38,10 +41,10 @@ mod signed;
 mod stream;
 mod tls;
 mod ui;
+mod visit;
+mod wire;
 
 pub use access::{AccessError, AccessList, AccessStore, Grant, NewToken, Role, SiteKey, Token};
 pub use config::{Config, ConfigError, Limits, LogForm, TenantOverride, TenantRates, Tls};
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub use ingest::fuzzing;
 pub use server::{ServeError, Served, Server, log_to_stderr, run};
+pub use visit::{Page, VisitError, Visitor};

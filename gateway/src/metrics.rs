@@ -52,7 +52,11 @@ fn text(gateway: &Gateway) -> String {
     let requests = counters.requests();
     let mut family =
         |name: &str, kind: &str, help: &str, lines: &mut dyn Iterator<Item = (String, String)>| {
-            let total = if kind == "counter" { "_total" } else { "" };
+            let total = match kind {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => "",
+            };
             // Writing to memory does not fail.
             let _ =
                 writeln!(text, "# TYPE annals_gateway_{name} {kind}\n# HELP annals_gateway_{name} {help}");
@@ -62,6 +66,10 @@ fn text(gateway: &Gateway) -> String {
         };
     let alone = |value: u64| std::iter::once((String::new(), value.to_string()));
     let labelled = |route: &str, status: u16| format!("{{route=\"{route}\",status=\"{status}\"}}");
+    let version = format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    family("build", "info", "Which gateway it is.", &mut std::iter::once((version, "1".to_owned())));
+    let started = (gateway.started.0 as f64 / 1e3).to_string();
+    family("start_seconds", "gauge", "When it was started.", &mut std::iter::once((String::new(), started)));
     family(
         "requests",
         "counter",

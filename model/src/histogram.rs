@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 pub use samples::{HistogramSample, HistogramSamples, merge_histograms};
 pub use sum::{Added, HistogramSum, MixedBuckets};
-pub use text::short_float;
 
 /// The schema of histograms whose bounds are listed.
 pub const CUSTOM_BUCKETS_SCHEMA: i8 = -53;

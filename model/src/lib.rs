@@ -28,6 +28,7 @@
 mod aggregate;
 mod block;
 pub mod bytes;
+mod float;
 mod histogram;
 mod id;
 mod labels;
@@ -48,10 +49,11 @@ mod verdict;
 
 pub use aggregate::Aggregate;
 pub use block::{BlockContent, BlockId, BlockMeta, ChunkAge, DaySeal, Floors, Lsn, LsnRange};
+pub use float::{FloatForm, format_float, put_float};
 pub use histogram::{
     Added, Bucket, CUSTOM_BOUNDS_MAX, CUSTOM_BUCKETS_SCHEMA, HISTOGRAM_BUCKETS_MAX, Histogram,
     HistogramSample, HistogramSamples, HistogramSum, InvalidHistogram, MixedBuckets, ResetHint,
-    merge_histograms, short_float,
+    merge_histograms,
 };
 pub use id::{BatchId, InvalidName, NameFault, SiteName, TenantId, TenantNumber};
 pub use labels::{

@@ -64,13 +64,21 @@ pub(crate) struct WatchArgs {
 Examples, on the store of `annals demo`:
   annals doctor
   annals doctor -o json
+  annals doctor --url http://127.0.0.1:9797
 
 Looks at what is cheap to look at, beside a writer: lag of retention and of background work, quarantine,
 cardinality, clocks, permissions, disk. The exit code is 3 where something is odd, else 0. `annals verify`
-reads every byte.")]
+reads every byte. With --url it asks a gateway instead: whether it lives and can be given work, and what
+its own numbers say, which it shows on its own machine and to an operator's token in ANNALS_TOKEN.")]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+    /// Ask a gateway, not a store
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    pub(crate) url: Option<String>,
+    /// Certificates that it may have, for https [default: those that the system trusts]
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub(crate) trust: Option<PathBuf>,
     /// The form of the list [default: sentences]
     #[arg(long, short, value_enum, value_name = "FORM")]
     pub(crate) output: Option<ListForm>,

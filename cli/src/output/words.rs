@@ -7,7 +7,7 @@ use crate::times::zoned;
 
 /// A value in its shortest form that reads back bit for bit (of a NaN only that it is one).
 pub(crate) fn value(value: f64) -> String {
-    annals::query::promql::format_value(value)
+    annals::format_float(value, annals::FloatForm::Reply)
 }
 
 /// A value in few characters: four digits that count, for axes and legends.

@@ -1,6 +1,9 @@
 //! `doctor`: looks at a store from all sides that are cheap, and says in sentences what is odd and what to do.
 //!
-//! It reads manifests, the log, labels and what the file system tells; `verify` reads every byte.
+//! It reads manifests, the log, labels and what the file system tells; `verify` reads every byte. A gateway is asked
+//! instead where one is named.
+
+mod gateway;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
@@ -50,6 +53,11 @@ struct Visit {
 
 /// Looks at a store.
 pub(crate) fn doctor(args: &DoctorArgs, screen: &mut Screen) -> Outcome {
+    if let Some(url) = &args.url {
+        let mut visit = Visit::default();
+        let looked = gateway::look(&mut visit, url, args)?;
+        return visit.end(args.output, url, &looked, screen);
+    }
     let root = access::directory(&args.store);
     access::must_exist(&root)?;
     let mut visit = Visit::default();
@@ -82,8 +90,7 @@ pub(crate) fn doctor(args: &DoctorArgs, screen: &mut Screen) -> Outcome {
             );
         }
     }
-    visit.tell(args.output, &root, &looked, screen)?;
-    Ok(if visit.found.is_empty() { 0 } else { ODD })
+    visit.end(args.output, &root.display().to_string(), &looked, screen)
 }
 
 impl Visit {
@@ -261,10 +268,16 @@ impl Visit {
         }
     }
 
+    /// Tells what was found, and whether anything was.
+    fn end(&self, form: Option<ListForm>, whom: &str, looked: &str, screen: &mut Screen) -> Outcome {
+        self.tell(form, whom, looked, screen)?;
+        Ok(if self.found.is_empty() { 0 } else { ODD })
+    }
+
     fn tell(
         &self,
         form: Option<ListForm>,
-        root: &Path,
+        whom: &str,
         looked: &str,
         screen: &mut Screen,
     ) -> Result<(), CliError> {
@@ -284,7 +297,7 @@ impl Visit {
             0 => "nothing is odd".to_owned(),
             count => words::plural(count, "thing is odd", "things are odd"),
         };
-        writeln!(screen, "{odd} about {}: {looked}", root.display())?;
+        writeln!(screen, "{odd} about {whom}: {looked}")?;
         Ok(())
     }
 }

@@ -54,7 +54,7 @@ const fn plain(name: &'static str, run: fn(&[u8]), seeds: fn() -> Vec<Vec<u8>>) 
 }
 
 /// All targets.
-pub const TARGETS: [Target; 40] = [
+pub const TARGETS: [Target; 42] = [
     Target {
         name: "wal_segment",
         run: files::wal_segment,
@@ -132,6 +132,8 @@ pub const TARGETS: [Target; 40] = [
     },
     plain("log_piece", copies::log_piece, || copies::backup_seeds("/files/log-")),
     plain("export_manifest", copies::export_manifest, copies::export_seeds),
+    plain("remote_read", fuzzing::remote_read, fuzzing::remote_read_seeds),
+    plain("authorization", fuzzing::authorization, fuzzing::authorization_seeds),
     plain("receipt", proofs::receipt, proofs::receipt_seeds),
     plain("audit", proofs::audit, proofs::audit_seeds),
     plain("codec_roundtrip", round_trips::codec, round_trips::choices),

@@ -11,5 +11,7 @@ mod credential;
 mod list;
 
 pub(crate) use caller::{Caller, Denied, Door, Reader, Right, TENANT_HEADER, granted};
+#[cfg(feature = "fuzzing")]
+pub(crate) use credential::token;
 pub(crate) use list::hex;
 pub use list::{AccessError, AccessList, AccessStore, Grant, NewToken, Role, SiteKey, Token};

@@ -5,7 +5,6 @@
 
 use std::io::Read;
 
-use annals::Tenant;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
@@ -13,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::IngestError;
 use crate::app::Gateway;
+use crate::config::Limits;
 use crate::params::read_body;
 
 /// The largest window that a zstd frame may ask for: 8 MiB, which RFC 8878 asks decoders for.
@@ -54,30 +54,15 @@ impl Encoding {
     }
 }
 
-/// Reads a body and undoes its compression: what it is, and what was sent.
-pub(crate) async fn read(
-    gateway: &Gateway,
-    tenant: &Tenant,
-    headers: &HeaderMap,
-    body: Body,
-    encoding: Encoding,
-) -> Result<(Bytes, Bytes, OwnedSemaphorePermit), IngestError> {
-    let config = gateway.config();
-    let limits = &config.limits;
-    let (raw, held) = receive(gateway, headers, body).await?;
-    let plain = match encoding {
-        Encoding::Plain => raw.clone(),
+/// What a body is, within the limits of a body that is so long as it is sent.
+pub(crate) fn plain(limits: &Limits, encoding: Encoding, raw: &Bytes) -> Result<Bytes, IngestError> {
+    match encoding {
+        Encoding::Plain => Ok(raw.clone()),
         _ => {
             let ratio = raw.len().max(SMALL_BYTES).saturating_mul(limits.plain_ratio);
-            let most = limits.plain_bytes.min(ratio);
-            let packed = raw.clone();
-            let done = gateway.pool.write(move || decompressed(encoding, &packed, most));
-            done.await.map_err(|_| IngestError::Failed)??.into()
+            decompressed(encoding, raw, limits.plain_bytes.min(ratio)).map(Bytes::from)
         }
-    };
-    let rates = config.rates(tenant.id().as_str());
-    gateway.rates.bytes(tenant.number(), rates, gateway.clock.monotonic(), plain.len());
-    Ok((plain, raw, held))
+    }
 }
 
 /// Reads a body as it is sent, once there is room for it.

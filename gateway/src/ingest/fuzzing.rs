@@ -2,8 +2,8 @@
 
 use super::series::{Form, Samples};
 use super::testing::{Bench, NOW};
-use super::wire::put;
 use super::{otlp, remote_write};
+use crate::wire::put;
 
 thread_local! {
     static BENCH: Bench = Bench::new();

@@ -145,3 +145,47 @@ async fn lines<R: MetricReader>(
     let reply = failed.api();
     style.error(reply.status, &reply.message, failed.into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, NOW};
+    use super::*;
+
+    #[test]
+    fn lines_and_fields_are_told_apart_in_whatever_order_they_come() {
+        let bench = Bench::new();
+        let lines = [
+            ("m", "f=1,fg=2"),
+            ("m,t=a", "f=3,fg=4,g=5"),
+            ("m,t=a\\ b", "f=6"),
+            ("m,t=a,u=b", "fg=7,f=8"),
+            ("mm", "f=9"),
+        ];
+        for (id, order) in (0..).zip([[0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [4, 3, 1, 2, 0], [1, 0, 3, 3, 2]]) {
+            let nanoseconds = i128::from(NOW - 10_000 + i64::from(id) * 1000) * 1_000_000;
+            let body: String =
+                order.map(|which| format!("{} {} {nanoseconds}\n", lines[which].0, lines[which].1)).concat();
+            let mut reader = InfluxLines::new(Precision::Nanoseconds, None);
+            let taken = bench.take(Form::Influx, id, |samples| {
+                Ok::<_, IngestError>(read_into(&mut reader, body.as_bytes(), samples).unreadable)
+            });
+            let (outcome, unreadable) = taken.expect("taken");
+            assert_eq!((unreadable, outcome.refusals()), (0, None));
+        }
+        for (query, value) in [
+            ("m_f{t=\"\"}", 1),
+            ("m_fg{t=\"\"}", 2),
+            ("m_f{t=\"a\",u=\"\"}", 3),
+            ("m_fg{t=\"a\",u=\"\"}", 4),
+            ("m_g", 5),
+            ("m_f{t=\"a b\"}", 6),
+            ("m_fg{u=\"b\"}", 7),
+            ("m_f{u=\"b\"}", 8),
+            ("mm_f", 9),
+        ] {
+            // Each value it ever had is its own.
+            let asked = format!("min_over_time({query}[1m]) == max_over_time({query}[1m]) == {value}");
+            assert!(bench.ask(&asked).contains("Float"), "{query}");
+        }
+    }
+}

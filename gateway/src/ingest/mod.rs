@@ -13,9 +13,10 @@
 //! }
 //! ```
 //!
-//! - `incoming.body` is plain: `Content-Encoding` gzip, zstd, deflate, and snappy (a block, as remote write sends it) was
-//!   undone within `limits.plain_bytes` and `limits.plain_ratio`; encodings of encodings are refused. `content_type` is
-//!   lower case and without its parameters, `headers` are all there.
+//! - What `decode` is given is plain: `Content-Encoding` gzip, zstd, deflate, and snappy (a block, as remote write sends
+//!   it) was undone on the same thread, within `limits.plain_bytes` and `limits.plain_ratio`, so that as many plain bodies
+//!   are held as are decoded; encodings of encodings are refused. `content_type` is lower case and without its parameters,
+//!   `headers` are all there.
 //! - Samples go to a sink that knows the tenant's series by the text that names them (`series.rs`); nothing is written before
 //!   the whole body was read.
 //! - The batch's id follows from the body as it was sent: who sends the same body again because the answer was lost counts
@@ -28,14 +29,13 @@
 mod body;
 mod error;
 #[cfg(feature = "fuzzing")]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod lines;
 mod otlp;
 mod remote_write;
 mod series;
 #[cfg(any(test, feature = "fuzzing"))]
 mod testing;
-mod wire;
 
 use std::sync::Arc;
 
@@ -55,7 +55,7 @@ use crate::params::Params;
 
 use series::{Form, Outcome, Samples, Written};
 
-pub(crate) use body::{Encoding, decompressed, receive};
+pub(crate) use body::{Encoding, decompressed, plain, receive};
 pub(crate) use error::IngestError;
 pub(crate) use series::SeriesCaches;
 
@@ -79,10 +79,9 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
 /// A body of somebody who may write.
 pub(crate) struct Incoming {
     pub(crate) tenant: Tenant,
-    /// Decompressed.
-    pub(crate) body: Bytes,
-    /// As it was sent.
+    /// The body as it was sent, and how it is compressed.
     raw: Bytes,
+    encoding: Encoding,
     /// Lower case, without parameters; empty where there is none.
     pub(crate) content_type: String,
     pub(crate) headers: HeaderMap,
@@ -106,10 +105,13 @@ impl Incoming {
     ) -> Result<(Outcome, T), IngestError> {
         let (site, fresh) = (self.site()?, self.fresh_id()?);
         let seed = fresh.0.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
-        let Incoming { tenant, body, raw, held, .. } = self;
+        let Incoming { tenant, raw, encoding, held, .. } = self;
         let (number, shared) = (tenant.number(), gateway.clone());
         let done = gateway.pool.write(move || {
-            let now = Timestamp(shared.clock.now_ms());
+            let (config, now) = (shared.config(), Timestamp(shared.clock.now_ms()));
+            let body = plain(&config.limits, encoding, &raw)?;
+            let rates = config.rates(tenant.id().as_str());
+            shared.rates.bytes(tenant.number(), rates, shared.clock.monotonic(), body.len());
             let mut samples = Samples::new(&shared.series, &tenant, form, now, seed);
             let decoded = decode(&body, &mut samples)?;
             let id = if samples.timeless { fresh } else { id_of(&meaning, &raw) };
@@ -162,15 +164,15 @@ impl FromRequest<Arc<Gateway>> for Incoming {
         let (parts, raw) = request.into_parts();
         let tenant = Caller::of(gateway, &parts.headers, Right::Write)?.tenant;
         let encoding = Encoding::of(&parts.headers)?;
-        let (body, raw_body, held) = body::read(gateway, &tenant, &parts.headers, raw, encoding).await?;
+        let (raw, held) = receive(gateway, &parts.headers, raw).await?;
         let content_type =
             parts.headers.get(CONTENT_TYPE).and_then(|own| own.to_str().ok()).unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let params = Params::of_query(parts.uri.query().unwrap_or_default());
         Ok(Incoming {
             tenant,
-            body,
-            raw: raw_body,
+            raw,
+            encoding,
             content_type,
             headers: parts.headers,
             params,

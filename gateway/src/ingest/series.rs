@@ -60,6 +60,8 @@ struct Cache {
     known: Vec<Known>,
     /// How many requests it has served.
     requests: u64,
+    /// The number that was found or given last.
+    last: u32,
 }
 
 /// What a number stands for.
@@ -76,6 +78,12 @@ enum Known {
 }
 
 impl Cache {
+    fn insert(&mut self, known: Known, within: u32, name: &[u8]) -> u32 {
+        self.known.push(known);
+        self.last = self.names.insert(within, name);
+        self.last
+    }
+
     fn memory_bytes(&self) -> usize {
         self.names.memory_bytes() + self.known.len() * KNOWN_BYTES
     }
@@ -86,7 +94,7 @@ impl SeriesCaches {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle.get_mut(&(tenant, form)).and_then(Vec::pop);
         kept.map_or_else(
-            || Cache { names: Names::new(seed), known: Vec::new(), requests: 0 },
+            || Cache { names: Names::new(seed), known: Vec::new(), requests: 0, last: 0 },
             |(_, cache)| cache,
         )
     }
@@ -268,12 +276,20 @@ fn piece_id(BatchId(mut id): BatchId, piece: u32) -> BatchId {
 impl SampleSink for Samples<'_> {
     #[inline]
     fn find(&mut self, within: u32, name: &[u8]) -> Option<u32> {
-        self.cache.names.find(within, name)
+        let found = self.cache.names.find(within, name)?;
+        self.cache.last = found;
+        Some(found)
+    }
+
+    #[inline]
+    fn guess(&mut self, within: u32, text: &[u8]) -> Option<(u32, usize)> {
+        let guessed = self.cache.names.after(self.cache.last, within, text)?;
+        self.cache.last = guessed.0;
+        Some(guessed)
     }
 
     fn part(&mut self, within: u32, name: &[u8]) -> u32 {
-        self.cache.known.push(Known::Part);
-        self.cache.names.insert(within, name)
+        self.cache.insert(Known::Part, within, name)
     }
 
     fn series(&mut self, within: u32, name: &[u8], labels: &[(&str, &str)], kind: SeriesKind) -> u32 {
@@ -288,8 +304,7 @@ impl SampleSink for Samples<'_> {
             }
             _ => Known::Invalid,
         };
-        self.cache.known.push(known);
-        self.cache.names.insert(within, name)
+        self.cache.insert(known, within, name)
     }
 
     #[inline]

@@ -3,8 +3,8 @@
 //! Times are the same for every series of a range, and values are mostly whole numbers: both are copied or divided into
 //! digits without a formatter. The rest goes through the shortest digits that read back to the same float.
 
-use annals::query::promql::{Answer, Sample, Series, Value, format_value};
-use annals::{Bucket, Histogram, LabelSet, Timestamp};
+use annals::query::promql::{Answer, Sample, Series, Value};
+use annals::{Bucket, FloatForm, Histogram, LabelSet, Timestamp, put_float};
 
 use crate::reply::ApiError;
 
@@ -12,21 +12,36 @@ use crate::reply::ApiError;
 pub(crate) struct Json {
     out: Vec<u8>,
     whole: itoa::Buffer,
-    float: zmij::Buffer,
     /// The time that was written last, and its text.
     time: (i64, Vec<u8>),
+    openings: Openings,
 }
 
-/// Whole numbers below this are written as such.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+/// How points of a range begin, `[<time>,"`: the same for every series.
+#[derive(Default)]
+struct Openings {
+    /// Ascending times, and where in `text` each ends.
+    ends: Vec<(i64, usize)>,
+    text: Vec<u8>,
+}
+
+impl Openings {
+    /// The text of the `at`-th, where that is of this time.
+    #[inline]
+    fn get(&self, at: usize, time: i64) -> Option<&[u8]> {
+        let (own, end) = *self.ends.get(at)?;
+        let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(_, end)| *end);
+        if own == time { self.text.get(start..end) } else { None }
+    }
+}
 
 impl Json {
     pub(crate) fn new() -> Json {
         Json {
             out: Vec::with_capacity(1 << 10),
             whole: itoa::Buffer::new(),
-            float: zmij::Buffer::new(),
             time: (0, b"0".to_vec()),
+            openings: Openings::default(),
         }
     }
 
@@ -80,18 +95,9 @@ impl Json {
     }
 
     /// A number's digits as Prometheus writes them.
+    #[inline]
     pub(crate) fn number(&mut self, value: f64) {
-        if value.abs() < WHOLE_MAX && value.trunc() == value && (value != 0.0 || value.is_sign_positive()) {
-            self.raw_whole(value as i64);
-            return;
-        }
-        // Between those sizes the shortest digits have no exponent, and are as Prometheus has them.
-        if (1e-5..1e15).contains(&value.abs()) {
-            let digits = self.float.format_finite(value);
-            self.out.extend_from_slice(digits.strip_suffix(".0").unwrap_or(digits).as_bytes());
-            return;
-        }
-        self.raw(&format_value(value));
+        put_float(&mut self.out, value, FloatForm::Reply);
     }
 
     pub(crate) fn raw_whole(&mut self, value: i64) {
@@ -124,6 +130,37 @@ impl Json {
         self.out.push(b',');
         self.value(value);
         self.out.push(b']');
+    }
+
+    /// `[time,"value"],[time,"value"]`
+    fn points(&mut self, points: &[(Timestamp, f64)]) {
+        // What most points take.
+        self.out.reserve(points.len().saturating_mul(24));
+        let mut at = 0;
+        for &(time, value) in points {
+            // Where a series has no point others have one.
+            while self.openings.ends.get(at).is_some_and(|(own, _)| *own < time.0) {
+                at += 1;
+            }
+            if let Some(opening) = self.openings.get(at, time.0) {
+                self.out.extend_from_slice(opening);
+            } else {
+                let start = self.out.len();
+                self.out.push(b'[');
+                self.time(time);
+                self.out.extend_from_slice(b",\"");
+                if at == self.openings.ends.len()
+                    && let Some(opening) = self.out.get(start..)
+                {
+                    self.openings.text.extend_from_slice(opening);
+                    self.openings.ends.push((time.0, self.openings.text.len()));
+                }
+            }
+            self.number(value);
+            self.out.extend_from_slice(b"\"],");
+        }
+        // The last one's comma.
+        self.out.pop();
     }
 
     pub(crate) fn labels(&mut self, labels: &LabelSet) {
@@ -186,11 +223,7 @@ impl Json {
         self.labels(&series.labels);
         if !series.points.is_empty() {
             self.raw(",\"values\":[");
-            let mut first = true;
-            for &(time, value) in &series.points {
-                self.comma(&mut first);
-                self.point(time, value);
-            }
+            self.points(&series.points);
             self.out.push(b']');
         }
         if !series.histograms.is_empty() {
@@ -324,31 +357,6 @@ pub(crate) fn too_long(bytes_max: usize) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn number(value: f64) -> String {
-        let mut json = Json::new();
-        json.number(value);
-        String::from_utf8(json.finish()).expect("text")
-    }
-
-    #[test]
-    fn numbers_are_as_the_query_crate_prints_them() {
-        let some = [
-            0.0, -0.0, 1.0, -1.0, 0.1, 123.456, 1e-5, 9.99e-6, 1e-6, 1e-7, 1e15, 1.5e15, 1e16, 1e20, 1e21,
-            5e-324,
-        ];
-        let special =
-            [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN_POSITIVE, 2f64.powi(53)];
-        // Bits in a fixed order, over all exponents.
-        let many = (0..200_000_u64).map(|n| f64::from_bits(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-        for value in some.into_iter().chain(special).chain(many).flat_map(|value| [value, -value]) {
-            let (ours, theirs) = (number(value), format_value(value));
-            // Two texts may be as short and as near: then the even digit stands here, as in Prometheus.
-            let tie = ours.len() == theirs.len() && ours.parse() == Ok(value);
-            assert!(ours == theirs || tie, "{value:e}: {ours}, {theirs}");
-        }
-        assert_eq!(number(1_446_254_196_476_649.0 / 8.0), "180781774559581.12");
-    }
 
     #[test]
     fn times_have_the_digits_that_they_need() {

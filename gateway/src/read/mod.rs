@@ -6,13 +6,15 @@
 //!   status.rs   status/.., rules, alerts, targets                 what a store without rules and scraping has to say
 //!   tree.rs     parse_query                                       a query taken apart
 //!   federate.rs, remote.rs                                        samples as they are, for other servers
+//!   histograms.rs                                                 native histograms as Protobuf, for both
 //!   json.rs     answers as text, into one buffer
 //! ```
 
 mod federate;
+mod histograms;
 mod json;
 mod query;
-mod remote;
+pub(crate) mod remote;
 mod series;
 mod status;
 mod tree;
@@ -21,10 +23,12 @@ pub(crate) use query::{expression, query_limits, run};
 
 use std::sync::Arc;
 
+use annals::Missing;
 use axum::Router;
 use axum::routing::{get, post};
 
 use crate::app::Gateway;
+use crate::reply::ApiError;
 
 /// All routes, GET and POST where Prometheus has both.
 pub(crate) fn router() -> Router<Arc<Gateway>> {
@@ -44,4 +48,15 @@ pub(crate) fn router() -> Router<Arc<Gateway>> {
         .nest("/api/v1", api)
         .route("/federate", get(federate::federate))
         .route("/", get(|| async { "Annals speaks the API of Prometheus, at /api/v1.\n" }))
+}
+
+/// Whether nothing is missing, for answers that have no place to say what is.
+fn whole(missing: &[Missing]) -> Result<(), ApiError> {
+    match missing.first() {
+        None => Ok(()),
+        Some(first) => Err(ApiError::execution(format!(
+            "part of the data cannot be served: {}; /api/v1/query_range answers with the rest",
+            first.why
+        ))),
+    }
 }

@@ -1,9 +1,9 @@
 //! `parse_query`: the tree of a query, as pages that explain queries draw it.
 
-use annals::MatchOp;
 use annals::query::promql::{
-    At, Binary, DurationExpr, Expr, ExprKind, Extended, Selector, TimeShift, ValueType, format_value,
+    At, Binary, DurationExpr, Expr, ExprKind, Extended, Selector, TimeShift, ValueType,
 };
+use annals::{FloatForm, MatchOp, format_float};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
@@ -23,7 +23,9 @@ fn ms(duration: Option<&DurationExpr>) -> i64 {
 
 fn node(expr: &Expr) -> Value {
     match &expr.kind {
-        ExprKind::Number(number) => json!({ "type": "numberLiteral", "val": format_value(number.value) }),
+        ExprKind::Number(number) => {
+            json!({ "type": "numberLiteral", "val": format_float(number.value, FloatForm::Reply) })
+        }
         ExprKind::Text(text) => json!({ "type": "stringLiteral", "val": text }),
         ExprKind::Selector(selector) => selected("vectorSelector", selector, None),
         ExprKind::Matrix(selector, range) => selected("matrixSelector", selector, Some(range)),

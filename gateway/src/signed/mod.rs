@@ -39,15 +39,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) use crate::access::hex;
 pub(crate) use nonces::Nonces;
-pub(crate) use signature::bytes;
+pub(crate) use signature::{Signature, bytes};
 
 use crate::access::{Denied, SiteKey};
 use crate::app::Gateway;
 use crate::counters::Unsigned;
-use crate::ingest::{Encoding, IngestError, decompressed, receive};
+use crate::ingest::{Encoding, IngestError, plain, receive};
 use crate::reply::{ApiError, json_text};
 use nonces::{Nonce, WINDOW_S};
-use signature::Signature;
 
 /// Bodies of one key that are read at one time: a key id is no secret, and must not fill the gateway's memory.
 const OF_KEY_MAX: usize = 8;
@@ -72,12 +71,10 @@ async fn signals(State(gateway): State<Arc<Gateway>>, request: Request) -> Resul
         return Err(ApiError::body(StatusCode::UNSUPPORTED_MEDIA_TYPE, "signals come plain, gzip or zstd"));
     }
     let limits = gateway.config().limits.clone();
-    let most = limits.plain_bytes.min(body.len().max(1 << 10).saturating_mul(limits.plain_ratio));
     let number = signed.tenant.number();
     let store = gateway.clone();
     let admitted = gateway.pool.write(move || {
-        let plain =
-            if encoding == Encoding::Plain { body } else { decompressed(encoding, &body, most)?.into() };
+        let plain = plain(&limits, encoding, &body)?;
         store.rates.bytes(number, rates, store.clock.monotonic(), plain.len());
         admit(&store, &signed, &plain)
     });
@@ -125,9 +122,10 @@ async fn authenticate(
         return Err(refuse(Unsigned::OtherTenant));
     }
     in_time(gateway, signature.time).map_err(refuse)?;
-    match gateway.nonces.take(signature.key, signature.nonce, gateway.clock.monotonic()) {
+    match gateway.nonces.take(signature.key, signature.nonce, signature.time, gateway.clock.monotonic()) {
         Nonce::Fresh => Ok((signed, body, held)),
         Nonce::Used => Err(refuse(Unsigned::Replayed)),
+        Nonce::Forgotten => Err(refuse(Unsigned::Stale)),
         Nonce::Full => {
             gateway.counters.unsigned(Unsigned::Full);
             Err(Denied::TooMany(NONCES_WAIT).into())
@@ -163,12 +161,10 @@ fn is_right(secret: &[u8; 32], signature: &Signature, parts: &Parts, tenant: &st
     hmac::verify(&key, text.as_bytes(), &signature.tag).is_ok()
 }
 
-/// Whether a request of this time may be taken now.
+/// Whether a request of this time may be taken now, so far as clocks tell; nonces know the rest.
 fn in_time(gateway: &Gateway, time: i64) -> Result<(), Unsigned> {
     let now = gateway.clock.now_ms() / 1000;
-    // A clock that was set back does not make old requests new again: their nonces may be forgotten.
-    let latest = gateway.latest_second(now);
-    if time < latest.saturating_sub(WINDOW_S) || time <= gateway.started.0 / 1000 {
+    if time < now.saturating_sub(WINDOW_S) || time <= gateway.started.0 / 1000 {
         return Err(Unsigned::Stale);
     }
     if time > now.saturating_add(WINDOW_S) { Err(Unsigned::Future) } else { Ok(()) }

@@ -1,8 +1,10 @@
 //! Clients that others wrote.
 
+use std::io::{Write as _, stderr};
 use std::process::Command;
 
 use crate::common::{Bench, now_ms};
+use crate::programs::{Running, script, skip};
 
 /// Runs promtool; `None` where it is not installed.
 fn promtool(bench: &Bench, arguments: &[&str]) -> Option<String> {
@@ -26,15 +28,20 @@ fn promtool(bench: &Bench, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8(ran.stdout).expect("text"))
 }
 
+/// Writes `up` of two jobs at the second that is returned.
+fn two_jobs(bench: &Bench) -> i64 {
+    let second = now_ms() / 1000 - 60;
+    bench.write(&format!("up{{job=\"a\"}} 1 {0}000\nup{{job=\"b\"}} 0 {0}000\n", second));
+    second
+}
+
 #[test]
 fn promtool_reads_what_it_asks_for() {
     let bench = Bench::new();
-    let second = now_ms() / 1000 - 60;
-    bench.write(&format!("up{{job=\"a\"}} 1 {0}000\nup{{job=\"b\"}} 0 {0}000\n", second));
+    let second = two_jobs(&bench);
     let time = format!("--time={second}");
     let Some(instant) = promtool(&bench, &["instant", &time, "sum(up)"]) else {
-        eprintln!("SKIPPED promtool: install the package prometheus");
-        return;
+        return skip("promtool");
     };
     assert_eq!(instant.trim(), format!("{{}} => 1 @[{second}]"));
     let (start, end) = (format!("--start={second}"), format!("--end={}", second + 30));
@@ -44,4 +51,77 @@ fn promtool_reads_what_it_asks_for() {
     assert_eq!(series.lines().count(), 2, "{series}");
     let labels = promtool(&bench, &["labels", "job"]).expect("there");
     assert_eq!(labels.lines().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn prometheus_reads_floats_and_native_histograms_by_remote_read() {
+    let bench = Bench::new();
+    let second = two_jobs(&bench);
+    bench.write_histogram("took", second, [2, 4]);
+    let config = format!(
+        "remote_read:\n- url: http://{}/api/v1/read\n  read_recent: true\n  authorization: {{credentials: {}}}\n",
+        bench.server.address(),
+        bench.viewer
+    );
+    let Some(running) = Running::prometheus(&config) else { return };
+    let ask = |query: &str| {
+        let data = running.get(&format!("/api/v1/query?query={query}&time={second}")).data();
+        data["result"][0]["value"][1].clone()
+    };
+    assert_eq!(ask("sum(up)"), "1");
+    assert_eq!(ask("up%7Bjob=~%22a%7Cx%22%7D"), "1");
+    assert_eq!(ask("up%7Bjob!=%22a%22%7D"), "0");
+    let version = running.get("/api/v1/status/buildinfo").data()["version"].clone();
+    if version.as_str().is_some_and(|own| own.starts_with("2.4") && own < "2.43") {
+        let _ =
+            writeln!(stderr(), "SKIPPED native histograms by remote read: Prometheus {version} drops them");
+    } else {
+        assert_eq!(ask("histogram_count(took)"), "6");
+        assert_eq!(ask("histogram_quantile(1,took)"), "2");
+    }
+    let series = running.get(&format!("/api/v1/series?match[]=up&start={second}&end={second}")).data();
+    assert_eq!(series.as_array().map(Vec::len), Some(2), "{series}");
+}
+
+#[test]
+fn the_api_client_for_python_reads_in_each_of_its_ways() {
+    let bench = Bench::new();
+    let second = two_jobs(&bench).to_string();
+    let url = format!("http://{}", bench.server.address());
+    if let Some(said) = script("python3", "api_client.py", &[&url, &bench.viewer, &second]) {
+        assert_eq!(said.trim(), "read");
+    }
+}
+
+#[test]
+fn an_editor_completes_metrics_labels_and_values() {
+    let bench = Bench::new();
+    two_jobs(&bench);
+    let url = format!("http://{}", bench.server.address());
+    let Some(said) = script("node", "completion.mjs", &[&url, &bench.viewer]) else { return };
+    let expected = ["u\tup", "up{j\tjob", "up{job=\"\ta b", "sum by (\t__name__ job"];
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn prometheus_scrapes_the_newest_samples_and_native_histograms_from_federation() {
+    let bench = Bench::new();
+    let second = now_ms() / 1000;
+    bench.write(&format!("up_there{{job=\"a\"}} 0.5 {second}000\n"));
+    bench.write_histogram("took", second, [2, 4]);
+    let config = format!(
+        "- job_name: federation\n  honor_labels: true\n  metrics_path: /federate\n  params: {{'match[]': ['up_there', 'took']}}\n  authorization: {{credentials: {}}}\n  static_configs:\n  - targets: ['{}']\n",
+        bench.viewer,
+        bench.server.address(),
+    );
+    let Some(running) = Running::prometheus(&config) else { return };
+    let ask = |query: &str| {
+        running.until(query, || {
+            let found = running.get(&format!("/api/v1/query?query={query}")).data();
+            found["result"].get(0).map(|own| own["value"][1].clone())
+        })
+    };
+    assert_eq!(ask("up_there%7Bjob=%22a%22%7D"), "0.5");
+    assert_eq!(ask("histogram_count(took)"), "6");
+    assert_eq!(ask("histogram_sum(took)"), "9");
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use annals::vfs::{Clock, RealVfs, SystemClock, SystemEntropy};
 use annals::{Annals, Options, Plan, ReadOnly, TenantId};
 use annals_gateway::{AccessStore, Config, Grant, LogForm, Role, Server};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A gateway that serves two tenants, `acme` and `other`.
 pub(crate) struct Bench {
@@ -75,7 +75,11 @@ pub(crate) fn now_ms() -> i64 {
 }
 
 pub(crate) fn open_store(root: &Path) -> Annals {
-    let (clock, entropy) = (Arc::new(SystemClock::default()), Arc::new(SystemEntropy::default()));
+    open_store_at(Arc::new(SystemClock::default()), root)
+}
+
+fn open_store_at(clock: Arc<dyn Clock>, root: &Path) -> Annals {
+    let entropy = Arc::new(SystemEntropy::default());
     Annals::open(Arc::new(RealVfs), clock, entropy, root, Options::default()).expect("it opens")
 }
 
@@ -85,8 +89,12 @@ pub(crate) fn open_access(root: &Path) -> AccessStore {
 }
 
 pub(crate) fn start(config: Config, root: &Path) -> Server {
-    let (clock, entropy) = (Arc::new(SystemClock::default()), Arc::new(SystemEntropy::default()));
-    Server::start(config, open_store(root), open_access(root), clock, entropy).expect("it starts")
+    start_at(Arc::new(SystemClock::default()), config, root)
+}
+
+fn start_at(clock: Arc<dyn Clock>, config: Config, root: &Path) -> Server {
+    let (store, entropy) = (open_store_at(clock.clone(), root), Arc::new(SystemEntropy::default()));
+    Server::start(config, store, open_access(root), clock, entropy).expect("it starts")
 }
 
 pub(crate) fn read_only(root: &Path) -> ReadOnly {
@@ -107,9 +115,14 @@ impl Bench {
     }
 
     pub(crate) fn with(config: Config) -> Bench {
+        Bench::at(Arc::new(SystemClock::default()), config)
+    }
+
+    /// The same by a clock.
+    pub(crate) fn at(clock: Arc<dyn Clock>, config: Config) -> Bench {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path();
-        let store = open_store(root);
+        let store = open_store_at(clock.clone(), root);
         let plan = Plan::built_in("archive").expect("built in");
         let acme = store.create_tenant(&TenantId::new("acme").expect("valid"), plan.clone()).expect("made");
         let other = store.create_tenant(&TenantId::new("other").expect("valid"), plan).expect("made");
@@ -122,7 +135,7 @@ impl Bench {
         let operator = token(Grant::Operator { operator: "ann".to_owned() });
         drop(acme);
         store.close().expect("closed");
-        let server = start(config, root);
+        let server = start_at(clock, config, root);
         Bench { server, access, ingest, viewer, report, manager, other, operator, directory }
     }
 
@@ -159,12 +172,35 @@ impl Bench {
         self.send("POST", target, &headers, form.as_bytes())
     }
 
+    /// The first series that a query of `acme` finds, `None` where there is none.
+    pub(crate) fn ask(&self, query: &str) -> Option<Value> {
+        let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        self.get(&format!("/api/v1/query?query={query}")).data()["result"].get(0).cloned()
+    }
+
+    /// Sends a body as `acme`.
+    pub(crate) fn post(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let token = format!("Bearer {}", self.ingest);
+        let headers = [&[("Authorization", token.as_str())], headers].concat();
+        self.send("POST", target, &headers, body)
+    }
+
     /// Writes text of samples as `acme`.
     pub(crate) fn write(&self, text: &str) {
-        let token = format!("Bearer {}", self.ingest);
-        let reply =
-            self.send("POST", "/api/v1/import/prometheus", &[("Authorization", &token)], text.as_bytes());
+        let reply = self.post("/api/v1/import/prometheus", &[], text.as_bytes());
         assert_eq!(reply.status, 204, "{}", reply.text());
+    }
+
+    /// Writes a native histogram as `acme`: so many observations in (0.5, 1] and in (1, 2].
+    pub(crate) fn write_histogram(&self, name: &str, second: i64, counts: [u64; 2]) {
+        let (nanos, all) = (format!("{second}000000000"), counts[0] + counts[1]);
+        let point = json!({ "timeUnixNano": nanos, "count": all, "sum": 1.5 * all as f64, "scale": 0, "zeroCount": 0,
+            "positive": { "offset": -1, "bucketCounts": counts } });
+        let metric = json!({ "name": name, "exponentialHistogram": { "aggregationTemporality": 2, "dataPoints": [point] } });
+        let request = json!({ "resourceMetrics": [{ "scopeMetrics": [{ "metrics": [metric] }] }] });
+        let reply =
+            self.post("/v1/metrics", &[("Content-Type", "application/json")], request.to_string().as_bytes());
+        assert_eq!((reply.status, reply.json()), (200, json!({})));
     }
 }
 

@@ -2,9 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::common::{Bench, config, now_ms, read_reply, request};
+use annals::{TenantId, TenantNumber};
+use annals_gateway::{Grant, Role};
+
+use crate::common::{Bench, Reply, config, now_ms, read_reply, request};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -202,4 +207,170 @@ fn a_thousand_idle_connections_take_little_and_one_too_many_is_closed() {
     assert!(more.into_iter().rev().take(5).all(closed));
     drop(idle);
     crate::common::until(|| bench.raw(&request("GET", "/-/healthy", &[], b"")).is_some());
+}
+
+/// Files that this process may have open, after it was allowed as many as it can be.
+fn files_max() -> usize {
+    // Both ends of each connection are in this process.
+    let own = std::process::id().to_string();
+    let _ = Command::new("prlimit").args(["--pid", &own, "--nofile=20000:20000"]).output();
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("there");
+    line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).expect("a number")
+}
+
+#[test]
+fn ten_thousand_connections_or_as_many_as_the_system_gives_leave_room_for_who_asks() {
+    let mut config = config();
+    // However slow the machine is.
+    config.limits.head_ms = 600_000;
+    let bench = Bench::with(config);
+    let count = (files_max().saturating_sub(4_000) / 2).min(9_900);
+    let idle: Vec<TcpStream> = (0..count).map(|_| bench.connect()).collect();
+    crate::common::until(|| connections(&bench) as usize > count);
+    eprintln!("{count} connections");
+    assert_eq!(bench.get("/api/v1/query?query=1").status, 200);
+    assert_eq!(write(&bench, "identity", b"up 1\n"), 204);
+    drop(idle);
+    crate::common::until(|| connections(&bench) <= 1);
+}
+
+#[test]
+fn a_tenant_that_is_not_there_and_one_that_is_anothers_cannot_be_told_apart() {
+    let bench = Bench::new();
+    let token = |id: &str, number, role| {
+        let grant = Grant::tenant(&TenantId::new(id).expect("valid"), TenantNumber(number), role);
+        bench.access.create_token(grant).expect("made").text.to_string()
+    };
+    // Of a tenant that never was, of one whose id another has now, of one that is there.
+    let (gone, replaced) = (token("gone", 77, Role::Manager), token("acme", 77, Role::Manager));
+    crate::common::until(|| bench.get_as(&gone, "/api/v1/query?query=1").status != 401);
+    let told = |reply: Reply| {
+        let headers = reply.headers.iter().filter(|(name, _)| name != "date");
+        (reply.status, reply.text(), headers.cloned().collect::<Vec<_>>())
+    };
+    let reads = |token: &str, tenant: &str| {
+        let token = format!("Bearer {token}");
+        let headers = [("Authorization", token.as_str()), ("X-Annals-Tenant", tenant)];
+        told(bench.send("GET", "/api/v1/query?query=up", &headers, b""))
+    };
+    let writes = |token: &str, tenant: &str| {
+        let token = format!("Bearer {token}");
+        let headers = [("Authorization", token.as_str()), ("X-Annals-Tenant", tenant)];
+        told(bench.send("POST", "/api/v1/import/prometheus", &headers, b"up 1\n"))
+    };
+    for ask in [&reads as &dyn Fn(&str, &str) -> _, &writes] {
+        let forbidden = ask(&bench.report, "acme");
+        assert_eq!(forbidden.0, 403);
+        for (token, tenant) in [
+            (&gone, "gone"),
+            (&gone, "acme"),
+            (&replaced, "acme"),
+            (&bench.viewer, "other"),
+            (&bench.viewer, "nobody"),
+            (&bench.viewer, "../acme"),
+            (&bench.ingest, "other"),
+            (&bench.ingest, "nobody"),
+        ] {
+            assert_eq!(ask(token, tenant), forbidden, "{tenant}");
+        }
+    }
+    assert_eq!(bench.ask("up"), None);
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("whole").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_log_and_no_number_holds_a_secret_or_content() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
+    tracing::subscriber::set_global_default(lines.with_max_level(tracing::Level::TRACE).finish())
+        .expect("the only one");
+    let mut config = config();
+    config.limits.query_series = 1;
+    config.limits.body_bytes = 1 << 20;
+    let bench = Bench::with(config);
+    // In every place that a client fills: names, values, addresses, headers, bodies whole and broken.
+    const PLANTED: &str = "planted7c0ffee";
+    let now = now_ms();
+    bench.write(&format!("m{{a=\"{PLANTED}\"}} 1 {now}\nm{{a=\"{PLANTED}2\"}} 1 {now}\n"));
+    let form = format!("query=m%7Ba=%22{PLANTED}%22");
+    let broken = format!("m{{a=\"{PLANTED}\" 1\n");
+    let json = format!("{{\"metric\":{{\"__name__\":\"{PLANTED}\"}},\"values\":[");
+    let reason = format!("ticket {PLANTED}");
+    let operator = format!("Bearer {}", bench.operator);
+    let wrong = format!("Bearer annals_0123456789ab_{PLANTED}");
+    let signature = format!("annals1 key={PLANTED},time=1");
+    let whole = format!(
+        "annals1 key={},time={},nonce={},signature={}",
+        "5e".repeat(16),
+        now / 1000,
+        "7a".repeat(16),
+        "3c".repeat(32)
+    );
+    let body = format!("{{\"batch\":\"{PLANTED}\"}}");
+    let mut replies = vec![
+        bench.get("/api/v1/query?query=m"),
+        bench.get(&format!("/api/v1/query?query=m%7Ba=%22{PLANTED}%22")),
+        bench.get(&format!("/api/v1/query?query={PLANTED}(")),
+        bench.get(&format!("/api/v1/label/{PLANTED}/values")),
+        bench.get(&format!("/{PLANTED}")),
+        bench.get(&format!("/federate?match[]={PLANTED}")),
+        bench.get("/api/v1/query?query=m"),
+        bench.post_form("/api/v1/query", &form),
+        bench.get_as(PLANTED, "/api/v1/query?query=1"),
+        bench.send("GET", "/api/v1/query?query=m", &[("Authorization", &wrong)], b""),
+        bench.send(
+            "GET",
+            "/api/v1/query?query=1",
+            &[("Authorization", &wrong), ("X-Scope-OrgID", PLANTED)],
+            b"",
+        ),
+        bench.send(
+            "GET",
+            &format!("/api/v1/query?query={PLANTED}"),
+            &[("Authorization", &operator), ("X-Annals-Tenant", "acme"), ("X-Annals-Reason", &reason)],
+            b"",
+        ),
+        bench.send("POST", "/v1/signals", &[("Authorization", &signature)], body.as_bytes()),
+        bench.send("POST", "/v1/signals", &[("Authorization", &whole)], body.as_bytes()),
+        bench.post("/api/v1/import/prometheus", &[("X-Annals-Site", PLANTED)], broken.as_bytes()),
+        bench.post("/api/v1/import/prometheus", &[("Content-Encoding", PLANTED)], broken.as_bytes()),
+        bench.post("/api/v1/import", &[], json.as_bytes()),
+        bench.post("/write", &[], broken.as_bytes()),
+        bench.post("/api/v1/write", &[("Content-Encoding", "snappy")], broken.as_bytes()),
+        bench.post("/v1/metrics", &[("Content-Type", "application/json")], json.as_bytes()),
+        bench.post("/api/v1/import/prometheus", &[], &broken.as_bytes().repeat(60_000)),
+    ];
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{PLANTED}\r\n\r\n");
+    replies.extend(bench.raw(head.as_bytes()));
+    assert!(replies.iter().filter(|reply| reply.status >= 400).count() > 15, "{replies:?}");
+    let numbers = bench.send("GET", "/metrics", &[], b"").text();
+    let Bench { server, directory: _directory, ingest, viewer, report, manager, other, operator, .. } = bench;
+    server.stop().expect("it stops");
+    let log = String::from_utf8(logged.0.lock().expect("whole").clone()).expect("text");
+    assert!(log.contains("request") && log.contains("a signature was refused"), "{log}");
+    let secrets = [ingest, viewer, report, manager, other, operator];
+    let secrets = secrets.iter().map(|token| token.rsplit('_').next().expect("a secret"));
+    let (tag, nonce) = ("3c".repeat(32), "7a".repeat(16));
+    for secret in secrets.chain([PLANTED, &tag, &nonce]) {
+        for (place, text) in [("the log", &log), ("the numbers", &numbers)] {
+            let line = text.lines().find(|line| line.contains(secret));
+            assert!(line.is_none(), "{place}: {}", line.unwrap_or_default());
+        }
+    }
 }

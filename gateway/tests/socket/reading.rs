@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::common::{Bench, config, now_ms, parse_reply, request, until};
+use crate::ingest::{field, snappy, varint};
 
 /// A gateway with a few series of the last minutes, and the second at which they are asked for.
 fn filled() -> (Bench, i64) {
@@ -236,28 +237,44 @@ fn federation_gives_the_newest_samples_with_their_times() {
     assert_eq!(reply.text(), expected);
 }
 
+/// A question for the last 30 seconds of what these pairs name, as Protobuf.
+fn read_request(second: i64, pairs: &[(&str, &str)]) -> Vec<u8> {
+    let matchers = pairs
+        .iter()
+        .map(|(name, value)| field(3, &[field(2, name.as_bytes()), field(3, value.as_bytes())].concat()));
+    let time = |number: u8, second: i64| [vec![number << 3], varint(second as u64 * 1000)].concat();
+    field(1, &[time(1, second - 30), time(2, second), matchers.flatten().collect()].concat())
+}
+
+#[test]
+fn what_remote_read_answers_can_be_written_elsewhere_and_is_the_same_there() {
+    let bench = Bench::new();
+    let second = now_ms() / 1000 - 60;
+    bench.write(&format!("load{{Zone=\"z\",job=\"a\"}} 0.25 {second}000\n"));
+    bench.write_histogram("load_seconds", second, [3, 4]);
+    let reader = format!("Bearer {}", bench.viewer);
+    let (writer, packed) = (format!("Bearer {}", bench.other), ("Content-Encoding", "snappy"));
+    for metric in ["load", "load_seconds"] {
+        let asked = snappy(&read_request(second, &[("__name__", metric)]));
+        let reply = bench.send("POST", "/api/v1/read", &[("Authorization", &reader), packed], &asked);
+        assert_eq!(reply.status, 200);
+        let plain = snap::raw::Decoder::new().decompress_vec(&reply.body).expect("a block");
+        // An answer's only result is what a request to write is: series. Its length takes one or two bytes.
+        let result = &plain[if plain[1] < 0x80 { 2 } else { 3 }..];
+        let reply =
+            bench.send("POST", "/api/v1/write", &[("Authorization", &writer), packed], &snappy(result));
+        assert_eq!(reply.status, 204, "{}", reply.text());
+        let target = format!("/api/v1/query?query={metric}&time={second}");
+        let own = bench.get(&target).data();
+        assert_eq!(own["result"].as_array().map(Vec::len), Some(1), "{own}");
+        assert_eq!(bench.get_as(&bench.other, &target).data(), own);
+    }
+}
+
 #[test]
 fn remote_read_gives_raw_samples() {
     let (bench, second) = filled();
-    // A query of `up{job="a"}` over the last 30 seconds, written by hand: field numbers and lengths.
-    let text = |field: u8, text: &str| [&[field << 3 | 2, text.len() as u8], text.as_bytes()].concat();
-    let matcher = |name, value| {
-        let inner = [text(2, name), text(3, value)].concat();
-        [vec![3 << 3 | 2, inner.len() as u8], inner].concat()
-    };
-    let varint = |field: u8, mut value: u64| {
-        let mut bytes = vec![field << 3];
-        while value >= 0x80 {
-            bytes.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        bytes.push(value as u8);
-        bytes
-    };
-    let (start, end) = ((second - 30) as u64 * 1000, second as u64 * 1000);
-    let query = [varint(1, start), varint(2, end), matcher("__name__", "up"), matcher("job", "a")].concat();
-    let body = [vec![1 << 3 | 2, query.len() as u8], query].concat();
-    let packed = snap::raw::Encoder::new().compress_vec(&body).expect("memory");
+    let packed = snappy(&read_request(second, &[("__name__", "up"), ("job", "a")]));
     let token = format!("Bearer {}", bench.viewer);
     let headers = [("Authorization", token.as_str()), ("Content-Encoding", "snappy")];
     let reply = bench.send("POST", "/api/v1/read", &headers, &packed);

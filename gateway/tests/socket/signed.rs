@@ -2,12 +2,14 @@
 
 use std::io::Write as _;
 use std::process::Command;
+use std::sync::Arc;
 
+use annals::vfs::{Clock, SimClock, SystemClock};
 use annals::{SiteName, TenantId, TenantNumber};
 use aws_lc_rs::{digest, hmac};
 use serde_json::Value;
 
-use crate::common::{Bench, Reply, now_ms, until};
+use crate::common::{Bench, Reply, config, now_ms, until};
 
 #[path = "../../examples/send_signals.rs"]
 #[expect(dead_code, reason = "its `main` is for the command line")]
@@ -16,6 +18,7 @@ mod send_signals;
 /// A site that can sign.
 struct Site {
     bench: Bench,
+    clock: Arc<dyn Clock>,
     key: String,
     secret: [u8; 32],
 }
@@ -38,27 +41,47 @@ fn hex(bytes: &[u8]) -> String {
 
 impl Site {
     fn new() -> Site {
-        let bench = Bench::new();
+        let site = Site::at(Arc::new(SystemClock::default()));
+        // The fence of the start must be behind.
+        let mut nonce = 2 << 40;
+        until(|| {
+            nonce += 1;
+            site.send(&site.sent(nonce)).status == 200
+        });
+        site
+    }
+
+    /// By a clock, which the gateway has too.
+    fn at(clock: Arc<dyn Clock>) -> Site {
+        let bench = Bench::at(clock.clone(), config());
         let root = bench.directory.path();
         let (tenant, site) = (TenantId::new("acme").expect("valid"), SiteName::new("shop").expect("valid"));
         let store = crate::common::read_only(root);
         let number = store.tenants().iter().find(|own| own.id == tenant).expect("there").number;
         let key = bench.access.create_site(&tenant, number, &site).expect("made");
         let secret = *store.site_secret(&tenant, &site, &key.id_bytes()).expect("there");
-        let site = Site { bench, key: key.id, secret };
-        // Both the list of keys and the fence of the start must be behind.
-        until(|| site.send(&site.sent(now_ms() as u64)).status == 200);
+        let site = Site { bench, clock, key: key.id, secret };
+        // The key must be known.
+        let mut nonce = 1 << 40;
+        until(|| {
+            nonce += 1;
+            site.send(&Sent { time: site.now_ms() / 1000 + 2, ..site.sent(nonce) }).status == 200
+        });
         site
     }
 
+    fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
     fn sent(&self, nonce: u64) -> Sent {
-        let body = batch(nonce, now_ms());
+        let body = batch(nonce, self.now_ms());
         let (key, tenant) = (self.key.clone(), "acme".to_owned());
         Sent {
             key,
             secret: self.secret,
             tenant,
-            time: now_ms() / 1000,
+            time: self.now_ms() / 1000,
             nonce: format!("{nonce:032x}"),
             body,
             encoding: None,
@@ -79,9 +102,10 @@ impl Site {
     }
 
     fn counted(&self) -> f64 {
-        let reply = self
-            .bench
-            .get(&format!("/api/v1/query?query=sum(increase(signals[1h]))&time={}", now_ms() / 1000 + 120));
+        let reply = self.bench.get(&format!(
+            "/api/v1/query?query=sum(increase(signals[1h]))&time={}",
+            self.now_ms() / 1000 + 120
+        ));
         let data = reply.data();
         data["result"][0]["value"][1].as_str().map_or(0.0, |own| own.parse().expect("a number"))
     }
@@ -250,9 +274,7 @@ fn a_restarted_gateway_takes_nothing_that_was_signed_before() {
     let site = Site::new();
     let sent = site.sent(7);
     assert_eq!(site.send(&sent).status, 200);
-    let Site { bench, key, secret } = site;
-    let bench = bench.restarted();
-    let site = Site { bench, key, secret };
+    let site = Site { bench: site.bench.restarted(), ..site };
     assert_eq!(site.send(&sent).status, 401);
     assert_eq!(site.refused("stale"), 1);
     // Signed anew it is taken.
@@ -261,6 +283,37 @@ fn a_restarted_gateway_takes_nothing_that_was_signed_before() {
         nonce += 1;
         site.send(&site.sent(nonce)).status == 200
     });
+}
+
+#[test]
+fn a_clock_that_jumps_lets_nothing_in_twice_and_locks_nobody_out() {
+    const NOW: i64 = 1_790_000_000_000;
+    const DAY: i64 = 86_400_000;
+    let clock = Arc::new(SimClock::new(NOW));
+    let site = Site::at(clock.clone());
+    let status = |sent: &Sent| site.send(sent).status;
+    clock.advance_ms(10_000);
+    let first = site.sent(1);
+    assert_eq!(status(&first), 200);
+    // Far ahead: what is signed by the right time is refused, the right time's nonces are remembered.
+    clock.set_ms(NOW + DAY);
+    let right = Sent { time: NOW / 1000 + 20, ..site.sent(2) };
+    assert_eq!((status(&right), status(&first)), (401, 401));
+    // Right again: sites that kept the right time are heard at once, and nothing twice.
+    clock.set_ms(NOW + 20_000);
+    assert_eq!((status(&first), status(&right), status(&right)), (401, 200, 401));
+    // An hour on, nonces are forgotten; set back to their time, the clock does not bring their requests back.
+    clock.advance_ms(3_600_000);
+    assert_eq!(status(&site.sent(3)), 200);
+    clock.set_ms(NOW + 20_000);
+    let before = site.refused("replayed") + site.refused("stale");
+    assert_eq!((status(&first), status(&right)), (401, 401));
+    assert_eq!(site.refused("replayed") + site.refused("stale"), before + 2);
+    // Before its own start it takes nothing.
+    clock.set_ms(NOW - DAY);
+    assert_eq!(status(&site.sent(4)), 401);
+    clock.set_ms(NOW + 3_700_000);
+    assert_eq!(status(&site.sent(5)), 200);
 }
 
 #[test]

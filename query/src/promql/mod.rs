@@ -56,7 +56,7 @@ pub use parser::parse;
 pub use pretty::format;
 pub use signature::{Aggregator, FUNCTIONS, Function, ValueType, function};
 pub use tree::{selectors, tree};
-pub use value::{Answer, Sample, Series, Value, format_value};
+pub use value::{Answer, Sample, Series, Value};
 
 #[cfg(doc)]
 use annals_model::SeriesSource;

@@ -4,12 +4,13 @@
 
 use std::fmt::{Display, Formatter, Result, Write};
 
+use annals_model::{FloatForm, format_float};
+
 use super::ast::{
     Aggregate, At, Binary, DurationExpr, DurationKind, Expr, ExprKind, Extended, Matching, Number, Selector,
     TimeShift,
 };
 use super::lexer::UNITS;
-use super::value::format_value;
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -58,7 +59,7 @@ impl Display for Number {
 
 fn write_number(f: &mut Formatter<'_>, value: f64) -> Result {
     // A sign before `Inf` would be an operator of its own.
-    f.write_str(format_value(value).trim_start_matches('+'))
+    f.write_str(format_float(value, FloatForm::Reply).trim_start_matches('+'))
 }
 
 impl Display for Binary {

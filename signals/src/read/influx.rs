@@ -60,11 +60,12 @@ impl InfluxLines {
     /// Lines that share measurement and tags share them byte by byte: they are taken apart once, and so is each field's
     /// name of them.
     fn parse(&mut self, line: &str, sink: &mut dyn SampleSink) -> Option<usize> {
-        let (head, rest) = line.split_at_checked(end_of(line, b" "))?;
-        let mut rest = rest.strip_prefix(' ')?.trim_start_matches(' ');
         let mut labels = None;
         let within = by_itself(SeriesKind::Gauge);
-        let head_number = match sink.find(within, head.as_bytes()) {
+        let (known, end) = named(sink, within, line, b" ");
+        let (head, rest) = line.split_at_checked(end)?;
+        let mut rest = rest.strip_prefix(' ')?.trim_start_matches(' ');
+        let head_number = match known.or_else(|| sink.find(within, head.as_bytes())) {
             Some(known) => known,
             None => {
                 labels = Some(parse_head(head)?);
@@ -73,13 +74,14 @@ impl InfluxLines {
         };
         self.values.clear();
         loop {
-            let (field, after) = rest.split_at_checked(end_of(rest, b"=, "))?;
+            let (known, end) = named(sink, head_number, rest, b"=, ");
+            let (field, after) = rest.split_at_checked(end)?;
             let (value, after) = field_value(after.strip_prefix('=')?)?;
             if field.is_empty() {
                 return None;
             }
             if let Some(value) = value {
-                let series = match sink.find(head_number, field.as_bytes()) {
+                let series = match known.or_else(|| sink.find(head_number, field.as_bytes())) {
                     Some(known) => known,
                     None => {
                         let (measurement, tags) = match &mut labels {
@@ -123,6 +125,17 @@ impl MetricReader for InfluxLines {
             return MetricLine::Skipped;
         }
         self.parse(line, sink).map_or(MetricLine::Unreadable, MetricLine::Samples)
+    }
+}
+
+/// Where the name that a text begins with ends, at one of `ends`; and its number, where the sink has guessed it. A name that
+/// was taken apart before holds none of `ends` but escaped ones, so that the first thereafter is its end.
+fn named(sink: &mut dyn SampleSink, within: u32, text: &str, ends: &[u8]) -> (Option<u32>, usize) {
+    match sink.guess(within, text.as_bytes()) {
+        Some((known, end)) if text.as_bytes().get(end).is_some_and(|byte| ends.contains(byte)) => {
+            (Some(known), end)
+        }
+        _ => (None, end_of(text, ends)),
     }
 }
 

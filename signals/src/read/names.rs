@@ -13,6 +13,12 @@ use std::hash::BuildHasher as _;
 pub trait SampleSink {
     /// The number of what is named so.
     fn find(&mut self, within: u32, name: &[u8]) -> Option<u32>;
+    /// A guess: the number of what came after what was found last, and its name's length, where a text begins with that
+    /// name. Senders name the same series in the same order again and again. Whether the name ends there is for the
+    /// caller to see.
+    fn guess(&mut self, _within: u32, _text: &[u8]) -> Option<(u32, usize)> {
+        None
+    }
     /// Numbers a part of names. It must not be known yet.
     fn part(&mut self, within: u32, name: &[u8]) -> u32;
     /// Numbers a series: its labels (the name as `__name__`, first), in the file's order and unchecked. It must not be
@@ -92,6 +98,19 @@ impl Names {
         self.index
             .find(hash(&self.hasher, within, name), |&at| self.is(at, within, name))
             .map(|at| at + FIRST)
+    }
+
+    /// The number after `last`, or the first where that is the last one, and its name's length, where a text begins with its
+    /// name.
+    #[must_use]
+    pub fn after(&self, last: u32, within: u32, text: &[u8]) -> Option<(u32, usize)> {
+        let next = Names::position(last).wrapping_add(1);
+        let at = if next < self.entries.len() { next as u32 } else { 0 };
+        if self.entries.is_empty() {
+            return None;
+        }
+        let (own, name) = entry(&self.entries, &self.bytes, at);
+        (own == within && text.starts_with(name)).then_some((at + FIRST, name.len()))
     }
 
     /// Numbers a text, which must not be known yet. Whoever holds names drops them long before there are 2^32.

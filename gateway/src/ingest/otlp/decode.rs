@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use annals::{HISTOGRAM_BUCKETS_MAX, LABEL_VALUE_BYTES_MAX, RefusalReason, Timestamp, short_float};
+use annals::{
+    FloatForm, HISTOGRAM_BUCKETS_MAX, LABEL_VALUE_BYTES_MAX, RefusalReason, Timestamp, format_float,
+};
 
 use super::super::series::Samples;
-use super::super::wire::{Broken, Field, Message, zigzag};
 use super::points::{self, Metric, Point, Resource, Shape, Side, Temporality, Value};
+use crate::wire::{Broken, Field, Message, zigzag};
 
 /// The most attributes of a point or resource that are looked at: labels are fewer.
 const ATTRIBUTES_MAX: usize = 256;
@@ -220,7 +222,7 @@ fn any_value(mut message: Message<'_>, lists: bool) -> Result<String, Broken> {
             (1, Field::Bytes(own)) => own.text()?.to_owned(),
             (2, Field::Varint(own)) => (own != 0).to_string(),
             (3, Field::Varint(own)) => (own as i64).to_string(),
-            (4, Field::Fixed64(bits)) => short_float(f64::from_bits(bits)),
+            (4, Field::Fixed64(bits)) => format_float(f64::from_bits(bits), FloatForm::Short),
             (5, Field::Bytes(mut own)) if lists => {
                 let mut all = "[".to_owned();
                 while let Some((number, field)) = own.next()? {

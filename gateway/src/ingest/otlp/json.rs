@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::super::IngestError;
-use super::super::wire::put;
+use crate::wire::put;
 
 /// How the value of a key is written.
 #[derive(Clone, Copy)]

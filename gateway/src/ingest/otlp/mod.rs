@@ -26,9 +26,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::series::Form;
-use super::wire::put;
 use super::{Incoming, IngestError};
 use crate::app::Gateway;
+use crate::wire::put;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";

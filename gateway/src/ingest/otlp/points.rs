@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 
 use annals::signals::read::{SampleSink, by_itself};
 use annals::{
-    CUSTOM_BUCKETS_SCHEMA, Histogram, METRIC_NAME, RefusalReason, STALE_NAN_BITS, SeriesKind, Timestamp,
-    short_float,
+    CUSTOM_BUCKETS_SCHEMA, FloatForm, Histogram, METRIC_NAME, RefusalReason, STALE_NAN_BITS, SeriesKind,
+    Timestamp, format_float,
 };
 
 use super::super::series::Samples;
@@ -211,7 +211,7 @@ impl Metric {
             }
             (Shape::Summary, Value::Summary { quantiles }) => {
                 for (quantile, value) in quantiles {
-                    let quantile = short_float(quantile);
+                    let quantile = format_float(quantile, FloatForm::Short);
                     number(&self.name, Some(("quantile", &quantile)), SeriesKind::Gauge, value);
                 }
                 number(&format!("{}_sum", self.name), None, SeriesKind::Counter, sum.unwrap_or_default());
@@ -225,7 +225,12 @@ impl Metric {
                 let mut below = 0u64;
                 for (bound, own) in bounds.iter().zip(&counts) {
                     below = below.saturating_add(*own);
-                    number(&bucket, Some(("le", &short_float(*bound))), SeriesKind::Counter, below as f64);
+                    number(
+                        &bucket,
+                        Some(("le", &format_float(*bound, FloatForm::Short))),
+                        SeriesKind::Counter,
+                        below as f64,
+                    );
                 }
                 number(&bucket, Some(("le", "+Inf")), SeriesKind::Counter, count as f64);
                 if let Some(sum) = sum {

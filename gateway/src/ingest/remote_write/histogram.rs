@@ -3,8 +3,8 @@
 use annals::{HISTOGRAM_BUCKETS_MAX, Histogram, RefusalReason, ResetHint, Timestamp};
 
 use super::super::series::Samples;
-use super::super::wire::{Broken, Field, Message, zigzag};
 use super::began;
+use crate::wire::{Broken, Field, Message, zigzag};
 
 /// Its time, what it is where it can be one, and its start (0 where it says none).
 type Decoded = (Timestamp, Result<Histogram, RefusalReason>, i64);

@@ -29,10 +29,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::series::{Form, Samples};
-use super::wire::{Broken, Message};
 use super::{Incoming, IngestError};
 use crate::app::Gateway;
 use crate::reply::ApiError;
+use crate::wire::{Broken, Message};
 
 /// The most labels of a series that are looked at: one more than it may have.
 const LABELS_LOOKED_AT: usize = annals::LABELS_MAX + 1;

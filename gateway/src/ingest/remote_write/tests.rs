@@ -4,8 +4,8 @@ use annals::{STALE_NAN_BITS, SeriesKind};
 
 use super::super::series::Outcome;
 use super::super::testing::{Bench, NOW};
-use super::super::wire::put;
 use super::*;
+use crate::wire::put;
 
 fn write(bench: &Bench, version: Version, id: u8, body: &[u8]) -> Result<(Outcome, Extras), Broken> {
     let form = if version == Version::One { Form::RemoteWrite } else { Form::RemoteWrite2 };
@@ -251,4 +251,51 @@ fn a_body_that_is_cut_or_altered_anywhere_never_panics_and_cut_ones_leave_nothin
         }],
     );
     assert!(write(&bench, Version::Two, 1, &outside).is_err(), "a text that is not there");
+}
+
+#[test]
+fn series_are_told_apart_in_whatever_order_they_come() {
+    // Names of which one begins with another, in an order that guesses follow and in others.
+    let all: [&[(&str, &str)]; 5] = [
+        &[("__name__", "a")],
+        &[("__name__", "a"), ("b", "1")],
+        &[("__name__", "a"), ("b", "1"), ("c", "2")],
+        &[("__name__", "a"), ("b", "12")],
+        &[("__name__", "z")],
+    ];
+    let bench = Bench::new();
+    for (id, order) in (0..).zip([
+        [0, 1, 2, 3, 4],
+        [0, 1, 2, 3, 4],
+        [4, 3, 2, 1, 0],
+        [0, 2, 1, 4, 3],
+        [1, 1, 1, 2, 0],
+        [2, 0, 0, 3, 4],
+    ]) {
+        let time = NOW - 10_000 + i64::from(id) * 1000;
+        let series = order.map(|which| series_1(all[which], &[(time, which as f64)]));
+        let mut body = request(1, &series);
+        // Labels that stand behind the sample belong to the series too.
+        let mut late = Vec::new();
+        labels_1(&mut late, all[0]);
+        put::bytes(&mut late, 2, &sample_of(time, 7.0));
+        labels_1(&mut late, &[("late", "1")]);
+        put::bytes(&mut body, 1, &late);
+        let (outcome, _) = write(&bench, Version::One, id, &body).expect("whole");
+        assert_eq!((outcome.samples, outcome.refusals()), (6, None));
+    }
+    for (query, value) in [
+        ("a{b=\"\",late=\"\"}", 0.0),
+        ("a{b=\"1\",c=\"\"}", 1.0),
+        ("a{c=\"2\"}", 2.0),
+        ("a{b=\"12\"}", 3.0),
+        ("z", 4.0),
+        ("a{late=\"1\"}", 7.0),
+    ] {
+        // Each value it ever had is its own.
+        let found =
+            bench.ask(&format!("min_over_time({query}[1m]) == max_over_time({query}[1m]) == {value}"));
+        assert!(found.contains("Float"), "{query}: {found}");
+    }
+    assert!(bench.ask("count({__name__=~\".+\"})").contains("6.0"));
 }

@@ -4,9 +4,9 @@ use annals::SeriesKind;
 use annals::signals::read::{SampleSink, by_itself, kind_by_suffix};
 
 use super::super::series::Samples;
-use super::super::wire::{Broken, Message};
 use super::histogram::{histogram, take_histogram};
 use super::{Extras, LABELS_LOOKED_AT, metric_of, sample};
+use crate::wire::{Broken, Message};
 
 /// Takes the samples of a `prometheus.WriteRequest`.
 pub(super) fn decode(body: &[u8], samples: &mut Samples<'_>) -> Result<Extras, Broken> {
@@ -26,22 +26,28 @@ pub(super) fn decode(body: &[u8], samples: &mut Samples<'_>) -> Result<Extras, B
 /// A `prometheus.TimeSeries`.
 fn series(message: Message<'_>, samples: &mut Samples<'_>, extras: &mut Extras) -> Result<(), Broken> {
     let mut gathered = Vec::new();
-    let (key, mut rest) = match leading_labels(message)? {
-        Some(split) => split,
-        None => {
-            // Labels between other fields: none of the known senders does that.
-            let mut all = message;
-            while let Some((number, field)) = all.next()? {
-                if number == 1 {
-                    let label = field.message(&all)?.bytes();
-                    gathered.extend_from_slice(&(label.len() as u64).to_le_bytes());
-                    gathered.extend_from_slice(label);
-                }
-            }
-            (&gathered[..], message)
-        }
-    };
     let (mut numbers, mut natives) = (None, None);
+    let (key, mut rest) = match guessed(message, samples)? {
+        Some((number, split)) => {
+            numbers = Some(number);
+            split
+        }
+        None => match leading_labels(message)? {
+            Some(split) => split,
+            None => {
+                // Labels between other fields: none of the known senders does that.
+                let mut all = message;
+                while let Some((number, field)) = all.next()? {
+                    if number == 1 {
+                        let label = field.message(&all)?.bytes();
+                        gathered.extend_from_slice(&(label.len() as u64).to_le_bytes());
+                        gathered.extend_from_slice(label);
+                    }
+                }
+                (&gathered[..], message)
+            }
+        },
+    };
     while let Some((number, field)) = rest.next()? {
         match number {
             2 => {
@@ -67,8 +73,21 @@ fn series(message: Message<'_>, samples: &mut Samples<'_>, extras: &mut Extras) 
     Ok(())
 }
 
+/// The bytes of a series' labels, and the rest.
+type Split<'a> = (&'a [u8], Message<'a>);
+
+/// A series of numbers that begins with the labels of the one that came next the last time: its number and its
+/// parts.
+fn guessed<'a>(message: Message<'a>, samples: &mut Samples<'_>) -> Result<Option<(u32, Split<'a>)>, Broken> {
+    let Some((number, key)) = samples.guess(by_itself(SeriesKind::Gauge), message.bytes()) else {
+        return Ok(None);
+    };
+    let Some(split) = message.split(key) else { return Ok(None) };
+    Ok((!has_labels(split.1)?).then_some((number, split)))
+}
+
 /// The bytes of the labels that a series begins with, and the rest; `None` where there are labels in the rest.
-fn leading_labels(message: Message<'_>) -> Result<Option<(&[u8], Message<'_>)>, Broken> {
+fn leading_labels(message: Message<'_>) -> Result<Option<Split<'_>>, Broken> {
     let mut rest = message;
     let after = loop {
         let before = rest;
@@ -77,14 +96,19 @@ fn leading_labels(message: Message<'_>) -> Result<Option<(&[u8], Message<'_>)>, 
             _ => break before,
         }
     };
-    let mut rest = after;
+    if has_labels(after)? {
+        return Ok(None);
+    }
+    Ok(message.split(message.bytes().len() - after.bytes().len()))
+}
+
+fn has_labels(mut rest: Message<'_>) -> Result<bool, Broken> {
     while let Some((number, _)) = rest.next()? {
         if number == 1 {
-            return Ok(None);
+            return Ok(true);
         }
     }
-    let key = message.bytes().len() - after.bytes().len();
-    Ok(message.bytes().get(..key).map(|key| (key, after)))
+    Ok(false)
 }
 
 /// The number of a series of version 1.

@@ -4,9 +4,9 @@ use annals::SeriesKind;
 use annals::signals::read::{SampleSink, by_itself, kind_by_suffix};
 
 use super::super::series::Samples;
-use super::super::wire::{Broken, Message};
 use super::histogram::{histogram, take_histogram};
 use super::{Extras, LABELS_LOOKED_AT, began, metric_of, sample};
+use crate::wire::{Broken, Message};
 
 /// The most texts of a body, ten times what senders put into one, and the most references of a series.
 const SYMBOLS_MAX: usize = 1 << 20;

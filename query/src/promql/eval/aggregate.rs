@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use annals_model::Histogram;
+use annals_model::{FloatForm, Histogram, format_float};
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
@@ -18,7 +18,6 @@ use super::{Evaluator, merged, not_evaluated, text_of};
 use crate::promql::ast::{Aggregate, Expr};
 use crate::promql::error::{PromqlError, QueryError, Span};
 use crate::promql::signature::Aggregator;
-use crate::promql::value::format_plain;
 
 /// What one group has gathered, in columns of one number per step:
 ///
@@ -395,7 +394,8 @@ impl<'a> Evaluator<'a> {
                 let column = match latest {
                     Some((own, column)) if own == bits && histogram.is_none() => column,
                     _ => {
-                        let text = histogram.map_or_else(|| format_plain(value), |own| own.to_string());
+                        let text = histogram
+                            .map_or_else(|| format_float(value, FloatForm::Plain), |own| own.to_string());
                         let key = (group, text);
                         match by_value.get(&key) {
                             Some(&column) => column,

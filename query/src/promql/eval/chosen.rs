@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 
+use annals_model::{FloatForm, format_float};
+
 use super::column::{ABSENT, Charge, Column, Grid, Vector};
 use super::groups::Groups;
 use super::{Evaluator, Streamed};
 use crate::promql::ast::Aggregate;
 use crate::promql::error::{PromqlError, QueryError, Span};
 use crate::promql::signature::Aggregator;
-use crate::promql::value::format_value;
 
 /// The place of a value in an order: the lower the better, those of equal values in the order in which they came.
 type Rank = (u64, usize);
@@ -154,9 +155,11 @@ fn count_of(limit: f64, span: Span) -> Result<usize, QueryError> {
     }
     if limit.abs() >= i64::MAX as f64 {
         let side = if limit > 0.0 { "overflows" } else { "underflows" };
-        return Err(
-            PromqlError::new(span, format!("Scalar value {} {side} int64", format_value(limit))).into()
-        );
+        return Err(PromqlError::new(
+            span,
+            format!("Scalar value {} {side} int64", format_float(limit, FloatForm::Reply)),
+        )
+        .into());
     }
     // Below one, nothing is chosen.
     Ok(limit.max(0.0) as usize)

@@ -9,7 +9,7 @@ use super::native::{self, NanFault};
 use super::{Evaluator, Hints, merged, not_evaluated, text_of};
 use crate::promql::ast::Expr;
 use crate::promql::error::{PromqlError, QueryError, Span};
-use annals_model::short_float;
+use annals_model::{FloatForm, format_float};
 
 /// The most values that one quantile of `histogram_quantiles` may take over a range; each is a series.
 const QUANTILES_MAX: usize = 1000;
@@ -287,7 +287,7 @@ impl<'a> Evaluator<'a> {
 
 /// A float as OpenMetrics writes it into labels: never without a point or an exponent.
 fn open_metrics_float(value: f64) -> String {
-    let text = short_float(value);
+    let text = format_float(value, FloatForm::Short);
     if value.is_finite() && !text.contains(['.', 'e']) { format!("{text}.0") } else { text }
 }
 

@@ -6,13 +6,12 @@
 //! many of eight series are chosen; these bounds hold for that layout and for the older one of separators alike (five of the
 //! eight lie below one half in either), so that they are no evidence of which it is.
 
-use annals_model::LabelSet;
+use annals_model::{FloatForm, LabelSet, format_float};
 
 use super::Evaluator;
 use super::column::{Grid, Vector};
 use crate::promql::ast::Aggregate;
 use crate::promql::error::{PromqlError, QueryError};
-use crate::promql::value::format_value;
 
 impl<'a> Evaluator<'a> {
     pub(super) fn limit_ratio(&self, aggregate: &Aggregate, grid: Grid) -> Result<Vector<'a>, QueryError> {
@@ -25,7 +24,7 @@ impl<'a> Evaluator<'a> {
             if capped != *ratio {
                 let text = format!(
                     "ratio value should be between -1 and 1, got {}, capping to {capped}",
-                    format_value(*ratio)
+                    format_float(*ratio, FloatForm::Reply)
                 );
                 self.warn(Some(span), text);
                 *ratio = capped;

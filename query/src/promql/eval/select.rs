@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals_model::{
-    Coverage, Histogram, LabelSet, METRIC_NAME, Matcher, Missing, Piece, ResetHint, Samples, SelectedSeries,
-    SeriesKind, TimeRange, Timestamp, Whole, is_stale,
+    Coverage, FloatForm, Histogram, LabelSet, METRIC_NAME, Matcher, Missing, Piece, ResetHint, Samples,
+    SelectedSeries, SeriesKind, TimeRange, Timestamp, Whole, format_float, is_stale,
 };
 
 use super::column::{ABSENT, Charge, Grid, Histograms, has_nan, histogram_bytes, nothing};
@@ -447,7 +447,7 @@ impl<'a> Evaluator<'a> {
     pub(super) fn check_quantiles(&self, quantiles: &[f64], span: Span) {
         for &phi in quantiles {
             if !(0.0..=1.0).contains(&phi) {
-                let phi = crate::promql::format_value(phi);
+                let phi = format_float(phi, FloatForm::Reply);
                 self.warn(Some(span), format!("quantile value should be between 0 and 1, got {phi}"));
             }
         }

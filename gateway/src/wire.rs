@@ -40,6 +40,12 @@ impl<'a> Message<'a> {
         self.bytes
     }
 
+    /// The bytes of so many, and what is left.
+    pub(crate) fn split(self, length: usize) -> Option<(&'a [u8], Message<'a>)> {
+        let (taken, bytes) = self.bytes.split_at_checked(length)?;
+        Some((taken, Message { bytes, at: self.at + length }))
+    }
+
     /// As a text.
     pub(crate) fn text(self) -> Result<&'a str, Broken> {
         std::str::from_utf8(self.bytes).map_err(|_| self.broken())
@@ -189,7 +195,7 @@ pub(crate) fn zigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-/// Writers of Protobuf: for what comes as JSON, and for tests.
+/// Writers of Protobuf.
 pub(crate) mod put {
     /// A whole number.
     pub(crate) fn varint(out: &mut Vec<u8>, number: u32, value: u64) {
@@ -216,11 +222,22 @@ pub(crate) mod put {
     }
 
     /// Packed varints.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn varints(out: &mut Vec<u8>, number: u32, values: &[u64]) {
         let mut packed = Vec::new();
         values.iter().for_each(|value| raw(&mut packed, *value));
         bytes(out, number, &packed);
+    }
+
+    /// Packed floats.
+    pub(crate) fn doubles(out: &mut Vec<u8>, number: u32, values: &[f64]) {
+        let packed: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        bytes(out, number, &packed);
+    }
+
+    /// A message behind its length, as streams of messages have them.
+    pub(crate) fn delimited(out: &mut Vec<u8>, message: &[u8]) {
+        raw(out, message.len() as u64);
+        out.extend_from_slice(message);
     }
 
     /// What `sint` stores.

@@ -1,0 +1,4 @@
+//! libFuzzer's door to the target `authorization`.
+#![no_main]
+
+annals_fuzz::libfuzzer!("authorization");

@@ -1,0 +1,4 @@
+//! libFuzzer's door to the target `remote_read`.
+#![no_main]
+
+annals_fuzz::libfuzzer!("remote_read");
