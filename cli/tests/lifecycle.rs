@@ -186,3 +186,22 @@ fn keys_are_listed_and_replaced() {
     let refused = bench.run(&["keys", "rotate", "acme", "--class", "identity"]);
     assert_eq!(refused.code, 2, "{}", refused.err);
 }
+
+#[test]
+fn signal_kinds_are_switched_off_and_on() {
+    let bench = bench();
+    let list = || bench.ok(&["tenant", "signals", "acme", "-o", "csv"]);
+    assert_eq!(list().matches(",on").count(), 7, "{}", list());
+    let off = bench.ok(&["tenant", "signals", "acme", "--off", "http.request", "--off", "wp.cron"]);
+    assert!(off.contains("signals of kind http.request are off for tenant acme"), "{off}");
+    assert!(list().contains("http.request,off") && list().contains("wp.cron,off"), "{}", list());
+    let file = bench.file("more.log", access_log(2_000..2_100));
+    let import = ["import", "--tenant", "acme", "--site", "www", "--format", "apache", &file];
+    let refused = bench.ok(&import);
+    assert!(refused.contains("refused     100 records: kind_off"), "{refused}");
+    bench.ok(&["tenant", "signals", "acme", "--on", "http.request"]);
+    let taken = bench.ok(&import);
+    assert!(taken.contains("accepted    100 records"), "{taken}");
+    let refused = bench.run(&["tenant", "signals", "acme", "--off", "no.such"]);
+    assert!(refused.err.contains("there is no such signal kind"), "{}", refused.err);
+}

@@ -207,6 +207,7 @@ fn erased(shared: &Shared, number: TenantNumber, manifest: Manifest, sealed: Opt
         life,
         next_plan: None,
         seals: Arc::default(),
+        kinds_off: Arc::default(),
         remembered: SealedRemembered { metrics: Vec::new(), signals: Vec::new() },
         ..manifest
     }

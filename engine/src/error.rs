@@ -133,6 +133,14 @@ pub enum TenantError {
         /// The right, as in a plan's file.
         right: &'static str,
     },
+    /// There is no such signal kind: nothing was changed.
+    #[error("there is no such signal kind for tenant `{tenant}`; there are {}", kinds.join(", "))]
+    UnknownKind {
+        /// The tenant.
+        tenant: TenantId,
+        /// Those that there are.
+        kinds: Vec<String>,
+    },
     /// Its keys are not replaced: nothing was changed.
     #[error("the keys of tenant `{tenant}` stay as they are: {why}")]
     KeysStay {

@@ -1,5 +1,6 @@
 //! Admission: from a host's batch to a queued log record, with a verdict per record.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_model::{
@@ -48,6 +49,8 @@ struct Admission {
     sealed_through: Timestamp,
     /// Stamps after this lie too far ahead.
     latest: Timestamp,
+    /// Signals of these kinds are refused.
+    kinds_off: Arc<BTreeSet<Box<str>>>,
 }
 
 /// A batch's samples, by the numbers of their series.
@@ -88,8 +91,13 @@ impl Admission {
             expired_through: data.manifest.floor(annals_model::BlockContent::RawMetrics, now),
             sealed_through: data.manifest.sealed.max(plan.late_floor(now)),
             latest: now.saturating_add(plan.limits.future_max_ms),
+            kinds_off: data.manifest.kinds_off.clone(),
             plan,
         }
+    }
+
+    fn check_kind(&self, kind: &str) -> Result<(), RefusalReason> {
+        if self.kinds_off.contains(kind) { Err(RefusalReason::KindOff) } else { Ok(()) }
     }
 
     fn check_time(&self, time: Timestamp) -> Result<(), RefusalReason> {
@@ -178,7 +186,7 @@ fn write(
     if records > limit {
         return Err(WriteError::BatchTooLarge { records, limit });
     }
-    shared.wait_for_room()?;
+    shared.wait_for_room(tenant)?;
     let acknowledgement = Acknowledgement {
         durability: shared.options.durability,
         lsn: None,
@@ -505,8 +513,12 @@ fn admit_signals(
         let mut admitter =
             Admitter::new(&shared.options.schema, &tenant.keys.pseudonyms, &ingest.names, &batch.site);
         for (index, signal) in batch.signals.iter().enumerate() {
-            match admission.check_time(signal.time).map_err(Refusal::of).and_then(|()| admitter.admit(signal))
-            {
+            let taken = admission
+                .check_kind(&signal.kind)
+                .and_then(|()| admission.check_time(signal.time))
+                .map_err(Refusal::of)
+                .and_then(|()| admitter.admit(signal));
+            match taken {
                 Ok(row) => rows.push(row),
                 Err(refusal) => refused.push((index, refusal)),
             }

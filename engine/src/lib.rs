@@ -57,6 +57,7 @@ mod inspect;
 mod key_file;
 mod key_store;
 mod keys;
+mod kinds_off;
 mod layout;
 mod life;
 mod maintenance;

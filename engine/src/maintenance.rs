@@ -1,8 +1,12 @@
 //! Background work, as steps that a thread or a test can call.
 //!
-//! Most urgent first: tenants whose time is over are erased, what is left of erased tenants goes; plans whose time has come take effect; expired blocks leave the manifest; heads are flushed that are too large, too old, or hold the log
-//! back; blocks are merged; days are sealed; files that nobody reads any more are removed. A step that fails changes nothing and is
-//! tried again.
+//! Most urgent first: tenants whose time is over are erased, what is left of erased tenants goes; plans whose time has come
+//! take effect; the sweep takes expired blocks out of manifests and removes files that nobody reads any more; heads are flushed
+//! that are too large, too old, or hold the log back; blocks are merged; days are sealed. A step that fails changes nothing
+//! and is tried again.
+//!
+//! The sweep has a budget: after [`SWEEPS_MAX`] of its pieces in a row a flush that is due has its turn. So neither waits for
+//! the end of the other, however much expires or is written.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -35,6 +39,11 @@ use crate::work::Working;
 
 /// The most blocks that one merge takes when a store is settled.
 const SETTLE_INPUTS_MAX: usize = 16;
+
+/// So many pieces of the sweep follow one another before a flush that is due has its turn.
+const SWEEPS_MAX: usize = 16;
+/// Files that one piece of sweeping removes.
+const REMOVED_MAX: usize = 64;
 
 /// A piece of background work that was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,25 +131,38 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let erasures = std::iter::once_with(|| erase::step(shared));
     let deletions = tenants.iter().map(|tenant| delete::leave(shared, tenant));
     let plans = tenants.iter().map(|tenant| plan_change::apply_plan(shared, tenant, now));
-    let drops = tenants.iter().map(|tenant| drop_expired(shared, tenant, now));
+    let sweep = || {
+        let drops = tenants.iter().map(|tenant| drop_expired(shared, tenant, now));
+        drops.chain(std::iter::once_with(|| remove_retired(shared))).inspect(|done| {
+            shared.swept.fetch_add(usize::from(matches!(done, Ok(Some(_)))), Ordering::Relaxed);
+        })
+    };
     let flushes = std::iter::once_with(|| to_flush(shared, &tenants, now)).flatten().map(|tenant| {
         let flushed = flush::flush(shared, &tenant)?;
         Ok(flushed.map(|blocks| Done::Flushed { tenant: tenant.id.clone(), blocks }))
     });
+    let sweeps_first = shared.swept.load(Ordering::Relaxed) < SWEEPS_MAX;
+    let before_flushes = sweeps_first.then(sweep).into_iter().flatten();
+    let after_flushes = (!sweeps_first).then(sweep).into_iter().flatten();
+    // Nothing is left to sweep, or it is not its turn.
+    let others = std::iter::once_with(|| {
+        shared.swept.store(0, Ordering::Relaxed);
+        Ok(None)
+    });
     let rotations = |turn| tenants.iter().map(move |tenant| rotation::step(shared, tenant, now, turn));
     let merges = tenants.iter().map(|tenant| merge_next(shared, tenant, now));
     let seals = tenants.iter().map(|tenant| seal::seal_next(shared, tenant, now));
-    let rest = [remove_retired, sweep_quarantine, truncate, keep_reserve, prepare]
-        .into_iter()
-        .map(|work| work(shared));
+    let rest = [sweep_quarantine, truncate, keep_reserve, prepare].into_iter().map(|work| work(shared));
     // Lazy: the first piece that is done ends the step. One tenant's trouble does not keep others from their turn.
     let mut failed = None;
     for done in cancelled
         .chain(erasures)
         .chain(deletions)
         .chain(plans)
-        .chain(drops)
+        .chain(before_flushes)
+        .chain(others)
         .chain(flushes)
+        .chain(after_flushes)
         .chain(rotations(Turn::First))
         .chain(merges)
         .chain(seals)
@@ -187,11 +209,11 @@ pub(crate) fn settle(shared: &Shared) -> Result<Vec<Done>, MaintenanceError> {
         done.push(erased);
     }
     // The last step of a rotation waits for the files of before.
-    done.extend(remove_retired(shared)?);
+    remove_all_retired(shared, &mut done)?;
     for tenant in shared.open_tenants() {
         while let Some(rotated) = rotation::step(shared, &tenant, now, Turn::Settle)? {
             done.push(rotated);
-            done.extend(remove_retired(shared)?);
+            remove_all_retired(shared, &mut done)?;
         }
     }
     done.extend(sweep_quarantine(shared)?);
@@ -481,11 +503,21 @@ fn sweep_quarantine(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     Ok(Some(swept.removed).filter(|files| !files.is_empty()).map(|files| Done::Removed { files }))
 }
 
-/// Removes the files of retired blocks that nobody reads any more.
+/// Removes the files of all retired blocks that nobody reads any more.
+fn remove_all_retired(shared: &Shared, done: &mut Vec<Done>) -> Result<(), MaintenanceError> {
+    while let Some(removed) = remove_retired(shared)? {
+        done.push(removed);
+    }
+    Ok(())
+}
+
+/// Removes the files of retired blocks that nobody reads any more, as many as a piece of sweeping takes.
 fn remove_retired(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let free: Vec<(Arc<TenantShared>, Arc<OpenBlock>)> = {
         let mut retired = shared.retired.lock();
-        let (free, read) = retired.drain(..).partition(|(_, block)| Arc::strong_count(block) == 1);
+        let (mut free, mut read): (Vec<_>, Vec<_>) =
+            retired.drain(..).partition(|(_, block)| Arc::strong_count(block) == 1);
+        read.extend(free.drain(REMOVED_MAX.min(free.len())..));
         *retired = read;
         free
     };

@@ -16,6 +16,7 @@
 //! | `floors`        | 4 x i64 | raw, 5m, 1h, signals: up to this they have expired; never go down      |
 //! | `seals`         | list    | day (u32, ascending), last LSN, samples, keyed digest (16) of what its rollups were made from |
 //! | `leaving`       | -       | u8: 0 none; 1: since, due (i64), through (number), from, to (i64): deleted, and not gone yet |
+//! | `kinds_off`     | list    | signal kinds that are switched off (text, ascending)                   |
 //! | `next_sequence` | number  | of the next block                                                      |
 //! | `blocks`        | list    | day, content, sequence, time, LSNs, level, age, series, rows, bytes, check |
 //! | `metrics`       | blob    | batch ids and kinds, sealed; see `remembered.rs`                       |
@@ -64,6 +65,8 @@ pub(crate) struct Manifest {
     pub(crate) seals: Arc<BTreeMap<Day, DaySeal>>,
     /// What was deleted, and may still be in files and in the log.
     pub(crate) leaving: Option<Leaving>,
+    /// Signals of these kinds are refused.
+    pub(crate) kinds_off: Arc<BTreeSet<Box<str>>>,
     pub(crate) next_sequence: u64,
     pub(crate) blocks: Vec<BlockMeta>,
     pub(crate) remembered: SealedRemembered,
@@ -102,6 +105,7 @@ impl Manifest {
             floors: Floors::NONE,
             seals: Arc::default(),
             leaving: None,
+            kinds_off: Arc::default(),
             next_sequence: 1,
             blocks: Vec::new(),
             remembered,
@@ -117,8 +121,14 @@ impl Manifest {
 
     /// The same with the floors of `now`. For every change that leaves out what has expired: where the clock goes back,
     /// what is left must not be taken for all there was.
+    ///
+    /// A tier that the plan does not have has the floor of raw: under a plan that has it, it begins with what it can be made
+    /// from.
     pub(crate) fn expire(self, now: Timestamp) -> Manifest {
-        let raised = |floors: Floors, content| floors.raised(content, self.floor(content, now));
+        let raised = |floors: Floors, content| {
+            let of = if self.plan.keep(content).is_some() { content } else { BlockContent::RawMetrics };
+            floors.raised(content, self.floor(of, now))
+        };
         let floors = BlockContent::ALL.into_iter().fold(self.floors, raised);
         Manifest { floors, ..self }
     }
@@ -183,6 +193,8 @@ impl Manifest {
                 out.put_i64(range.end.0);
             }
         }
+        out.put_varint(self.kinds_off.len() as u64);
+        self.kinds_off.iter().for_each(|kind| out.put_text(kind));
         out.put_varint(self.next_sequence);
         out.put_varint(self.blocks.len() as u64);
         for block in &self.blocks {
@@ -232,6 +244,7 @@ impl Manifest {
                 }),
                 _ => return None,
             },
+            kinds_off: Arc::new(take_kinds(c)?),
             next_sequence: c.varint()?,
             blocks: take_list(c, BLOCK_BYTES_MIN, take_block)?,
             remembered: SealedRemembered { metrics: c.blob()?.to_vec(), signals: c.blob()?.to_vec() },
@@ -254,6 +267,11 @@ fn take_floors(c: &mut Cursor<'_>) -> Option<Floors> {
     BlockContent::ALL
         .into_iter()
         .try_fold(Floors::NONE, |floors, content| Some(floors.raised(content, Timestamp(c.i64()?))))
+}
+
+fn take_kinds(c: &mut Cursor<'_>) -> Option<BTreeSet<Box<str>>> {
+    let kinds = take_list(c, 1, |c| Some(Box::<str>::from(c.text()?)))?;
+    kinds.is_sorted_by(|a, b| a < b).then(|| kinds.into_iter().collect())
 }
 
 fn take_seals(c: &mut Cursor<'_>) -> Option<BTreeMap<Day, DaySeal>> {
@@ -383,6 +401,7 @@ mod tests {
         manifest.floors = manifest.floors.raised(BlockContent::Rollup5m, Timestamp(77));
         let (since, range) = (Timestamp(6), TimeRange::new(Timestamp(-4), Timestamp(4)));
         manifest.leaving = Some(Leaving { since, due: Timestamp(60), through: Lsn(200), range });
+        manifest.kinds_off = Arc::new(["auth.attempt".into(), "wp.cron".into()].into());
         let id = BlockId { day: Day(-3), content: BlockContent::RawSignals, sequence: 300 };
         manifest.blocks.push(BlockMeta {
             id,
@@ -411,7 +430,7 @@ mod tests {
     fn a_manifest_whose_lists_are_as_short_as_can_be_round_trips() {
         let mut manifest = sample();
         manifest.remembered = SealedRemembered { metrics: Vec::new(), signals: Vec::new() };
-        (manifest.seals, manifest.leaving) = (Arc::default(), None);
+        (manifest.seals, manifest.leaving, manifest.kinds_off) = (Arc::default(), None, Arc::default());
         let least = BlockMeta {
             id: BlockId { day: Day(0), content: BlockContent::RawMetrics, sequence: 1 },
             time: TimeRange::new(Timestamp(0), Timestamp(1)),

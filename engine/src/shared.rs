@@ -29,6 +29,9 @@ use crate::twin::TwinFiles;
 
 /// How long a writer waits for a flush before it is told that the store is overloaded.
 const ROOM_WAIT: Duration = Duration::from_secs(10);
+/// Over the budget of heads, a tenant waits once its own take so many times what is left. One that floods then leaves a fifth
+/// of twice the budget, two leave a ninth, and each writes on beside the flush that the budget has brought.
+const HEAD_SHARE: usize = 4;
 
 /// The inside of a store that is open for writing.
 pub(crate) struct Shared {
@@ -62,6 +65,8 @@ pub(crate) struct Shared {
     pub(crate) head_bytes: AtomicUsize,
     /// Blocks that no manifest names any more, waiting for their last reader.
     pub(crate) retired: Mutex<Vec<(Arc<TenantShared>, Arc<OpenBlock>)>>,
+    /// How many pieces of sweeping have followed one another.
+    pub(crate) swept: AtomicUsize,
     /// When something in quarantine is due, or it is to be looked at again.
     pub(crate) quarantine_due: Mutex<Timestamp>,
     pub(crate) reserve: Reserve,
@@ -182,10 +187,15 @@ impl Shared {
         self.room.notify();
     }
 
-    /// Back-pressure: heads stay below twice their budget.
-    pub(crate) fn wait_for_room(&self) -> Result<(), WriteError> {
+    /// Back-pressure: heads stay below twice their budget, and a tenant's below a few times what is left of that. So one that
+    /// writes more than can be put into blocks waits by itself, as do several, and what is left is for the others.
+    pub(crate) fn wait_for_room(&self, tenant: &TenantShared) -> Result<(), WriteError> {
         let limit = self.options.head_bytes_max.saturating_mul(2);
-        let has_room = || self.head_bytes.load(Ordering::Relaxed) < limit;
+        let has_room = || {
+            let held = self.head_bytes.load(Ordering::Relaxed);
+            held < self.options.head_bytes_max
+                || tenant.head_bytes() < limit.saturating_sub(held).saturating_mul(HEAD_SHARE)
+        };
         if has_room() {
             return Ok(());
         }

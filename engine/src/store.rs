@@ -31,6 +31,7 @@ use crate::ingest::{self, Asked};
 use crate::key_file::KeyClass;
 use crate::key_store::{KeyName, KeyStoreError};
 use crate::keys::{self, KeyHolder};
+use crate::kinds_off;
 use crate::layout::Layout;
 use crate::maintenance::{self, Done};
 use crate::manifest::Manifest;
@@ -144,6 +145,7 @@ impl Annals {
             head_bytes: AtomicUsize::new(head_bytes),
             retired: Mutex::new(Vec::new()),
             reserve,
+            swept: AtomicUsize::new(0),
             quarantine_due: Mutex::new(Timestamp::MIN),
             reserve_failed: AtomicBool::new(false),
             maintenance_failure: Mutex::new(None),
@@ -508,6 +510,14 @@ impl Tenant {
     /// Takes the time to write anew each block that has any of it. An error leaves everything as it was.
     pub fn delete(&self, deletion: &Deletion) -> Result<Deleted, TenantError> {
         delete::delete(&self.shared, &self.tenant, deletion)
+    }
+
+    /// Switches a signal kind off, or on again; false where it was so already. Signals of a kind that is off are refused as
+    /// [`RefusalReason::KindOff`]; what was written before stays. Durable when this returns.
+    ///
+    /// [`RefusalReason::KindOff`]: annals_model::RefusalReason::KindOff
+    pub fn switch_kind(&self, kind: &str, on: bool) -> Result<bool, TenantError> {
+        kinds_off::switch_kind(&self.shared, &self.tenant, kind, on)
     }
 
     /// Gives the tenant new keys of these classes; by when those of before are out of use. New files and records are sealed

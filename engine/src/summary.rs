@@ -19,6 +19,8 @@ pub struct TenantSummary {
     pub cancelled: Option<Timestamp>,
     /// Its plan.
     pub plan: Option<Plan>,
+    /// Signal kinds that are switched off for it.
+    pub kinds_off: Vec<String>,
     /// When it was created.
     pub created: Timestamp,
     /// Blocks of metrics.
@@ -55,6 +57,7 @@ impl TenantSummary {
             number: TenantNumber(0),
             cancelled: None,
             plan: None,
+            kinds_off: Vec::new(),
             created: Timestamp(0),
             metric_blocks: 0,
             rollup_blocks: 0,
@@ -86,6 +89,7 @@ impl TenantSummary {
         summary.number = number;
         summary.cancelled = manifest.life.cancelled();
         summary.plan = Some(manifest.plan.clone());
+        summary.kinds_off = manifest.kinds_off.iter().map(ToString::to_string).collect();
         summary.created = manifest.created;
         let floor = manifest.floor(BlockContent::RawMetrics, now);
         for block in &manifest.blocks {

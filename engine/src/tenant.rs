@@ -169,6 +169,11 @@ impl TenantShared {
         }
     }
 
+    /// What its heads take.
+    pub(crate) fn head_bytes(&self) -> usize {
+        self.data.read().heads().map(Head::bytes).sum()
+    }
+
     /// Takes no further change before a reopen: whether the last one is durable is unknown.
     pub(crate) fn suspend(&self, change: &mut ManifestChange) {
         change.suspended = true;

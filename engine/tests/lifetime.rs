@@ -196,3 +196,57 @@ fn what_a_damaged_block_still_serves_stays_newer_than_what_is_merged_around_it()
     store.settle().expect("settled");
     assert_eq!((level(), tenant.summary().metric_blocks), (2.0, 6));
 }
+
+#[test]
+fn tenants_that_flood_wait_and_leave_room_for_one_that_does_not() {
+    let machine =
+        Machine { options: Options { head_bytes_max: 200_000, ..Machine::new().options }, ..Machine::new() };
+    let store = machine.open();
+    let [loud, louder, quiet] = ["loud", "louder", "quiet"]
+        .map(|name| store.create_tenant(&id(name), plan("archive")).expect("created"));
+    let write = |tenant: &Tenant, n: u64| {
+        let times: Vec<i64> = (0..20).map(|i| NOW + i).collect();
+        write_signals(tenant, &attempts(n, &times))
+    };
+    let takes = |tenant: &Tenant, from: u64| {
+        let waits = |n: &u64| matches!(write(tenant, *n), Err(WriteError::Overloaded { .. }));
+        (from..).find(waits).expect("in the end") - from
+    };
+    let alone = takes(&loud, 0);
+    assert!(write(&loud, 10_000).is_err(), "it goes on to wait");
+    let beside = takes(&louder, 0);
+    assert!(write(&louder, 10_000).is_err(), "so does another");
+    assert!(alone > beside && beside * 10 > alone, "{beside} batches beside {alone}");
+    for n in 0..beside / 10 {
+        write(&quiet, n).expect("what they leave is for others");
+    }
+    assert!(maintain(&store).iter().any(|done| matches!(done, Done::Flushed { .. })));
+    for tenant in [&loud, &louder, &quiet] {
+        write(tenant, 20_000).expect("there is room again");
+    }
+}
+
+#[test]
+fn the_sweep_lets_a_flush_that_is_due_have_its_turn() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenants: Vec<Tenant> = (0..40)
+        .map(|n| store.create_tenant(&id(&format!("t{n:02}")), plan("starter")).expect("created"))
+        .collect();
+    for tenant in &tenants {
+        write_signals(tenant, &attempts(1, &[NOW])).expect("written");
+        tenant.flush().expect("flushed");
+    }
+    machine.clock.advance_ms(9 * DAY_MS as u64);
+    let last = tenants.last().expect("some");
+    write_signals(last, &attempts(2, &[machine.now().0])).expect("written");
+    machine.clock.advance_ms(DAY_MS as u64);
+    let done = maintain(&store);
+    let at = |wanted: fn(&Done) -> bool| done.iter().position(wanted).expect("done");
+    assert_eq!(at(|done| matches!(done, Done::Dropped { .. })), 0, "what has expired goes first");
+    assert_eq!(at(|done| matches!(done, Done::Flushed { .. })), 16, "{done:?}");
+    let dropped = done.iter().filter(|done| matches!(done, Done::Dropped { .. })).count();
+    assert_eq!(dropped, 40, "and all of it goes");
+    let removed = |done: &Done| matches!(done, Done::Removed { files } if files.len() > 64);
+    assert!(!done.iter().any(removed));
+}

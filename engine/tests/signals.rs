@@ -5,11 +5,12 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use annals::vfs::SimCut;
 use annals::{
-    CountedSignals, MatchOp, Matcher, Signal, SignalBatch, SignalRow, SiteName, TenantReader, TimeRange,
-    Timestamp,
+    CountedSignals, MatchOp, Matcher, RefusalReason, Signal, SignalBatch, SignalRow, SiteName, TenantError,
+    TenantReader, TimeRange, Timestamp,
 };
-use common::{Machine, NOW, batch_id, id, plan, site, write_signals};
+use common::{Machine, NOW, attempts, batch_id, id, plan, raw_signals, site, write_signals};
 
 const HOUR: i64 = 3_600_000;
 
@@ -99,4 +100,36 @@ fn holds(reader: &TenantReader, written: &[(Timestamp, SiteName)]) {
         let counted = CountedSignals { rows: by_kind, missing: Vec::new() };
         assert_eq!(reader.count_signals(range, matchers), counted, "{matchers:?}");
     }
+}
+
+#[test]
+fn a_kind_that_is_switched_off_is_refused_by_name_and_stays_off() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    store.create_tenant(&id("other"), plan("archive")).expect("created");
+    assert_eq!(write_signals(&tenant, &attempts(1, &[NOW])).expect("written").accepted(), 1);
+    assert_eq!(tenant.switch_kind("auth.attempt", false).ok(), Some(true));
+    assert_eq!(tenant.switch_kind("auth.attempt", false).ok(), Some(false), "it is off");
+    assert!(matches!(tenant.switch_kind("no.such", false), Err(TenantError::UnknownKind { .. })));
+    drop((tenant, store));
+    machine.vfs.power_cut(SimCut::Nothing);
+    let store = machine.open();
+    let tenant = store.tenant(&id("acme")).expect("there");
+    assert_eq!(tenant.summary().kinds_off, ["auth.attempt"]);
+    let mut mixed = attempts(2, &[NOW - 1]);
+    let request = Signal::new("http.request", Timestamp(NOW)).with("method", "GET").with("status", 200);
+    mixed.signals.push(request.with("route", "/"));
+    let acknowledged = write_signals(&tenant, &mixed).expect("written");
+    let refused: Vec<_> = acknowledged.refused.iter().map(|(at, refusal)| (*at, refusal.reason)).collect();
+    assert_eq!((acknowledged.accepted(), refused), (1, vec![(0, RefusalReason::KindOff)]));
+    assert!(
+        write_signals(&tenant, &attempts(1, &[NOW])).expect("answered").duplicate,
+        "it was counted before"
+    );
+    assert_eq!(raw_signals(&tenant.reader()), 2);
+    let other = store.tenant(&id("other")).expect("there");
+    assert_eq!(write_signals(&other, &attempts(1, &[NOW])).expect("written").accepted(), 1);
+    assert_eq!(tenant.switch_kind("auth.attempt", true).ok(), Some(true));
+    assert_eq!(write_signals(&tenant, &attempts(3, &[NOW])).expect("written").accepted(), 1);
 }

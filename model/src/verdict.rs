@@ -57,8 +57,10 @@ pub enum FieldRef {
 /// Why a record was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefusalReason {
-    /// No such signal kind, or it is switched off for the tenant.
+    /// No such signal kind.
     UnknownKind,
+    /// The signal kind is switched off for the tenant.
+    KindOff,
     /// The schema has no such field.
     UnknownField,
     /// A required field is missing.
@@ -93,8 +95,9 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All reasons.
-    pub const ALL: [RefusalReason; 16] = [
+    pub const ALL: [RefusalReason; 17] = [
         RefusalReason::UnknownKind,
+        RefusalReason::KindOff,
         RefusalReason::UnknownField,
         RefusalReason::MissingField,
         RefusalReason::RepeatedField,
@@ -117,6 +120,7 @@ impl RefusalReason {
     pub fn word(self) -> &'static str {
         match self {
             RefusalReason::UnknownKind => "unknown_kind",
+            RefusalReason::KindOff => "kind_off",
             RefusalReason::UnknownField => "unknown_field",
             RefusalReason::MissingField => "missing_field",
             RefusalReason::RepeatedField => "repeated_field",

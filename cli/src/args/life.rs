@@ -45,6 +45,29 @@ unless a plan file has another `keep.cancelled`). annals retention explain shows
     /// Write all that a tenant has into a directory, readable without Annals
     #[command(after_help = EXPORT_HELP)]
     Export(ExportArgs),
+    /// Switch signal kinds off and on for a tenant; without either, list them
+    #[command(after_help = "\
+Examples:
+  annals tenant signals acme
+  annals tenant signals acme --off wp.cron --off file.edited
+  annals tenant signals acme --on wp.cron
+
+Signals of a kind that is off are refused (kind_off); what was written before stays.")]
+    Signals {
+        /// Its name
+        name: String,
+        /// Refuse signals of this kind from now on
+        #[arg(long, value_name = "KIND")]
+        off: Vec<String>,
+        /// Take signals of this kind again
+        #[arg(long, value_name = "KIND")]
+        on: Vec<String>,
+        #[command(flatten)]
+        store: StoreArgs,
+        /// The form of the list
+        #[arg(long, short, value_enum, value_name = "FORM")]
+        output: Option<ListForm>,
+    },
     /// Erase a tenant: hide it and destroy its key at once, then remove its bytes and write a receipt
     #[command(after_help = "\
 Examples, on the store of `annals demo`:

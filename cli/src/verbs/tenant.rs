@@ -1,4 +1,7 @@
-//! `tenant create`, `list` and `show`.
+//! `tenant create`, `signals`, `list` and `show`.
+
+use std::collections::BTreeSet;
+use std::io::Write;
 
 use annals::{TenantError, TenantSummary};
 
@@ -6,7 +9,6 @@ use crate::access;
 use crate::args::{StoreArgs, TenantVerb};
 use crate::error::{CliError, Outcome};
 use crate::output::{Cell, Grid, ListForm, Screen};
-use std::io::Write;
 
 /// Does what was asked.
 pub(crate) fn run(verb: &TenantVerb, screen: &mut Screen) -> Outcome {
@@ -15,6 +17,9 @@ pub(crate) fn run(verb: &TenantVerb, screen: &mut Screen) -> Outcome {
         TenantVerb::Cancel { name, undo, store } => super::retention::cancel(name, *undo, store, screen),
         TenantVerb::Erase { name, yes, store } => super::receipt::erase(name, *yes, store, screen),
         TenantVerb::Export(args) => super::export::export(args, screen),
+        TenantVerb::Signals { name, off, on, store, output } => {
+            signals(name, (off, on), store, *output, screen)
+        }
         TenantVerb::List { store, output } => list(store, *output, screen),
         TenantVerb::Show { name, store, output } => show(name.as_deref(), store, *output, screen),
     }
@@ -105,6 +110,42 @@ fn show(name: Option<&str>, store: &StoreArgs, output: Option<ListForm>, screen:
         grid.row(vec![Cell::text(what), value]);
     }
     screen.list(&grid, output)?;
+    Ok(0)
+}
+
+/// Switches signal kinds off and on; lists them where none is named.
+fn signals(
+    name: &str,
+    (off, on): (&[String], &[String]),
+    store: &StoreArgs,
+    output: Option<ListForm>,
+    screen: &mut Screen,
+) -> Outcome {
+    let root = access::directory(store);
+    if off.is_empty() && on.is_empty() {
+        let tenant = access::choose(access::open_to_read(&root)?.tenants(), Some(name), &root)?;
+        let schema = annals::signals::builtin();
+        let built_in = schema.kinds.iter().map(|kind| kind.name.to_string());
+        let kinds: BTreeSet<String> = built_in.chain(tenant.kinds_off.iter().cloned()).collect();
+        let mut grid = Grid::new(["kind", "state"]);
+        for kind in kinds {
+            let state = if tenant.kinds_off.contains(&kind) { "off" } else { "on" };
+            grid.row(vec![Cell::Text(kind), Cell::text(state)]);
+        }
+        screen.list(&grid, output)?;
+        return Ok(0);
+    }
+    let annals = access::open_to_write(&root)?;
+    let tenant = access::choose(annals.tenants(), Some(name), &root)?.id;
+    let asked = off.iter().map(|kind| (kind, false)).chain(on.iter().map(|kind| (kind, true)));
+    let switched = annals.tenant(&tenant).and_then(|handle| {
+        asked.map(|(kind, on)| Ok((kind, on, handle.switch_kind(kind, on)?))).collect::<Result<Vec<_>, _>>()
+    });
+    annals.close().map_err(CliError::failed)?;
+    for (kind, on, changed) in switched.map_err(CliError::failed)? {
+        let (state, already) = (if on { "on" } else { "off" }, if changed { "" } else { ", as it was" });
+        writeln!(screen, "signals of kind {kind} are {state} for tenant {tenant}{already}")?;
+    }
     Ok(0)
 }
 
