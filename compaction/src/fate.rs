@@ -199,7 +199,8 @@ impl<'a> Days<'a> {
             (Some(resolution), None) => return (Rule::NotInPlan(resolution), Some(*now), State::Due),
             (Some(Resolution::Raw), Some(raw)) => {
                 let held = plan.longest_keep();
-                let waits = held > raw && !self.is_complete(day);
+                // Raw that expired under a plan of before may have its rollup owed under one that keeps both as long.
+                let waits = (held > raw || expired_before) && !self.is_complete(day);
                 if waits && self.wanted(day).next().is_some() {
                     let hidden = expired_before || is_past(raw.due(day));
                     let state = if hidden { State::Held } else { State::Live };

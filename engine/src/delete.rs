@@ -30,6 +30,7 @@ use annals_model::{
     BlockContent, BlockId, BlockMeta, Day, DaySeal, HistogramSamples, Lsn, Matcher, Rollup, Samples,
     SeriesKind, SeriesSamples, TimeRange, Timestamp, window_end,
 };
+use annals_vfs::planted::{Bug, planted};
 
 use crate::counters::Work;
 use crate::erase::{ERASURE_DUE_MS, leave_log};
@@ -143,8 +144,8 @@ impl Rewriting<'_> {
         for block in raw {
             if block.meta.time.overlaps(self.deletion.range) && self.without(&block)? {
                 let day = block.meta.id.day;
-                if block.meta.id.content == BlockContent::RawMetrics && is_whole(&days, &manifest.seals, day)
-                {
+                let rolled_up = block.meta.id.content == BlockContent::RawMetrics;
+                if rolled_up && is_whole(&days, &manifest.seals, day) && !planted(Bug::DeletedInRollups) {
                     self.forgotten.insert(day);
                 }
             }

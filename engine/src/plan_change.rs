@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use annals_model::{Plan, Timestamp};
+use annals_vfs::planted::{Bug, planted};
 
 use crate::error::{MaintenanceError, TenantError};
 use crate::maintenance::Done;
@@ -25,7 +26,7 @@ pub(crate) fn change_plan(
     let mut change = tenant.change().map_err(TenantError::Change)?;
     let (manifest, now) = (tenant.data.read().manifest.clone(), shared.retention_now());
     // What has expired by the plan that held does not come back by the next.
-    let manifest = manifest.expire(now);
+    let manifest = if planted(Bug::ExpiredForgotten) { manifest } else { manifest.expire(now) };
     let (effective, manifest) = if keeps_less(&manifest.plan, &plan) {
         let effective = now.saturating_add(PLAN_GRACE_MS);
         (effective, Manifest { next_plan: Some((effective, plan)), ..manifest })

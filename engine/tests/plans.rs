@@ -83,6 +83,37 @@ fn p6_a_plan_that_keeps_more_rescues_what_is_not_due_yet_and_nothing_that_was() 
 }
 
 #[test]
+fn p6_another_plan_hides_no_hours_loses_no_rollup_that_is_owed_and_brings_nothing_back() {
+    let tier = |resolution, days| Tier { resolution, keep: Keep::Days(days) };
+    let tiers = vec![tier(Resolution::Raw, 2), tier(Resolution::Hour, 9)];
+    let signals_keep = Keep::Days(1);
+    let hours = Plan { name: "hours".to_owned(), tiers, signals_keep, ..plan("enterprise") };
+    let day = Timestamp(NOW).day();
+    for (days, is_shown) in [(3, 1.0), (10, 0.0)] {
+        // With another tier, and with raw metrics that are kept as long as hours.
+        for (name, swept) in
+            ["enterprise", "professional"].into_iter().flat_map(|name| [(name, false), (name, true)])
+        {
+            let case = format!("{days} days, then {name}, swept: {swept}");
+            let machine = Machine::new();
+            let store = machine.open();
+            let tenant = store.create_tenant(&id("acme"), hours.clone()).expect("created");
+            write_signals(&tenant, &attempts(1, &[NOW])).expect("written");
+            tenant.flush().expect("flushed");
+            machine.clock.set_ms(day.end().0 + days * DAY_MS);
+            if swept {
+                maintain(&store);
+            }
+            assert_eq!(count(&tenant), is_shown, "{case}");
+            assert_eq!(tenant.change_plan(plan(name)).expect("changed"), machine.now());
+            assert_eq!(count(&tenant), is_shown, "{case}, under the other plan");
+            maintain(&store);
+            assert_eq!(count(&tenant), is_shown, "{case}, maintained");
+        }
+    }
+}
+
+#[test]
 fn p6_a_plan_that_keeps_less_waits_can_be_undone_and_then_takes_effect_whole() {
     let machine = Machine::new();
     let (store, tenant) = with_signals(&machine, "enterprise");

@@ -9,6 +9,7 @@
 //!   oracle      what was tried, and what a reader must therefore see
 //!   campaign    what a campaign reports, and the row it leaves in the ledger
 //!   seeds       random histories against an oracle
+//!   year        a year of many tenants
 //!   enumerate   every call crashes or fails
 //!   damage      damage at rest
 //!   kernel      real kernels and file systems
@@ -26,10 +27,17 @@ pub mod oracle;
 pub mod planted;
 pub mod seeds;
 pub mod world;
+pub mod year;
 
 /// Every campaign there is.
 pub fn campaigns() -> impl Iterator<Item = &'static campaign::Campaign> {
-    [seeds::CAMPAIGNS, enumerate::CAMPAIGNS, damage::CAMPAIGNS, planted::CAMPAIGNS, kernel::CAMPAIGNS]
-        .into_iter()
-        .flatten()
+    let kinds = [
+        seeds::CAMPAIGNS,
+        year::CAMPAIGNS,
+        enumerate::CAMPAIGNS,
+        damage::CAMPAIGNS,
+        planted::CAMPAIGNS,
+        kernel::CAMPAIGNS,
+    ];
+    kinds.into_iter().flatten()
 }

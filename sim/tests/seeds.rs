@@ -1,12 +1,12 @@
 //! A slice of the random histories: what is acknowledged is there once and bit for bit, whatever goes wrong.
 
-use annals_sim::seeds::{Config, explain, operations, run_operations, run_seed};
+use annals_sim::seeds::{Config, explain, operations, run_operations, run_rollups, run_seed};
 
 /// Each half in a test of its own, for machines with more than one core.
 fn slice(seeds: std::ops::Range<u64>) {
     for seed in seeds {
         if let Err(failure) = run_seed(seed) {
-            panic!("{}", explain(seed, &failure));
+            panic!("{}", explain(&Config::new(seed), &failure));
         }
     }
 }
@@ -19,6 +19,18 @@ fn every_history_keeps_what_was_acknowledged_once_and_nothing_else() {
 #[test]
 fn every_other_history_does_too() {
     slice(1_000_000..1_000_200);
+}
+
+#[test]
+fn p5_rollups_equal_raw_in_every_history() {
+    let mut windows = 0;
+    for seed in 1..300 {
+        match run_rollups(seed) {
+            Ok(outcome) => windows += outcome.windows,
+            Err(failure) => panic!("{}", explain(&Config::of_rollups(seed), &failure)),
+        }
+    }
+    assert!(windows > 1_000, "{windows} windows stood for samples");
 }
 
 #[test]

@@ -92,6 +92,10 @@ bugs! {
     ReceiptBeforeRemoval,
     /// What a crash left of an erasure is not gone on with.
     ErasureForgotten,
+    /// A deletion leaves the rollups of the days that it touches as they are.
+    DeletedInRollups,
+    /// A change of plan does not remember what had expired under the plan before.
+    ExpiredForgotten,
 }
 
 #[cfg(feature = "planted")]

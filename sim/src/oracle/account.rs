@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use annals::{Acknowledgement, Keep, MatchOp, Matcher, Plan, Timestamp, WriteError};
+use annals::{Acknowledgement, BlockContent, MatchOp, Matcher, Plan, Timestamp, WriteError};
 
 use super::batch::{Bounds, Content, Effects, Works};
+use super::deletions::Taken;
 use super::held::{Held, Names, Numbered, Place};
+use super::plans::Plans;
 use super::shown::Shown;
 use super::{Beside, State, Violation, is_buffered};
 
@@ -40,7 +42,7 @@ struct Attempt {
 /// A tenant's batches.
 #[derive(Debug)]
 pub(super) struct Account {
-    pub(super) plan: Plan,
+    pub(super) plans: Plans,
     pub(super) state: State,
     pub(super) damaged: bool,
     /// It was to be erased, and whether it is shows at the next open.
@@ -51,6 +53,12 @@ pub(super) struct Account {
     pub(super) ends: Option<Timestamp>,
     pub(super) tried: Vec<Batch>,
     pub(super) acknowledged: u64,
+    /// What was deleted, in the order in which that happened.
+    pub(super) deletions: Vec<Taken>,
+    /// The deletion that is being made, or of which the next open shows whether it was.
+    pub(super) deleting: Option<Taken>,
+    /// Windows that stood for samples and were compared.
+    pub(super) windows: u64,
     names: Names,
     /// How many batches use a place.
     uses: HashMap<Place, u32>,
@@ -63,7 +71,7 @@ pub(super) struct Account {
 impl Account {
     pub(super) fn new(plan: Plan) -> Account {
         Account {
-            plan,
+            plans: Plans::new(plan),
             state: State::Absent,
             damaged: false,
             erasing: false,
@@ -71,6 +79,9 @@ impl Account {
             ends: None,
             tried: Vec::new(),
             acknowledged: 0,
+            deletions: Vec::new(),
+            deleting: None,
+            windows: 0,
             names: Names::default(),
             uses: HashMap::new(),
             row_uses: HashMap::new(),
@@ -86,8 +97,8 @@ impl Account {
 
     /// Forgets all that it was.
     pub(super) fn erase(&mut self) {
-        let (acknowledged, erased) = (self.acknowledged, self.erased + 1);
-        *self = Account { acknowledged, erased, ..Account::new(self.plan.clone()) };
+        let (acknowledged, windows, erased) = (self.acknowledged, self.windows, self.erased + 1);
+        *self = Account { acknowledged, windows, erased, ..Account::new(self.plans.plan.clone()) };
     }
 
     /// Adds a batch and its first attempt.
@@ -100,7 +111,7 @@ impl Account {
         latest: Timestamp,
     ) -> usize {
         // Refused or not: a record that is refused once may be taken by a retry at another time.
-        let whole = works.effects(&self.plan, &content, &Bounds::none(), i64::MIN);
+        let whole = works.effects(&self.plans.plan, &content, &Bounds::none(), i64::MIN);
         let whole = Numbered::new(&mut self.names, whole);
         let mut places: Vec<Place> = whole.cells.iter().map(|(place, _)| *place).collect();
         places.sort_unstable();
@@ -134,12 +145,13 @@ impl Account {
         latest: Timestamp,
     ) {
         let Batch { content, attempts, .. } = &mut self.tried[index];
-        let bounds = Bounds::new(&self.plan, now, latest);
+        let bounds = Bounds::new(&self.plans, now, latest);
         let effects = bounds
             .thresholds(content)
             .into_iter()
             .map(|threshold| {
-                let Effects { cells, rows, refused } = works.effects(&self.plan, content, &bounds, threshold);
+                let Effects { cells, rows, refused } =
+                    works.effects(&self.plans.plan, content, &bounds, threshold);
                 let effects = Effects { cells, rows, refused: Vec::new() };
                 (Numbered::new(&mut self.names, effects), refused)
             })
@@ -296,6 +308,7 @@ impl Account {
                 }
             }
         }
+        self.resolve_deletion(shown, now, latest);
         self.settle();
         Ok(())
     }
@@ -316,7 +329,7 @@ impl Account {
                 shown.raw_floor().map_or(i64::MIN, |floor| floor.0)
             }
         };
-        let signals_floor = self.plan.signals_keep.floor(latest).0;
+        let (_, signals_floor) = self.plans.floors(BlockContent::RawSignals, now, latest);
         let batch = &self.tried[index];
         let mut whole = Vec::new();
         let mut marks_seen = 0;
@@ -329,10 +342,15 @@ impl Account {
                     .iter()
                     .map(|(place, _)| *place)
                     .filter(|place| place.1 > metrics_floor && self.uses.get(place) == Some(&1))
+                    .filter(|&(number, time)| {
+                        let labels = self.names.labels(number);
+                        !self.is_taken(attempt.order, |taken| taken.takes_cell(labels, time))
+                    })
                     .filter_map(|place| shown.has_cell(&self.names, place));
                 let rows = effects
                     .rows
                     .iter()
+                    .filter(|row| !self.is_taken(attempt.order, |taken| taken.takes_row(row)))
                     .map(|row| row.time.0)
                     .filter(|&time| time > signals_floor && self.row_uses.get(&time) == Some(&1))
                     .filter_map(|time| shown.has_row(time));
@@ -360,34 +378,33 @@ impl Account {
     /// Where metrics begin to be shown. Each tier begins between what the plan says now and what it said at the latest time
     /// seen.
     fn metrics_floor(&self, shown: &Shown, now: Timestamp, latest: Timestamp) -> Result<i64, Violation> {
-        let check = |keep: Keep, floor: i64, what: &str| {
-            let (least, most) = (keep.floor(now).0, keep.floor(latest).0);
+        let check = |(least, most): (i64, i64), floor: i64, what: &str| {
             if (least..=most).contains(&floor) {
                 return Ok(());
             }
             let what = format!("{what} are shown after {floor}, expected from {least} to {most}");
             Err(Violation::new("I9", what))
         };
+        let plans = &self.plans;
         let floor_of = |floor: Option<Timestamp>| floor.map_or(i64::MIN, |floor| floor.0);
-        check(self.plan.raw_keep(), floor_of(shown.raw_floor()), "raw metrics")?;
+        let floors = |content| plans.floors(content, now, latest);
+        check(floors(BlockContent::RawMetrics), floor_of(shown.raw_floor()), "raw metrics")?;
         for (range, resolution) in &shown.coarser {
-            let tier = self.plan.tiers.iter().find(|tier| tier.resolution == *resolution);
-            let Some(tier) = tier else {
+            if !plans.plan.tiers.iter().any(|tier| tier.resolution == *resolution) {
                 let what =
                     format!("rollups of {} are shown, which the plan does not have", resolution.word());
                 return Err(Violation::new("I9", what));
-            };
-            check(tier.keep, range.start.0, resolution.word())?;
+            }
+            check(floors(BlockContent::of_tier(*resolution)), range.start.0, resolution.word())?;
         }
         let floor = floor_of(shown.expired_through);
-        check(self.plan.longest_keep(), floor, "metrics")?;
+        check(plans.metrics_floors(now, latest), floor, "metrics")?;
         Ok(floor)
     }
 
     /// The same of raw signals, which do not say where they begin: the day before the first that is shown.
     fn signals_floor(&self, shown: &Shown, now: Timestamp, latest: Timestamp) -> i64 {
-        let keep = self.plan.signals_keep;
-        let (least, most) = (keep.floor(now).0, keep.floor(latest).0);
+        let (least, most) = self.plans.floors(BlockContent::RawSignals, now, latest);
         match shown.rows.first() {
             Some(first) if first.time.0 > least && first.time.0 <= most => {
                 first.time.day().range().start.0.max(least)
@@ -406,9 +423,10 @@ impl Account {
     ) -> Result<(), Violation> {
         if self.held_through.is_none() {
             let Held { loose, loose_rows, .. } = std::mem::take(&mut self.held);
-            self.held = Held { loose, loose_rows, ..self.worked_out(|batch| batch.counted.clone()) };
+            self.held = Held { loose, loose_rows, ..self.all_worked_out() };
             self.held_through = Some(self.counted_through());
         }
+        self.windows += shown.wholes.len() as u64;
         let held = std::mem::take(&mut self.held);
         let compared = self.compare_with(&held, shown, now, latest, partial);
         self.held = held;
@@ -476,10 +494,18 @@ impl Account {
         let mut chosen = chosen.into_iter();
         let mut held = self.worked_out(|_| chosen.next().flatten());
         (held.loose, held.loose_rows) = (loose.loose, loose.loose_rows);
-        self.compare_with(&held, shown, now, latest, partial)
+        let compared = self.compare_with(&held, shown, now, latest, partial);
+        match &self.deleting {
+            // The manifest that is in doubt may be what it reads.
+            Some(taken) if compared.is_err() => {
+                held.delete(&self.names, taken);
+                self.compare_with(&held, shown, now, latest, partial)
+            }
+            _ => compared,
+        }
     }
 
-    fn compare_with(
+    pub(super) fn compare_with(
         &self,
         held: &Held,
         shown: &Shown,
@@ -506,11 +532,45 @@ impl Account {
     fn worked_out(&self, counted: impl FnMut(&Batch) -> Option<Attempt>) -> Held {
         let mut counted: Vec<Attempt> = self.tried.iter().filter_map(counted).collect();
         counted.sort_by_key(|attempt| attempt.order);
-        let mut held = Held::default();
-        for (effects, _) in counted.iter().flat_map(|attempt| attempt.effects.first()) {
-            held.add(&self.names, effects);
+        let (mut held, mut deletions) = (Held::default(), self.deletions.iter().peekable());
+        for attempt in &counted {
+            while let Some(taken) = deletions.next_if(|taken| taken.order < attempt.order) {
+                held.delete(&self.names, taken);
+            }
+            attempt.effects.iter().take(1).for_each(|(effects, _)| held.add(&self.names, effects));
         }
+        deletions.for_each(|taken| held.delete(&self.names, taken));
         held
+    }
+
+    /// What all batches that count add up to, with what is loose.
+    pub(super) fn all_worked_out(&self) -> Held {
+        let held = self.worked_out(|batch| batch.counted.clone());
+        Held { loose: self.held.loose.clone(), loose_rows: self.held.loose_rows.clone(), ..held }
+    }
+
+    pub(super) fn work_out_again(&mut self) {
+        self.held_through = None;
+    }
+
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    pub(super) fn held_mut(&mut self) -> &mut Held {
+        &mut self.held
+    }
+
+    /// Batches in doubt may be found, and what a deletion that came after them would have taken with them.
+    pub(super) fn loosen_doubtful(&mut self, taken: &Taken) {
+        let doubtful = self.tried.iter().flat_map(|batch| &batch.attempts).filter(|attempt| attempt.doubtful);
+        for (effects, _) in doubtful.flat_map(|attempt| &attempt.effects) {
+            let cells = effects.cells.iter().map(|(place, _)| *place);
+            let taken_cell = |&(number, time): &Place| taken.takes_cell(self.names.labels(number), time);
+            self.held.loose.extend(cells.filter(taken_cell));
+            let rows = effects.rows.iter().filter(|row| taken.takes_row(row));
+            self.held.loose_rows.extend(rows.map(|row| row.time.0));
+        }
     }
 
     fn counted_through(&self) -> u64 {
@@ -524,7 +584,7 @@ impl Account {
     pub(super) fn increase(&self, metric: &str, start: Timestamp, end: Timestamp) -> f64 {
         let name =
             Matcher::new(annals::METRIC_NAME, MatchOp::Equal, metric).expect("a name is a valid matcher");
-        let held = self.worked_out(|batch| batch.counted.clone());
+        let held = self.all_worked_out();
         let of_metric = (0..)
             .zip(&held.series)
             .filter(|(number, _)| name.matches(self.names.labels(*number).get(annals::METRIC_NAME)));

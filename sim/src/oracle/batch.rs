@@ -5,6 +5,8 @@ use annals::{
     LabelSet, Plan, SampleBatch, SeriesKind, SignalBatch, SignalRow, Tenant, Ticket, Timestamp, WriteError,
 };
 
+use super::plans::Plans;
+
 /// What a host hands in.
 #[derive(Debug, Clone)]
 pub enum Content {
@@ -69,14 +71,10 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// What a plan says.
-    pub(super) fn new(plan: &Plan, now: Timestamp, latest: Timestamp) -> Bounds {
-        let threshold = |at| plan.raw_keep().floor(at).max(plan.late_floor(at)).0;
-        Bounds {
-            future: now.0.saturating_add(plan.limits.future_max_ms),
-            least: threshold(now),
-            most: threshold(latest),
-        }
+    /// What a tenant's plans say.
+    pub(super) fn new(plans: &Plans, now: Timestamp, latest: Timestamp) -> Bounds {
+        let (least, most) = plans.admission_floors(now, latest);
+        Bounds { future: now.0.saturating_add(plans.plan.limits.future_max_ms), least, most }
     }
 
     /// No bounds.

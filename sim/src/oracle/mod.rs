@@ -43,6 +43,8 @@
 //! | P7 nothing of an erased tenant returns | [`Oracle::erased`]: it is not there, and another of its name is empty |
 //! | I9 expired data never returns | `shown`: each tier's floor lies where plan and clock put it |
 //! | P5 rollups equal raw | `thinned`: what is shown of days whose raw metrics have expired |
+//! | P6 plans hold from their date on, what expired stays so | `plans`; [`Oracle::learn_plans`] |
+//! | I9 deleted data never returns | `deletions`: what is held is worked out without it |
 //! | I11 every tenant opens | [`Oracle::reopened`] |
 //! | I16 what was seen by a reader beside the writer stays | [`Oracle::check_read_only`], then [`Oracle::reopened`] |
 //!
@@ -51,8 +53,10 @@
 
 mod account;
 mod batch;
+mod deletions;
 mod held;
 mod histograms;
+mod plans;
 mod shown;
 mod starts;
 mod thinned;
@@ -61,13 +65,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use annals::{
-    Acknowledgement, Annals, Durability, Erasure, Plan, ReadOnly, Tenant, TenantError, TenantId,
-    TenantReader, Timestamp, WriteError,
+    Acknowledgement, Annals, BlockContent, Deleted, Deletion, Durability, Erasure, Plan, ReadOnly, Tenant,
+    TenantError, TenantId, TenantReader, Timestamp, Trouble, WriteError,
 };
 
 use account::Account;
 pub use batch::Content;
 pub use histograms::histogram_of;
+use plans::Plans;
 pub use shown::Shown;
 pub use starts::start_of;
 
@@ -166,7 +171,7 @@ impl Oracle {
     pub fn creating(&mut self, id: &TenantId, plan: &Plan) {
         let account = self.accounts.entry(id.clone()).or_insert_with(|| Account::new(plan.clone()));
         if account.state == State::Absent {
-            account.plan = plan.clone();
+            account.plans = Plans::new(plan.clone());
         }
     }
 
@@ -194,6 +199,87 @@ impl Oracle {
             Some(None) => account.ends = None,
             None => {}
         }
+    }
+
+    /// What came of asking for another plan. The store says whether it believes the clock.
+    pub fn plan_asked(
+        &mut self,
+        id: &TenantId,
+        plan: Plan,
+        answer: &Result<Timestamp, TenantError>,
+        store: &Annals,
+        now: Timestamp,
+    ) -> Result<(), Violation> {
+        let (latest, believed) = (self.see(now), believed(store, now));
+        self.account(id)
+            .plans
+            .asked(plan, answer, believed, latest)
+            .map_err(|v| at(v, id, "asked for a plan"))
+    }
+
+    /// What came of taking a change of plan back.
+    pub fn plan_undone(
+        &mut self,
+        id: &TenantId,
+        answer: &Result<Option<Plan>, TenantError>,
+    ) -> Result<(), Violation> {
+        self.account(id).plans.undone(answer).map_err(|v| at(v, id, "took a plan back"))
+    }
+
+    /// The plan that a tenant has.
+    ///
+    /// # Panics
+    /// Where the tenant was never created.
+    #[must_use]
+    pub fn plan(&self, id: &TenantId) -> &Plan {
+        &self.accounts.get(id).expect(CREATED).plans.plan
+    }
+
+    /// Whether it is not known which plan a tenant has, or whether something of it was deleted: the next open shows it.
+    #[must_use]
+    pub fn is_in_doubt(&self, id: &TenantId) -> bool {
+        self.accounts.get(id).is_some_and(|account| account.plans.is_doubtful() || account.deleting.is_some())
+    }
+
+    /// Up to which stamp raw metrics of a tenant may have expired.
+    #[must_use]
+    pub fn raw_floor(&self, id: &TenantId) -> Timestamp {
+        let (of, latest) = (self.accounts.get(id), self.latest());
+        let floors = of.map(|account| account.plans.floors(BlockContent::RawMetrics, latest, latest));
+        floors.map_or(Timestamp::MIN, |(_, most)| Timestamp(most))
+    }
+
+    /// Looks whether plans that waited have taken effect. To be asked before the clock moves.
+    pub fn learn_plans(&mut self, store: &Annals, now: Timestamp) -> Result<(), Violation> {
+        let (latest, believed) = (self.see(now), believed(store, now));
+        for (id, account) in &mut self.accounts {
+            if account.state == State::Present
+                && account.plans.is_waiting()
+                && let Ok(tenant) = store.tenant(id)
+            {
+                account.learn_plan(&tenant, false, believed, latest).map_err(|v| at(v, id, "live"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A deletion is about to be made.
+    pub fn deleting(&mut self, id: &TenantId, deletion: Deletion) {
+        self.attempts += 1;
+        let order = self.attempts;
+        self.account(id).deleting(order, deletion);
+    }
+
+    /// What came of it. From then on nothing of it may be seen.
+    pub fn deleted(&mut self, id: &TenantId, answer: &Result<Deleted, TenantError>, now: Timestamp) {
+        let latest = self.see(now);
+        self.account(id).deleted(answer, now, latest);
+    }
+
+    /// Windows that stood for samples and were compared.
+    #[must_use]
+    pub fn windows(&self) -> u64 {
+        self.accounts.values().map(|account| account.windows).sum()
     }
 
     /// A tenant is about to be erased.
@@ -321,9 +407,9 @@ impl Oracle {
                 (Some(tenant), State::Present | State::Doubtful) => {
                     account.state = State::Present;
                     account.erasing = false;
-                    if tenant.summary().plan.as_ref() != Some(&account.plan) {
-                        return Err(Violation::new("I1", format!("{id} has another plan than it was given")));
-                    }
+                    account
+                        .learn_plan(&tenant, true, None, latest)
+                        .map_err(|v| at(v, id, "after an open"))?;
                     let shown = Shown::read(&tenant.reader()).map_err(|v| at(v, id, "after an open"))?;
                     account.resolve(&shown, now, latest).map_err(|v| at(v, id, "after an open"))?;
                 }
@@ -397,6 +483,10 @@ impl Oracle {
             if (account.state != State::Present || account.may_be_erased(latest)) && !there.contains(id) {
                 continue;
             }
+            if account.plans.is_doubtful() {
+                // It may read by the one plan or the other.
+                continue;
+            }
             let reader = store
                 .tenant(id)
                 .map_err(|error| Violation::new("I11", format!("{id} was created, read only: {error}")))?;
@@ -435,6 +525,12 @@ impl Oracle {
     fn account(&mut self, tenant: &TenantId) -> &mut Account {
         self.accounts.get_mut(tenant).expect(CREATED)
     }
+}
+
+/// The time, where a store believes the clock.
+fn believed(store: &Annals, now: Timestamp) -> Option<Timestamp> {
+    let suspect = |trouble: &Trouble| matches!(trouble, Trouble::ClockSuspect { .. });
+    (!store.troubles().iter().any(suspect)).then_some(now)
 }
 
 const CREATED: &str = "a tenant is created before it is used";

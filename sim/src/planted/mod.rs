@@ -22,12 +22,13 @@ pub const CAMPAIGNS: &[Campaign] = &[Campaign {
 
 /// What looks for a bug, in this order, and how many states of it: first a little of everything, then more. Crashes are
 /// looked at with many cuts of few points, and where they are many with few cuts of many points.
-const SLICES: [(&str, u64); 12] = [
+const SLICES: [(&str, u64); 13] = [
     ("crash", 500),
     ("errors", 500),
     ("space", 100),
     ("damage", 300),
     ("seeds", 400),
+    ("rollups", 600),
     ("crash", 12_000),
     ("errors", 2_500),
     ("space", 400),

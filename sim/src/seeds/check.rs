@@ -129,6 +129,7 @@ impl Run<'_> {
         self.check()?;
         let settled = self.store().settle();
         self.learn_maintenance(&settled.map(|done| done.len()), "settle", None)?;
+        self.learn_plans()?;
         self.work_off()?;
         self.check()?;
         self.erased_are_gone()?;
@@ -182,7 +183,7 @@ impl Run<'_> {
     pub(super) fn work_off(&mut self) -> Result<(), Violation> {
         for _ in 0..STEPS_MAX {
             match self.store().maintenance_step() {
-                Ok(None) => return Ok(()),
+                Ok(None) => return self.learn_plans(),
                 Ok(Some(done)) => self.answer("done", format!("{done:?}")),
                 Err(MaintenanceError::Damaged { .. }) if !self.rotten.is_empty() => {}
                 Err(error) => {

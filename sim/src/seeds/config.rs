@@ -4,9 +4,12 @@
 //! of everything at once.
 
 use annals::vfs::{SimCut, SimError, SimFailedSync};
-use annals::{Durability, Encryption, Options, Plan, Reads};
+use annals::{Durability, Encryption, Keep, Options, Plan, Reads, Resolution, Tier};
 
 use super::draw::Draws;
+
+/// The plans that tenants may get: the built-in ones; `hours` and `minutes`, whose tiers expire within days.
+pub(super) const PLANS: [&str; 6] = ["starter", "professional", "enterprise", "archive", "hours", "minutes"];
 
 /// Everything that is derived from a seed before the first operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,6 +116,12 @@ pub enum Actor {
     Erase,
     /// Gives a tenant new keys.
     Rotate,
+    /// Asks for another plan for a tenant, or takes that back.
+    Plan,
+    /// Deletes by matchers and times.
+    Delete,
+    /// Takes a snapshot, and compares what it restores.
+    Backup,
     /// Opens the store read-only.
     ReadOnly,
     /// Reads every byte.
@@ -136,7 +145,7 @@ pub enum Actor {
 }
 
 /// Actors with the weight that they have in a run of everything.
-const ACTORS: [(Actor, u64); 23] = [
+const ACTORS: [(Actor, u64); 26] = [
     (Actor::Write, 40),
     (Actor::Retry, 8),
     (Actor::Conflict, 2),
@@ -150,6 +159,9 @@ const ACTORS: [(Actor, u64); 23] = [
     (Actor::Cancel, 1),
     (Actor::Erase, 1),
     (Actor::Rotate, 2),
+    (Actor::Plan, 2),
+    (Actor::Delete, 2),
+    (Actor::Backup, 1),
     (Actor::ReadOnly, 5),
     (Actor::Verify, 2),
     (Actor::Close, 2),
@@ -174,7 +186,7 @@ impl Config {
             _ => draws.within(17, 120),
         };
         let plan =
-            |_| draws.one_of(&["archive", "archive", "enterprise", "enterprise", "professional", "starter"]);
+            |_| draws.one_of(&["archive", "archive", "enterprise", "minutes", "professional", "starter"]);
         let plans: Vec<&'static str> = (0..tenants).map(plan).collect();
         let weights = ACTORS
             .iter()
@@ -241,6 +253,51 @@ impl Config {
         }
     }
 
+    /// A short history of rollups: late data, merges, days that are sealed and tiers that expire within days, plan changes,
+    /// deletions and crashes, of one tenant or two.
+    #[must_use]
+    pub fn of_rollups(seed: u64) -> Config {
+        let draws = Draws::new(seed ^ 0x0110_0000_0000_0000);
+        let plan = |_| draws.one_of(&["hours", "minutes", "minutes", "enterprise", "starter", "archive"]);
+        let plans: Vec<&'static str> = (0..draws.within(1, 2)).map(plan).collect();
+        Config {
+            operations: 24,
+            durability: Durability::Synced,
+            head_bytes_max: draws.one_of(&[12_000, 1 << 20]),
+            clock_hours_max: draws.one_of(&[30, 60, 24 * 6]),
+            clock_back_percent: 0,
+            shape: Shape {
+                records_max: 12,
+                full_percent: 0,
+                signals_percent: draws.one_of(&[0, 40]),
+                series: draws.one_of(&[3, 10]),
+                contested_percent: draws.one_of(&[0, 50]),
+                outside_percent: draws.one_of(&[0, 25]),
+                invalid_percent: 0,
+                odd_percent: draws.one_of(&[0, 20]),
+                fat_percent: 0,
+            },
+            weights: vec![
+                (Actor::Write, 30),
+                (Actor::Retry, 3),
+                (Actor::Flush, 8),
+                (Actor::Maintain, 12),
+                (Actor::Settle, 6),
+                (Actor::Clock, 16),
+                (Actor::Plan, 3),
+                (Actor::Delete, 3),
+                (Actor::Kill, 2),
+                (Actor::Cut, 2),
+                (Actor::Crash, 2),
+            ],
+            check_percent: 30,
+            twice_percent: 0,
+            sealed: draws.percent(10),
+            plans,
+            ..Config::new(seed)
+        }
+    }
+
     /// What the store is opened with.
     #[must_use]
     pub fn options(&self) -> Options {
@@ -256,13 +313,23 @@ impl Config {
         }
     }
 
-    /// The plan of a tenant.
+    /// A plan by its name, a built-in one, `hours` or `minutes`.
     ///
     /// # Panics
-    /// Where there is no such tenant.
+    /// Where there is no such plan.
     #[must_use]
-    pub fn plan(&self, tenant: usize) -> Plan {
-        let mut plan = Plan::built_in(self.plans[tenant]).expect("a built-in plan");
+    pub fn plan_of(&self, name: &str) -> Plan {
+        let tier = |resolution, days| Tier { resolution, keep: Keep::Days(days) };
+        let hours = [tier(Resolution::Raw, 2), tier(Resolution::Hour, 9)];
+        let mut plan = Plan::built_in(name).unwrap_or_else(|| Plan {
+            name: name.to_owned(),
+            signals_keep: Keep::Days(1),
+            tiers: hours.to_vec(),
+            ..Plan::built_in("enterprise").expect("built in")
+        });
+        if name == "minutes" {
+            plan.tiers.insert(1, tier(Resolution::FiveMinutes, 5));
+        }
         plan.limits.batch_records_max = self.batch_records_max;
         plan
     }

@@ -1,7 +1,7 @@
 //! What hosts do in a run: write, retry, ask, hold on to what they read.
 
 use annals::query::promql::Value;
-use annals::{Budget, DAY_MS, HOUR_MS, KeyClass, QueryLimits, SeriesSource, Ticket, TimeRange, Timestamp};
+use annals::{Budget, DAY_MS, QueryLimits, SeriesSource, Ticket, TimeRange, Timestamp};
 
 use super::content::{altered, content};
 use super::draw::Draws;
@@ -21,7 +21,7 @@ impl Run<'_> {
         let mut tickets = Vec::new();
         for (part, &tenant) in (0..).zip(tenants) {
             let Some(handle) = self.tenant(tenant) else { continue };
-            let plan = self.config.plan(tenant);
+            let plan = self.oracle.plan(&id(tenant)).clone();
             // Drawn from a stream of its own: whether the others write makes no difference.
             let draws = Draws::new(seed ^ (part << 56));
             let content = content(&draws, &self.config.shape, &plan, number * 8 + part, self.machine.now());
@@ -91,62 +91,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    pub(super) fn create(&mut self, tenant: usize) {
-        let (id, plan) = (id(tenant), self.config.plan(tenant));
-        if self.oracle.tenant_state(&id) != State::Absent {
-            return;
-        }
-        self.oracle.creating(&id, &plan);
-        let created = self.oracle.created(&id, self.store().create_tenant(&id, plan));
-        match created {
-            Ok(_) => self.answer("created", &id),
-            Err(error) => {
-                self.answer("not created", error);
-            }
-        }
-    }
-
-    /// Cancels a tenant, or takes that back.
-    pub(super) fn cancel(&mut self, tenant: usize) {
-        let id = id(tenant);
-        let Some(handle) = self.tenant(tenant) else { return };
-        if handle.summary().cancelled.is_some() {
-            let undone = handle.undo_cancel();
-            self.oracle.cancelled(&id, undone.is_ok().then_some(None));
-            return self.answer("cancellation taken back", undone.is_ok());
-        }
-        let now = self.machine.now();
-        self.oracle
-            .cancelled(&id, Some(Some(handle.summary().plan.map_or(now, |plan| plan.cancelled_due(now)))));
-        let cancelled = handle.cancel();
-        self.answer("cancelled", cancelled.is_ok());
-    }
-
-    pub(super) fn erase(&mut self, tenant: usize) {
-        let id = id(tenant);
-        if self.tenant(tenant).is_none() {
-            return;
-        }
-        self.oracle.erasing(&id);
-        let erased = self.store().erase_tenant(&id);
-        self.oracle.erased(&id, &erased);
-        match erased {
-            Ok(erasure) => self.answer("erased", erasure.number),
-            Err(error) => self.answer("not erased", error),
-        }
-    }
-
-    pub(super) fn rotate(&mut self, tenant: usize, classes: u64, hours: u64) {
-        let Some(handle) = self.tenant(tenant).filter(|_| self.config.sealed) else { return };
-        let all = [KeyClass::Metrics, KeyClass::Signals, KeyClass::Wrapping];
-        let chosen = (0..).zip(all).filter(|(bit, _)| classes >> bit & 1 == 1);
-        let chosen: Vec<KeyClass> = chosen.map(|(_, class)| class).collect();
-        match handle.rotate_keys(&chosen, hours as i64 * HOUR_MS) {
-            Ok(until) => self.answer("keys replaced until", until),
-            Err(error) => self.answer("keys not replaced", error),
-        }
-    }
-
     pub(super) fn query(&mut self, tenant: usize) -> Result<(), Violation> {
         let Some(handle) = self.tenant(tenant) else { return Ok(()) };
         let id = id(tenant);
@@ -167,7 +111,7 @@ impl Run<'_> {
         self.answer("query", found.to_bits());
         let expected = self.oracle.increase(&id, "signals", start, end);
         // The clock went back, and what had expired stays so.
-        let expired = self.config.plan(tenant).raw_keep().floor(self.oracle.latest()) > start;
+        let expired = self.oracle.raw_floor(&id) > start;
         let excused = expired
             || self.reads_fail
             || self.oracle.is_loose(&id)

@@ -18,7 +18,10 @@ pub(super) fn isolation(seed: u64) -> Result<(), Violation> {
         config.plans.push("archive");
     }
     config.weights.retain(|(actor, _)| {
-        !matches!(actor, Actor::Fault | Actor::Crash | Actor::Space | Actor::Rot | Actor::Cut | Actor::Hold)
+        !matches!(
+            actor,
+            Actor::Fault | Actor::Crash | Actor::Space | Actor::Rot | Actor::Cut | Actor::Hold | Actor::Plan
+        )
     });
     if config.weights.is_empty() {
         return Ok(());

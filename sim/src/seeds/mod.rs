@@ -6,6 +6,8 @@
 //!   content     what batches hold
 //!   run         one seed on its machine, operation by operation
 //!   host        what hosts do
+//!   life        what operators do with a tenant
+//!   backup      snapshots, and what they restore
 //!   restart     what goes wrong, and how a store comes back
 //!   check       what must hold
 //!   isolation   a run with and without the other tenants
@@ -16,12 +18,14 @@
 //! prints seed, configuration and the operations that are left after shrinking. `annals-sim seeds --from S --seeds 1`
 //! runs one seed again, bit for bit.
 
+mod backup;
 mod check;
 mod config;
 mod content;
 mod draw;
 mod host;
 mod isolation;
+mod life;
 mod operation;
 mod restart;
 mod run;
@@ -42,8 +46,24 @@ use crate::oracle::Violation;
 use run::Run;
 
 /// The campaigns of this module.
-pub const CAMPAIGNS: &[Campaign] =
-    &[Campaign { name: "seeds", about: "random histories with faults, against an oracle", run: campaign }];
+pub const CAMPAIGNS: &[Campaign] = &[
+    Campaign {
+        name: "seeds",
+        about: "random histories with faults, against an oracle",
+        run: |size| campaign("seeds", size, &Kind { config: Config::new, run: run_seed }),
+    },
+    Campaign {
+        name: "rollups",
+        about: "short random histories in which days are sealed and tiers expire: rollups equal raw",
+        run: |size| campaign("rollups", size, &Kind { config: Config::of_rollups, run: run_rollups }),
+    },
+];
+
+/// A kind of random histories.
+struct Kind {
+    config: fn(u64) -> Config,
+    run: fn(u64) -> Result<Outcome, Failure>,
+}
 
 /// Seeds of a full run.
 const SEEDS: u64 = 100_000;
@@ -110,6 +130,12 @@ pub fn run_seed(seed: u64) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
+/// Runs a seed of the histories of rollups.
+pub fn run_rollups(seed: u64) -> Result<Outcome, Failure> {
+    let config = Config::of_rollups(seed);
+    run_operations(&config, &operations(&config), false)
+}
+
 /// Makes a failure of a violation, and of a panic.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Violation>) -> Result<T, Failure> {
     listen();
@@ -126,11 +152,11 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Violation>) -> Result<T, Failure>
 
 /// Everything there is to say about a seed that fails: configuration, the operations that are needed, what happened.
 #[must_use]
-pub fn explain(seed: u64, failure: &Failure) -> String {
-    let config = Config::new(seed);
+pub fn explain(config: &Config, failure: &Failure) -> String {
+    let seed = config.seed;
     let again = |config: &Config, operations: &[Operation]| run_operations(config, operations, false).err();
-    let needed = shrink::shrink(&config, operations(&config), failure.invariant, &again);
-    let shrunk = run_operations(&config, &needed, true).err();
+    let needed = shrink::shrink(config, operations(config), failure.invariant, &again);
+    let shrunk = run_operations(config, &needed, true).err();
     let mut text = format!("seed {seed}: {failure}\n{config:#?}\n");
     match shrunk {
         Some(shrunk) => {
@@ -139,11 +165,11 @@ pub fn explain(seed: u64, failure: &Failure) -> String {
         }
         None => text += "it does not fail by its operations alone\n",
     }
-    text + &format!("again: annals-sim seeds --from {seed} --seeds 1")
+    text + &format!("again: the same campaign with --from {seed} --seeds 1")
 }
 
-fn campaign(size: &Size) -> Report {
-    let mut report = Report::new("seeds");
+fn campaign(name: &str, size: &Size, kind: &Kind) -> Report {
+    let mut report = Report::new(name);
     let count = size.count.unwrap_or(SEEDS);
     let end = size.from.saturating_add(count);
     let next = AtomicU64::new(size.from);
@@ -156,10 +182,10 @@ fn campaign(size: &Size) -> Report {
                     if seed >= end || size.is_over() {
                         return;
                     }
-                    let result = run_seed(seed);
+                    let result = (kind.run)(seed);
                     let failure = result.as_ref().err().map(|failure| match size.is_to_first_failure() {
                         true => failure.to_string(),
-                        false => explain(seed, failure),
+                        false => explain(&(kind.config)(seed), failure),
                     });
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                     let (sum, seeds, failures) = &mut *total;
@@ -185,6 +211,7 @@ fn campaign(size: &Size) -> Report {
     report.count("crashes", sum.crashes);
     report.count("faults", sum.faults);
     report.count("checks", sum.checks);
+    report.count("windows", sum.windows);
     report
 }
 
@@ -195,6 +222,7 @@ impl Outcome {
         self.crashes += other.crashes;
         self.faults += other.faults;
         self.checks += other.checks;
+        self.windows += other.windows;
     }
 }
 

@@ -6,7 +6,7 @@
 use annals::HOUR_MS;
 use annals::vfs::{SimCalls, SimCut, SimFault, SimOp};
 
-use super::config::{Actor, Config};
+use super::config::{Actor, Config, PLANS};
 use super::draw::Draws;
 
 /// Something that happens.
@@ -101,6 +101,25 @@ pub enum What {
         /// By when those of before are to be gone.
         hours: u64,
     },
+    /// A tenant is to have another plan, where it is there.
+    Plan {
+        /// Which.
+        tenant: usize,
+        /// The plan's name.
+        name: &'static str,
+    },
+    /// A change of plan that waits is taken back.
+    UndoPlan {
+        /// Whose.
+        tenant: usize,
+    },
+    /// Something of a tenant is deleted.
+    Delete {
+        /// Whose.
+        tenant: usize,
+    },
+    /// A snapshot is taken, and what it restores is compared.
+    Backup,
     /// The store is opened read-only and compared.
     ReadOnly,
     /// Every byte is read.
@@ -158,6 +177,9 @@ impl What {
             | What::Cancel { tenant }
             | What::Erase { tenant }
             | What::Rotate { tenant, .. }
+            | What::Plan { tenant, .. }
+            | What::UndoPlan { tenant }
+            | What::Delete { tenant }
             | What::Create { tenant } => *tenant == of,
             _ => false,
         }
@@ -203,6 +225,10 @@ pub fn operations(config: &Config) -> Vec<Operation> {
                     let hours = draws.one_of(&[0, 0, 1, 24, 24 * 30]);
                     What::Rotate { tenant, classes: draws.within(1, 7), hours }
                 }
+                Actor::Plan if draws.percent(25) => What::UndoPlan { tenant },
+                Actor::Plan => What::Plan { tenant, name: draws.one_of(&PLANS) },
+                Actor::Delete => What::Delete { tenant },
+                Actor::Backup => What::Backup,
                 Actor::ReadOnly => What::ReadOnly,
                 Actor::Verify => What::Verify,
                 Actor::Close => What::Reopen(End::Close),

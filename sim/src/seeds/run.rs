@@ -8,6 +8,7 @@
 //! | I8 cursors | `Run::hold`: a selection that is read late shows the same, or says what it lacks |
 //! | I10, I13, I15 order of calls | the disk, by the rules of [`Order`], `Run::judged` |
 //! | I11 every crash recovers | `Run::open`: an open without faults succeeds |
+//! | I4 of backups | `Run::backup`: what was acknowledged before a snapshot is in what it restores |
 //! | I12 recovery twice | `Run::recover_twice`: the same answers, and in the end the same calls |
 //! | I14 full disks | `Run::live`: after space is back writes succeed without an open |
 //! | I17 isolation | `seeds::isolation`: the same answers without the other tenants |
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub faults: u64,
     /// Comparisons with the oracle.
     pub checks: u64,
+    /// Windows that stood for samples in them.
+    pub windows: u64,
 }
 
 /// A run as it stands.
@@ -118,6 +121,7 @@ impl<'a> Run<'a> {
         }
         self.outcome.calls = self.machine.vfs.calls();
         self.outcome.acknowledged = self.oracle.acknowledged();
+        self.outcome.windows = self.oracle.windows();
         Ok(self.outcome)
     }
 
@@ -156,6 +160,7 @@ impl<'a> Run<'a> {
             } else {
                 self.act(&first.what, &draws, first.number)?;
             }
+            self.learn_plans()?;
             self.judged()?;
             let spent = self.is_spent();
             if self.machine.vfs.crashed() || spent && draws.percent(70) {
@@ -204,6 +209,10 @@ impl<'a> Run<'a> {
             What::Cancel { tenant } => self.cancel(*tenant),
             What::Erase { tenant } => self.erase(*tenant),
             What::Rotate { tenant, classes, hours } => self.rotate(*tenant, *classes, *hours),
+            What::Plan { tenant, name } => self.change_plan(*tenant, name)?,
+            What::UndoPlan { tenant } => self.undo_plan(*tenant)?,
+            What::Delete { tenant } => self.delete(*tenant, draws)?,
+            What::Backup => self.backup()?,
             What::ReadOnly => self.read_only()?,
             What::Verify => self.verify(false)?,
             What::Reopen(end) => self.end_and_open(Some(*end), draws)?,
@@ -271,6 +280,12 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether plans that waited have taken effect, before the clock goes on.
+    pub(super) fn learn_plans(&mut self) -> Result<(), Violation> {
+        let store = self.store.as_ref().expect("open between operations");
+        self.oracle.learn_plans(store, self.machine.now())
     }
 
     pub(super) fn store(&self) -> &Annals {
