@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use annals::vfs::{SimCalls, SimCut, SimError, SimFault, SimOp, SimVfs, Vfs as _};
 use annals::{
-    Annals, DAY_MS, Done, ERASURE_DUE_MS, Encryption, MaintenanceError, Options, PublicKey, Receipt,
-    ReceiptError, SampleBatch, SeriesKind, Signal, SignalBatch, TenantError, TimeRange, Timestamp, Trouble,
-    WriteError, verify,
+    Annals, At, DAY_MS, Done, ERASURE_DUE_MS, Encryption, FileKeyStore, MaintenanceError, Options, PublicKey,
+    Receipt, ReceiptError, RestoreInto, SampleBatch, SeriesKind, Signal, SignalBatch, TenantError, TimeRange,
+    Timestamp, Trouble, WriteError, prune_backup, restore, verify,
 };
 use common::{
     Machine, NOW, attempts, batch_id, failures, gauges, id, labels, number, plan, site, write_samples,
@@ -168,6 +168,58 @@ fn p7_an_erased_tenant_is_hidden_at_once_and_nothing_of_it_is_left() {
         );
         assert!(machine.vfs.read_file(&again.receipt).is_ok());
     }
+}
+
+#[test]
+fn p7_planted_markers_are_readable_in_no_byte_of_root_log_or_backups_of_before() {
+    let machine = machine(Encryption::Files);
+    let before = files(&machine.vfs);
+    let store = machine.open();
+    fill(&store, "other");
+    fill(&store, "acme");
+    let backup = Path::new("/safe/backup");
+    // One with acme in the log and in blocks, one with more of it.
+    store.backup(backup).expect("taken");
+    store.tenant(&id("acme")).expect("there").flush().expect("flushed");
+    store.backup(backup).expect("taken");
+    let left = traces(&before, &files(&machine.vfs));
+    let secrets: Vec<Vec<u8>> = files(&machine.vfs)
+        .into_iter()
+        .filter(|(path, _)| path.to_string_lossy().contains("/keys/2-"))
+        .map(|(_, bytes)| bytes[bytes.len() - 32..].to_vec())
+        .collect();
+    assert_eq!(secrets.len(), 1, "one key opens all of it");
+    let markers = ["acme.marked", "acme_marked", "acme-host", "acme-hook"];
+    let readable = |vfs: &SimVfs| -> Vec<PathBuf> {
+        let marked = markers.iter().map(|marker| marker.as_bytes()).chain(secrets.iter().map(Vec::as_slice));
+        let marked: Vec<&[u8]> = marked.collect();
+        let holds = |bytes: &[u8]| marked.iter().any(|part| bytes.windows(part.len()).any(|w| w == *part));
+        files(vfs).into_iter().filter(|(_, bytes)| holds(bytes)).map(|(path, _)| path).collect()
+    };
+    assert_eq!(readable(&machine.vfs).len(), 1, "before, the key alone");
+    store.erase_tenant(&id("acme")).expect("erased");
+    work_off(&store);
+    assert_eq!(readable(&machine.vfs), Vec::<PathBuf>::new());
+    drop(store);
+
+    let vfs: Arc<dyn annals::vfs::Vfs> = Arc::new(machine.vfs.clone());
+    let keys = FileKeyStore::new(vfs.clone(), "/data/keys".as_ref(), "/data/tmp".as_ref());
+    for (number, root) in [(1, "/first"), (2, "/second")] {
+        let into = RestoreInto { root: root.as_ref(), options: &machine.options };
+        let at = At::Snapshot(number);
+        let restored = restore(&vfs, &*machine.clock, &*machine.entropy, backup, at, Some(&keys), into)
+            .expect("restored");
+        assert_eq!((restored.erased, restored.tenants), (vec![id("acme")], vec![id("other")]));
+        assert_eq!(readable(&machine.vfs), Vec::<PathBuf>::new(), "restored from snapshot {number}");
+    }
+    // The backup has bytes that nobody can read, and lets go of them too.
+    let sealed = |vfs: &SimVfs| {
+        let of_acme = |path: &PathBuf| path.to_string_lossy().contains("/files/2-");
+        holding(vfs, &left).iter().filter(|path| of_acme(path)).count()
+    };
+    assert!(sealed(&machine.vfs) > 0);
+    prune_backup(&machine.vfs, &*machine.clock, backup, 2, Some(&keys)).expect("pruned");
+    assert_eq!(sealed(&machine.vfs), 0);
 }
 
 #[test]

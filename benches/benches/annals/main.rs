@@ -1,6 +1,7 @@
 //! Runs the measurements that its arguments name; all of them without arguments. See the crate's docs.
 
 mod codecs;
+mod days;
 mod hicard;
 mod host;
 mod index;
@@ -30,7 +31,7 @@ fn main() {
     }
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| named.is_empty() || named.iter().any(|n| n == name);
-    let subjects: [(&str, fn()); 12] = [
+    let subjects: [(&str, fn()); 14] = [
         ("codecs", codecs::run),
         ("sizes", sizes::run),
         ("scan", scan::run),
@@ -41,6 +42,8 @@ fn main() {
         ("hicard", hicard::run),
         ("opening", opening::run),
         ("store", store::run),
+        ("sealing", days::sealing),
+        ("days", days::small_tenants),
         ("queries", queries::run),
         ("reports", reports::run),
     ];
