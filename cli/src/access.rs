@@ -83,6 +83,16 @@ pub(crate) fn open_error(root: &Path, error: &OpenError) -> CliError {
     }
 }
 
+/// Refuses to write into a store what is none of it, as far as names tell.
+pub(crate) fn refuse_within(path: &Path, root: &Path) -> Result<(), CliError> {
+    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
+    match whole(path).starts_with(whole(root)) {
+        true => Err(CliError::usage(format_args!("{} lies in the store itself", path.display()))
+            .help("name a place beside it")),
+        false => Ok(()),
+    }
+}
+
 /// Whether what lies in a directory may not be read by who runs this.
 fn is_denied(root: &Path) -> bool {
     let denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
@@ -125,6 +135,16 @@ pub(crate) fn choose(
         None if names.is_empty() => unknown.help(format_args!("the store has none yet; make one: {create}")),
         None => unknown.help(format_args!("there are {}", names.join(", "))),
     })
+}
+
+/// Says that a tenant is left out.
+pub(crate) fn warn_unavailable(tenant: &TenantId) {
+    eprintln!("warning: tenant {tenant} is unavailable; annals tenant show {tenant} says why");
+}
+
+/// Says of each tenant that cannot be used that it is left out.
+pub(crate) fn warn_of_unavailable(tenants: &[TenantSummary]) {
+    tenants.iter().filter(|own| own.unavailable.is_some()).for_each(|own| warn_unavailable(&own.id));
 }
 
 /// A store that is read, and the tenant that is meant.

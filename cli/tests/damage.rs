@@ -215,6 +215,11 @@ fn one_copy_of_a_manifest_is_enough_and_none_costs_that_tenant_only() {
     let refused = bench.run(&["query", "vector(1)", "--tenant", "acme"]);
     assert_eq!(refused.code, 1, "{}", refused.out);
     assert!(refused.err.contains(&name(&newest)), "{}", refused.err);
+    // Verbs of the whole store do the rest, and say whom they leave out.
+    for verb in ["stats", "compact"] {
+        let ran = bench.run(&[verb]);
+        assert!(ran.code == 0 && ran.err.contains("tenant acme is unavailable"), "{verb}: {}", ran.err);
+    }
     let before = files(&bench, "t/1/b", ".blk");
     let left = bench.run(&["verify", "--repair"]);
     assert_eq!(left.code, 3, "{}", left.out);
@@ -241,6 +246,8 @@ fn a_newer_format_is_left_alone() {
     overwrite(&hit, 60, &crc32(&header).to_le_bytes());
     names(&verify(&bench), "block format 2 is newer", "samples after");
     the_rest_is_served(&bench);
+    let doctor = bench.run(&["doctor"]);
+    assert!(doctor.code == 3 && doctor.out.contains("block format 2 is newer"), "{}", doctor.out);
     let left = bench.run(&["verify", "--repair"]);
     assert_eq!(left.code, 3, "{}", left.out);
     assert!(hit.exists(), "a newer engine can read it");

@@ -149,6 +149,9 @@ fn a_search_without_an_answer_says_which_word_is_unknown() {
         let ran = bench.run(&["query", question]);
         assert!(ran.code == 0 && ran.err.contains(said), "{question}: {}", ran.err);
     }
+    // What is asked for may be long, and hold what a terminal obeys.
+    let ran = bench.run(&["query", &format!("{{\"up\u{1b}[31m{}\"}}", "p".repeat(5_000))]);
+    assert!(ran.code == 0 && ran.err.len() < 200 && !ran.err.contains('\u{1b}'), "{}", ran.err);
 }
 
 #[test]

@@ -78,6 +78,8 @@ fn words_that_it_does_not_know_are_named_with_the_nearest() {
         (&["--tenant", "acme", "--site", "a", "--month", "2015-13"], 2, "write a month as 2026-11"),
         (&["--tenant", "acme", "--site", "a", "--period", "weak"], 2, "week"),
         (&["--each"], 2, "--out"),
+        (&["--each", "--out", "annals-data/pages"], 2, "lies in the store itself"),
+        (&["--tenant", "acme", "--site", "a", "--out", "./annals-data/a.html"], 2, "name a place beside it"),
     ] {
         let ran = bench.run(&[&["report"], args].concat());
         assert!(ran.code == code && ran.err.contains(words), "{args:?}: {} {}", ran.code, ran.err);

@@ -240,6 +240,13 @@ impl Visit {
             QueryLimits { series_max: u64::MAX, memory_bytes_max: u64::MAX, ..QueryLimits::default() };
         let Ok(reader) = store.tenant(id) else { return };
         let Ok(all) = reader.select(&[], TimeRange::ALL, &Budget::new(limits)) else { return };
+        for missing in &all.coverage().missing {
+            self.odd(
+                "damage",
+                format!("tenant `{id}`: {}", missing.why),
+                "`annals verify` says what is lost by it",
+            );
+        }
         let mut metrics: BTreeMap<String, u64> = BTreeMap::new();
         let mut values: BTreeMap<String, HashSet<String>> = BTreeMap::new();
         for labels in (0..all.len()).map(|index| all.labels(index)) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use annals_export::{Content, Exported, FileEntry, Format, MANIFEST_NAME, Manifest, Progress, Request};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,10 +28,7 @@ pub(crate) fn run(verb: &ExportVerb, screen: &mut Screen) -> Outcome {
 /// Takes all of a tenant out.
 pub(crate) fn export(args: &ExportArgs, screen: &mut Screen) -> Outcome {
     let root = access::directory(&args.store);
-    if is_within(&args.directory, &root) {
-        return Err(CliError::usage(format_args!("{} lies in the store itself", args.directory.display()))
-            .help("name a directory beside it"));
-    }
+    access::refuse_within(&args.directory, &root)?;
     let store = access::open_to_read(&root)?;
     let tenant = access::choose(store.tenants(), Some(&args.tenant), &root)?;
     let reader = store.export(&tenant.id).map_err(|error| match error {
@@ -154,12 +151,6 @@ fn show(bar: &ProgressBar, progress: Progress) {
     bar.set_length(progress.rows_max);
     bar.set_message(progress.day.to_string());
     bar.set_position(progress.rows);
-}
-
-/// Whether a directory lies in another, as far as names tell.
-fn is_within(directory: &Path, root: &Path) -> bool {
-    let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path));
-    whole(directory).starts_with(whole(root))
 }
 
 impl ExportFormat {

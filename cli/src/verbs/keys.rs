@@ -29,7 +29,7 @@ fn list(tenant: Option<&str>, store: &StoreArgs, output: Option<ListForm>, scree
     let now = access::now();
     for tenant in &tenants {
         let Ok(mut keys) = opened.keys(&tenant.id) else {
-            eprintln!("warning: tenant {} is unavailable; annals tenant show {0} says why", tenant.id);
+            access::warn_unavailable(&tenant.id);
             continue;
         };
         keys.sort_by_key(|key| (key.class, key.id));

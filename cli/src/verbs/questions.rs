@@ -7,11 +7,14 @@ use annals::{Budget, METRIC_NAME, MatchOp, Matcher, QueryLimits, SeriesSource, T
 
 use crate::args::Question;
 use crate::error::CliError;
+use crate::output::words;
 
 /// The name that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 /// More questions than this in one file are a mistake.
 const TEXT_BYTES_MAX: u64 = 16 << 20;
+/// So much of a name is repeated in a sentence.
+const TEXT_SHOWN: usize = 60;
 
 /// The questions that are meant; at least one.
 pub(crate) fn read(question: &Question) -> Result<Vec<String>, CliError> {
@@ -93,29 +96,32 @@ pub(crate) fn unknown_name(reader: &dyn SeriesSource, expression: &str) -> Optio
         if let Some(metric) = of_metric.first() {
             let known = reader.label_values(METRIC_NAME, &[], TimeRange::ALL, &budget).ok()?;
             if !known.iter().any(|name| name == metric.value()) {
-                return Some(sentence(
-                    &format!("there is no metric `{}`", metric.value()),
-                    metric.value(),
-                    &known,
-                ));
+                let is = format!("there is no metric `{}`", shown(metric.value()));
+                return Some(sentence(&is, metric.value(), &known));
             }
         }
         for own in fixed.iter().filter(|own| own.name() != METRIC_NAME) {
             let what = of_metric
                 .first()
-                .map_or("no series".to_owned(), |metric| format!("no series of `{}`", metric.value()));
+                .map_or("no series".to_owned(), |metric| format!("no series of `{}`", shown(metric.value())));
             let known = reader.label_values(own.name(), &of_metric, TimeRange::ALL, &budget).ok()?;
             if known.is_empty() {
                 let names = reader.label_names(&of_metric, TimeRange::ALL, &budget).ok()?;
-                return Some(sentence(&format!("{what} has the label `{}`", own.name()), own.name(), &names));
+                let is = format!("{what} has the label `{}`", shown(own.name()));
+                return Some(sentence(&is, own.name(), &names));
             }
             if !known.iter().any(|value| value == own.value()) {
-                let is = format!("{what} has {}=\"{}\"", own.name(), own.value());
+                let is = format!("{what} has {}=\"{}\"", shown(own.name()), shown(own.value()));
                 return Some(sentence(&is, own.value(), &known));
             }
         }
     }
     None
+}
+
+/// A name or value of a question as a sentence repeats it: it may be of any length, and hold anything.
+fn shown(text: &str) -> String {
+    words::cut(&words::harmless(text), TEXT_SHOWN)
 }
 
 fn sentence(what: &str, wrong: &str, known: &[String]) -> String {

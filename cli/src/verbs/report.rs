@@ -29,6 +29,9 @@ const FAILED_TOLD: usize = 10;
 /// Writes a report, or one for each site.
 pub(crate) fn run(args: &ReportArgs, screen: &mut Screen) -> Outcome {
     let span = span(args);
+    if let Some(out) = &args.out {
+        access::refuse_within(out, &access::directory(&args.tenant.store))?;
+    }
     let asked = args.week.or(args.month).or(args.day).or(args.date);
     if let (true, Some(directory)) = (args.each, &args.out) {
         return each(args, directory, span, asked);

@@ -36,7 +36,7 @@ fn explain(
     let mut grid = Grid::new(["tenant", "block", "bytes", "rule", "due", "state"]);
     for tenant in &tenants {
         let Ok(retention) = opened.retention(&tenant.id) else {
-            eprintln!("warning: tenant {} is unavailable; annals tenant show {0} says why", tenant.id);
+            access::warn_unavailable(&tenant.id);
             continue;
         };
         for kept in retention.blocks() {

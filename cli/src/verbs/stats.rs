@@ -13,7 +13,9 @@ use crate::times::print_span;
 /// Shows a store's numbers, as far as they can be known beside its writer.
 pub(crate) fn stats(args: &StatsArgs, screen: &mut Screen) -> Outcome {
     let root = access::directory(&args.store);
-    let metrics = access::open_to_read(&root)?.metrics();
+    let store = access::open_to_read(&root)?;
+    access::warn_of_unavailable(&store.tenants());
+    let metrics = store.metrics();
     if args.openmetrics {
         screen.write_all(metrics.to_openmetrics().as_bytes())?;
         return Ok(0);

@@ -19,6 +19,7 @@ pub(crate) fn compact(store: &StoreArgs, screen: &mut Screen) -> Outcome {
     for finding in &annals.recovery().findings {
         eprintln!("warning: {finding}");
     }
+    access::warn_of_unavailable(&annals.tenants());
     let before = Size::of(&annals.tenants());
     let settled = annals.settle();
     let after = Size::of(&annals.tenants());
