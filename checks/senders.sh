@@ -11,11 +11,11 @@ apt_package() {
     command -v "$1" >/dev/null || apt-get install -y -q --no-install-recommends "$2" >/dev/null ||
         echo "SKIPPED $1: $2 cannot be installed"
 }
-fresh=$(command -v prometheus vmagent | wc -l)
+there=$(command -v prometheus vmagent | wc -l || true)
 apt_package prometheus prometheus
 apt_package vmagent victoria-metrics
 # Debian starts what it installs; here only tests do.
-[ "$fresh" = 2 ] || systemctl disable --now prometheus victoria-metrics 2>/dev/null || true
+[ "$there" = 2 ] || systemctl disable --now prometheus victoria-metrics 2>/dev/null || true
 
 packages="${ANNALS_SENDERS:-${XDG_CACHE_HOME:-$HOME/.cache}/annals-senders}"
 export PYTHONPATH="$packages/python${PYTHONPATH:+:$PYTHONPATH}"

@@ -69,7 +69,7 @@ impl Gateway {
             pool: Pool::new(&config.limits),
             rates: Rates::default(),
             asked: AskedQueries::default(),
-            series: ingest::SeriesCaches::default(),
+            series: ingest::SeriesCaches::new(config.limits.writes),
             started: Timestamp(clock.now_ms()),
             counters: Counters::default(),
             nonces: Nonces::default(),

@@ -27,8 +27,6 @@ const BATCH_SAMPLES: usize = 50_000;
 const CACHE_BYTES_MAX: usize = 64 << 20;
 /// What is kept in all.
 const CACHES_BYTES_MAX: usize = 256 << 20;
-/// How many requests of one tenant in one format find something kept at one time.
-const CACHES_PER_TENANT: usize = 2;
 /// What nobody has asked for this long is dropped.
 const IDLE: Duration = Duration::from_secs(600);
 /// What a known series takes besides its name: reference, labels.
@@ -46,9 +44,10 @@ pub(crate) enum Form {
 }
 
 /// What is known of series between requests.
-#[derive(Default)]
 pub(crate) struct SeriesCaches {
     idle: Mutex<Idle>,
+    /// How many requests of one tenant in one format find something kept at one time.
+    at_once: usize,
 }
 
 /// What no request is using, and since when, on the monotonic clock.
@@ -90,6 +89,12 @@ impl Cache {
 }
 
 impl SeriesCaches {
+    /// Nothing yet, for as many requests as are decoded at one time: one that finds nothing kept takes every series apart, which
+    /// is three times the work.
+    pub(crate) fn new(at_once: usize) -> SeriesCaches {
+        SeriesCaches { idle: Mutex::default(), at_once }
+    }
+
     fn take(&self, tenant: TenantNumber, form: Form, seed: u64) -> Cache {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle.get_mut(&(tenant, form)).and_then(Vec::pop);
@@ -119,7 +124,7 @@ impl SeriesCaches {
             idle.clear();
         }
         let kept = idle.entry((tenant, form)).or_default();
-        if kept.len() < CACHES_PER_TENANT {
+        if kept.len() < self.at_once {
             kept.push((now, cache));
         }
     }

@@ -26,7 +26,7 @@ impl Bench {
         let store = Annals::open(vfs, clock, entropy, "/data".as_ref(), options).expect("opens");
         let plan = Plan::built_in("archive").expect("built in");
         let tenant = store.create_tenant(&TenantId::new("acme").expect("valid"), plan).expect("made");
-        Bench { _store: store, tenant, caches: SeriesCaches::default() }
+        Bench { _store: store, tenant, caches: SeriesCaches::new(1) }
     }
 
     /// Has samples decoded and written under an id.
