@@ -47,10 +47,10 @@ unless a plan file has another `keep.cancelled`). annals retention explain shows
     Export(ExportArgs),
     /// Switch signal kinds off and on for a tenant; without either, list them
     #[command(after_help = "\
-Examples:
-  annals tenant signals acme
-  annals tenant signals acme --off wp.cron --off file.edited
-  annals tenant signals acme --on wp.cron
+Examples, on the store of `annals demo`:
+  annals tenant signals bakery
+  annals tenant signals bakery --off wp.cron --off file.edited
+  annals tenant signals bakery --on wp.cron
 
 Signals of a kind that is off are refused (kind_off); what was written before stays.")]
     Signals {

@@ -64,12 +64,12 @@ pub(crate) struct WatchArgs {
 Examples, on the store of `annals demo`:
   annals doctor
   annals doctor -o json
-  annals doctor --url http://127.0.0.1:9797
 
 Looks at what is cheap to look at, beside a writer: lag of retention and of background work, quarantine,
 cardinality, clocks, permissions, disk. The exit code is 3 where something is odd, else 0. `annals verify`
-reads every byte. With --url it asks a gateway instead: whether it lives and can be given work, and what
-its own numbers say, which it shows on its own machine and to an operator's token in ANNALS_TOKEN.")]
+reads every byte. With --url http://127.0.0.1:9797 it asks a gateway instead: whether it lives and can be
+given work, and what its own numbers say, which it shows on its own machine and to an operator's token in
+ANNALS_TOKEN.")]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
