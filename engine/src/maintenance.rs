@@ -137,10 +137,12 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
             shared.swept.fetch_add(usize::from(matches!(done, Ok(Some(_)))), Ordering::Relaxed);
         })
     };
-    let flushes = std::iter::once_with(|| to_flush(shared, &tenants, now)).flatten().map(|tenant| {
-        let flushed = flush::flush(shared, &tenant)?;
-        Ok(flushed.map(|blocks| Done::Flushed { tenant: tenant.id.clone(), blocks }))
-    });
+    let flushes = || {
+        std::iter::once_with(|| to_flush(shared, &tenants, now)).flatten().map(|tenant| {
+            let flushed = flush::flush(shared, &tenant)?;
+            Ok(flushed.map(|blocks| Done::Flushed { tenant: tenant.id.clone(), blocks }))
+        })
+    };
     let sweeps_first = shared.swept.load(Ordering::Relaxed) < SWEEPS_MAX;
     let before_flushes = sweeps_first.then(sweep).into_iter().flatten();
     let after_flushes = (!sweeps_first).then(sweep).into_iter().flatten();
@@ -161,13 +163,15 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
         .chain(plans)
         .chain(before_flushes)
         .chain(others)
-        .chain(flushes)
+        .chain(flushes())
         .chain(after_flushes)
         .chain(rotations(Turn::First))
         .chain(merges)
         .chain(seals)
         .chain(rest)
         .chain(rotations(Turn::Last))
+        // What those want out of the log.
+        .chain(flushes())
     {
         match done {
             Ok(Some(done)) => return Ok(Some(done)),

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module';
 
 const [url, token] = process.argv.slice(2);
-const require = createRequire(`${process.env.ANNALS_NODE_MODULES ?? '.'}/any.js`);
+const require = createRequire(`${process.env.ANNALS_NODE_MODULES ?? process.cwd()}/any.js`);
 const { EditorState } = require('@codemirror/state');
 const { CompletionContext } = require('@codemirror/autocomplete');
 const { PromQLExtension, newCompleteStrategy } = require('@prometheus-io/codemirror-promql');
