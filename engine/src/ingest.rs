@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use annals_model::{
-    BatchId, HISTOGRAM_BUCKETS_MAX, Histogram, HistogramSample, LabelSet, METRIC_NAME, Plan, Refusal,
-    RefusalReason, ResetHint, START_MAX, START_UNKNOWN, SampleBatch, SeriesKind, Signal, SignalBatch,
-    SignalRow, SignalValue, SiteName, Timestamp, append_starts, is_stale,
+    BatchId, HISTOGRAM_BUCKETS_MAX, Histogram, HistogramSample, LabelSet, Plan, Refusal, RefusalReason,
+    ResetHint, START_MAX, START_UNKNOWN, SampleBatch, SeriesKind, SignalBatch, SignalRow, SiteName,
+    Timestamp, append_starts, is_stale,
 };
 use annals_signals::{Admitter, NewNames, encode_rows};
 use annals_vfs::sync::atomic::Ordering;
 
+use crate::batch_digest::{digest_refs, digest_samples, digest_signals};
 use crate::batches::Seen;
 use crate::commit::{NotQueued, PendingBatch};
 use crate::counters::IntakeCounts;
@@ -25,10 +26,6 @@ use crate::ticket::{Acknowledgement, Ticket, TicketState};
 
 /// How often a batch is encoded again because the log failed in between; then the failure is the answer.
 const STALE_RETRIES_MAX: usize = 8;
-/// Samples or series that a digest is fed at once.
-const FED_AT_ONCE: usize = 1024;
-/// Bytes of signals that a digest is fed at once.
-const FED_BYTES: usize = 16 << 10;
 
 /// What is asked of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -545,160 +542,4 @@ fn admit_signals(
         })?;
     drop(table);
     Ok(Admitted { samples, rows, new_names, refused, ..Admitted::default() })
-}
-
-/// Feeds everything that makes a batch of samples what it is, unambiguously.
-fn digest_samples(batch: &SampleBatch, feed: &mut dyn FnMut(&[u8])) {
-    feed(b"samples");
-    if !batch.histograms.is_empty() {
-        feed(b"histograms");
-        feed(&(batch.samples.len() as u64).to_le_bytes());
-    }
-    for (labels, kind) in &batch.series {
-        feed(&[kind.tag()]);
-        feed(&(labels.as_bytes().len() as u64).to_le_bytes());
-        feed(labels.as_bytes());
-    }
-    feed(METRIC_NAME.as_bytes());
-    digest_values(&batch.samples, feed);
-    let mut bytes = Vec::new();
-    for (series, time, histogram) in &batch.histograms {
-        bytes.clear();
-        histogram.put(&mut bytes);
-        feed(&series.to_le_bytes());
-        feed(&time.0.to_le_bytes());
-        feed(&bytes);
-    }
-    for (what, starts) in
-        [(&b"starts"[..], &batch.sample_starts), (b"histogram starts", &batch.histogram_starts)]
-    {
-        if !starts.is_empty() {
-            feed(what);
-            feed(&(starts.len() as u64).to_le_bytes());
-            feed(&starts.iter().flat_map(|start| start.to_le_bytes()).collect::<Vec<u8>>());
-        }
-    }
-}
-
-/// The same for a batch by reference: a keyed digest stands for each series.
-fn digest_refs(batch: &RefBatch<'_>, feed: &mut dyn FnMut(&[u8])) {
-    feed(b"references");
-    feed(&(batch.series.len() as u64).to_le_bytes());
-    let mut buffer = Vec::with_capacity(16 * batch.series.len().min(FED_AT_ONCE));
-    for series in batch.series.chunks(FED_AT_ONCE) {
-        buffer.clear();
-        series.iter().for_each(|series| buffer.extend_from_slice(series.digest()));
-        feed(&buffer);
-    }
-    digest_values(batch.samples, feed);
-}
-
-fn digest_values(samples: &[(u32, Timestamp, f64)], feed: &mut dyn FnMut(&[u8])) {
-    let mut buffer = Vec::with_capacity(20 * samples.len().min(FED_AT_ONCE));
-    for samples in samples.chunks(FED_AT_ONCE) {
-        buffer.clear();
-        for (series, time, value) in samples {
-            buffer.extend_from_slice(&series.to_le_bytes());
-            buffer.extend_from_slice(&time.0.to_le_bytes());
-            buffer.extend_from_slice(&value.to_bits().to_le_bytes());
-        }
-        feed(&buffer);
-    }
-}
-
-fn digest_signals(signals: &[Signal], feed: &mut dyn FnMut(&[u8])) {
-    feed(b"signals");
-    // A digest that is fed a few bytes at a time spends most of its time on being fed.
-    let mut buffer = Vec::with_capacity(FED_BYTES);
-    for signal in signals {
-        if buffer.len() >= FED_BYTES {
-            feed(&buffer);
-            buffer.clear();
-        }
-        put_signal(signal, &mut buffer);
-    }
-    feed(&buffer);
-}
-
-fn put_signal(signal: &Signal, into: &mut Vec<u8>) {
-    let text = |into: &mut Vec<u8>, tag: u8, text: &str| {
-        into.push(tag);
-        into.extend_from_slice(&(text.len() as u64).to_le_bytes());
-        into.extend_from_slice(text.as_bytes());
-    };
-    text(into, 0, &signal.kind);
-    into.extend_from_slice(&signal.time.0.to_le_bytes());
-    into.extend_from_slice(&(signal.fields.len() as u64).to_le_bytes());
-    for (name, value) in &signal.fields {
-        text(into, 1, name);
-        match value {
-            SignalValue::Text(value) => text(into, 2, value),
-            SignalValue::Integer(number) => {
-                into.push(3);
-                into.extend_from_slice(&number.to_le_bytes());
-            }
-            SignalValue::Flags(flags) => {
-                into.push(4);
-                into.extend_from_slice(&(flags.len() as u64).to_le_bytes());
-                flags.iter().for_each(|flag| text(into, 5, flag));
-            }
-            SignalValue::Change { before, after } => {
-                text(into, 6, before);
-                text(into, 7, after);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fed(signals: &[Signal]) -> Vec<u8> {
-        let mut all = Vec::new();
-        digest_signals(signals, &mut |piece| all.extend_from_slice(piece));
-        all
-    }
-
-    /// Stores on disk remember digests of these very bytes: a batch that is retried after an upgrade must be known.
-    #[test]
-    fn the_bytes_that_a_batch_of_signals_is_known_by_never_change() {
-        let change = SignalValue::Change { before: "x".into(), after: "".into() };
-        let signal = Signal::new("wp.cron", Timestamp(-2))
-            .with("hook", "purge")
-            .with("lateness", 258i64)
-            .with("flags", SignalValue::Flags(vec!["new".into()]))
-            .with("change", change);
-        let expected = b"signals\
-            \x00\x07\0\0\0\0\0\0\0wp.cron\xfe\xff\xff\xff\xff\xff\xff\xff\x04\0\0\0\0\0\0\0\
-            \x01\x04\0\0\0\0\0\0\0hook\x02\x05\0\0\0\0\0\0\0purge\
-            \x01\x08\0\0\0\0\0\0\0lateness\x03\x02\x01\0\0\0\0\0\0\
-            \x01\x05\0\0\0\0\0\0\0flags\x04\x01\0\0\0\0\0\0\0\x05\x03\0\0\0\0\0\0\0new\
-            \x01\x06\0\0\0\0\0\0\0change\x06\x01\0\0\0\0\0\0\0x\x07\0\0\0\0\0\0\0\0";
-        assert_eq!(fed(std::slice::from_ref(&signal)), expected);
-        // However many pieces they are fed in.
-        let many = vec![signal; 1000];
-        let one = expected.strip_prefix(b"signals").expect("it starts so");
-        assert_eq!(fed(&many), [&b"signals"[..], &one.repeat(1000)].concat());
-    }
-
-    #[test]
-    fn the_bytes_that_a_batch_of_samples_is_known_by_never_change() {
-        let site = SiteName::new("s").expect("a name");
-        let mut batch = SampleBatch::new(BatchId([0; 16]), site);
-        batch.series = vec![(LabelSet::from_pairs([("__name__", "m")]).expect("labels"), SeriesKind::Gauge)];
-        batch.samples = vec![(0, Timestamp(1), 1.0)];
-        let labels = batch.series[0].0.as_bytes();
-        let mut all = Vec::new();
-        digest_samples(&batch, &mut |piece| all.extend_from_slice(piece));
-        let expected = [
-            &b"samples"[..],
-            &[SeriesKind::Gauge.tag()],
-            &(labels.len() as u64).to_le_bytes(),
-            labels,
-            b"__name__",
-            &[0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f],
-        ];
-        assert_eq!(all, expected.concat());
-    }
 }

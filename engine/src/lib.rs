@@ -35,6 +35,7 @@
 
 mod audit;
 mod backup;
+mod batch_digest;
 mod batches;
 mod cancel;
 mod catalog;
