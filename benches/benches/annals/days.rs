@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use annals::vfs::{RealVfs, SimClock, SystemEntropy};
 use annals::{
-    Annals, BatchId, DAY_MS, Done, HOUR_MS, Keep, LabelSet, METRIC_NAME, Options, Plan, Resolution,
-    SampleBatch, SeriesKind, SiteName, Tenant, TenantId, Tier,
+    Annals, BatchId, DAY_MS, Done, HOUR_MS, Keep, Options, Plan, Resolution, SampleBatch, SiteName, Tenant,
+    TenantId, Tier,
 };
 use annals_benches::cpu_time;
 use annals_benches::memory;
 use annals_benches::sets::{Cpu, START};
 
-use crate::host::{next_batches, open, open_after, tenant_id, write};
+use crate::host::{SMALL_SERIES, next_batches, open, open_after, small_series, tenant_id, write};
 
 const DAY_STEPS: i64 = 8_640;
 
@@ -52,8 +52,6 @@ pub(crate) fn sealing() {
 }
 
 const TENANTS: usize = 10_000;
-/// Series of each.
-const SERIES: usize = 300;
 const DAYS: i64 = 4;
 
 /// Days of many small tenants, whose data expires after one: each is written, flushed, sealed, and swept.
@@ -77,20 +75,14 @@ pub(crate) fn small_tenants() {
             store.create_tenant(&id, plan.clone()).expect("created")
         })
         .collect();
-    let series: Vec<(LabelSet, SeriesKind)> = (0..SERIES)
-        .map(|number| {
-            let number = number.to_string();
-            let labels = LabelSet::from_pairs([(METRIC_NAME, "m"), ("series", number.as_str())]);
-            (labels.expect("valid"), SeriesKind::Gauge)
-        })
-        .collect();
+    let series = small_series();
     for day in 0..DAYS {
         let started = Instant::now();
         let time = START.saturating_add(day * DAY_MS + HOUR_MS);
         for tenant in &handles {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&day.to_le_bytes());
-            let samples = (0..SERIES as u32).map(|series| (series, time, f64::from(series))).collect();
+            let samples = (0..SMALL_SERIES as u32).map(|series| (series, time, f64::from(series))).collect();
             let batch = SampleBatch::new(BatchId(id), SiteName::new("bench").expect("valid"));
             write(tenant, vec![SampleBatch { series: series.clone(), samples, ..batch }]);
         }
@@ -108,7 +100,7 @@ pub(crate) fn small_tenants() {
         }
         let lag_ms = handles.iter().map(|tenant| tenant.retention().lag_ms()).max().unwrap_or(0);
         println!(
-            "days: tenants={tenants} series={SERIES} day={day} written-s={:.1} worked-s={:.1} steps={steps} \
+            "days: tenants={tenants} series={SMALL_SERIES} day={day} written-s={:.1} worked-s={:.1} steps={steps} \
              flushed={flushed} sealed={sealed} dropped={dropped} lag-ms={lag_ms}{}",
             written.as_secs_f64(),
             (started.elapsed() - written).as_secs_f64(),

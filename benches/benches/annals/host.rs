@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use annals::vfs::{RealVfs, SimClock, SystemEntropy};
 use annals::{
-    Annals, BatchId, DAY_MS, Encryption, HOUR_MS, Options, Plan, SampleBatch, SeriesKind, SiteName, Tenant,
-    TenantId, Ticket,
+    Annals, BatchId, DAY_MS, Encryption, HOUR_MS, LabelSet, METRIC_NAME, Options, Plan, SampleBatch,
+    SeriesKind, SiteName, Tenant, TenantId, Ticket,
 };
 use annals_benches::sets::{Cpu, START, STEP_MS};
+
+/// Series that a small tenant has.
+pub(crate) const SMALL_SERIES: usize = 300;
 
 /// Batches on their way at the same time, as a gateway would have them.
 pub(crate) const IN_FLIGHT: usize = 8;
@@ -39,6 +42,17 @@ pub(crate) fn create(root: &Path) -> (Annals, Tenant) {
     let plan = Plan::built_in("archive").expect("built in");
     let tenant = store.create_tenant(&tenant_id(), plan).expect("created");
     (store, tenant)
+}
+
+/// The gauges of a small tenant.
+pub(crate) fn small_series() -> Vec<(LabelSet, SeriesKind)> {
+    (0..SMALL_SERIES)
+        .map(|number| {
+            let number = number.to_string();
+            let labels = LabelSet::from_pairs([(METRIC_NAME, "m"), ("series", number.as_str())]);
+            (labels.expect("valid"), SeriesKind::Gauge)
+        })
+        .collect()
 }
 
 pub(crate) fn next_batches(cpu: &mut Cpu, first: i64, steps: i64) -> Vec<SampleBatch> {

@@ -14,7 +14,7 @@ use annals::{
 use annals_benches::memory;
 use annals_benches::sets::START;
 
-use crate::host::{create, open, tenant_id, write};
+use crate::host::{SMALL_SERIES, create, open, small_series, tenant_id, write};
 
 /// Says which store a child is to open, and where.
 const WHAT: &str = "ANNALS_BENCH_OPENING";
@@ -22,8 +22,6 @@ const ROOT: &str = "ANNALS_BENCH_OPENING_ROOT";
 
 const BLOCKS: i64 = 1_000;
 const TENANTS: usize = 10_000;
-/// Series of each of many tenants.
-const SERIES: usize = 300;
 
 pub(crate) fn is_child() -> bool {
     std::env::var_os(WHAT).is_some()
@@ -87,26 +85,20 @@ fn build_blocks(root: &Path) {
 /// Many tenants with a few hundred series each, all in blocks.
 fn build_tenants(root: &Path) {
     let store = open(root);
-    let series: Vec<(LabelSet, SeriesKind)> = (0..SERIES)
-        .map(|number| {
-            let number = number.to_string();
-            let labels = LabelSet::from_pairs([(METRIC_NAME, "m"), ("series", number.as_str())]);
-            (labels.expect("valid"), SeriesKind::Gauge)
-        })
-        .collect();
+    let series = small_series();
     let started = Instant::now();
     for number in 0..TENANTS {
         let id = TenantId::new(&format!("tenant-{number}")).expect("valid");
         let tenant = store.create_tenant(&id, Plan::built_in("archive").expect("built in")).expect("created");
         let samples =
-            (0..SERIES as u32).map(|series| (series, Timestamp(START.0), f64::from(series))).collect();
+            (0..SMALL_SERIES as u32).map(|series| (series, Timestamp(START.0), f64::from(series))).collect();
         let batch = SampleBatch::new(BatchId([2; 16]), SiteName::new("bench").expect("valid"));
         write(&tenant, vec![SampleBatch { series: series.clone(), samples, ..batch }]);
     }
     let written = started.elapsed();
     store.settle().expect("settled");
     println!(
-        "opening: created and written tenants={TENANTS} series={SERIES} s={:.1} settle-s={:.1}",
+        "opening: created and written tenants={TENANTS} series={SMALL_SERIES} s={:.1} settle-s={:.1}",
         written.as_secs_f64(),
         (started.elapsed() - written).as_secs_f64()
     );
