@@ -18,6 +18,8 @@ use annals::{
 /// The tenants there may be, and their plans.
 pub(super) const TENANTS: [(&str, &str); 3] =
     [("acme", "enterprise"), ("bolt", "archive"), ("cora", "starter")];
+/// The signal kind that scenarios switch off and on; no batch has any of it.
+pub(super) const SWITCHED: &str = "wp.cron";
 /// A delta's value says which batch it is of; sums of these are exact.
 const BATCHES_MAX: usize = 52;
 
@@ -70,6 +72,8 @@ struct Account {
     ends: Timestamp,
     /// The plans that it may have.
     plans: Vec<&'static str>,
+    /// Whether it takes signals of [`SWITCHED`]; `None` where that is not known.
+    takes_switched: Option<bool>,
     batches: Vec<Batch>,
 }
 
@@ -160,6 +164,7 @@ impl Book {
             cancelled: Some(false),
             ends: Timestamp::MAX,
             plans: vec![plan],
+            takes_switched: Some(true),
             batches: Vec::new(),
         };
         Book {
@@ -186,6 +191,16 @@ impl Book {
         self.accounts[tenant].plans.push(plan);
     }
 
+    /// A kind is about to be switched for a tenant.
+    pub(super) fn switching(&mut self, tenant: usize) {
+        self.accounts[tenant].takes_switched = None;
+    }
+
+    /// It is switched, and stays so.
+    pub(super) fn switched(&mut self, tenant: usize, on: bool) {
+        self.accounts[tenant].takes_switched = Some(on);
+    }
+
     /// A tenant is about to be erased.
     pub(super) fn erasing(&mut self, tenant: usize) {
         self.accounts[tenant].erasing = true;
@@ -198,6 +213,7 @@ impl Book {
         account.erasing = false;
         account.erased += 1;
         account.plans.truncate(1);
+        account.takes_switched = Some(true);
         account.cancelled = Some(false);
         account.ends = Timestamp::MAX;
         (account.deleted, account.deleting) = (0, 0);
@@ -458,6 +474,13 @@ impl Book {
                 let plan = handle.summary().plan.map(|plan| plan.name).unwrap_or_default();
                 if !self.accounts[tenant].plans.contains(&plan.as_str()) {
                     return Err(format!("{name} has plan {plan}, which nobody gave it"));
+                }
+                let takes = !handle.summary().kinds_off.iter().any(|kind| kind == SWITCHED);
+                if self.accounts[tenant].takes_switched.is_some_and(|told| told != takes) {
+                    return Err(format!("{name} takes signals of {SWITCHED}: {takes}"));
+                }
+                if look == Look::First {
+                    self.accounts[tenant].takes_switched = Some(takes);
                 }
                 let (account, found) = (&mut self.accounts[tenant], handle.summary().cancelled.is_some());
                 if account.cancelled.is_some_and(|cancelled| cancelled != found) {

@@ -10,7 +10,7 @@ use annals::{
     prune_backup, snapshots, verify_backup,
 };
 
-use super::book::{Advice, Book, Look, MISSING, State, TENANTS, id, plan};
+use super::book::{Advice, Book, Look, MISSING, SWITCHED, State, TENANTS, id, plan};
 use super::rules::{judge, verdict};
 use crate::world::Machine;
 
@@ -52,6 +52,8 @@ pub(super) enum Step {
     Plan(usize, &'static str),
     /// Takes back a change of plan that waits.
     UndoPlan(usize),
+    /// Switches [`SWITCHED`] off for a tenant, or on again.
+    Switch(usize, bool),
     /// Makes blocks of what a tenant has in memory.
     Flush(usize),
     /// One piece of background work.
@@ -191,6 +193,10 @@ impl Host {
             Step::UndoPlan(tenant) => {
                 self.change(tenant, "undo plan", &mut |_, handle| handle.undo_plan().map(|_| ()))
             }
+            Step::Switch(tenant, on) => self.change(tenant, "switch a kind", &mut |book, handle| {
+                book.switching(tenant);
+                handle.switch_kind(SWITCHED, on).map(|_| book.switched(tenant, on))
+            }),
             Step::Flush(tenant) => {
                 self.maintain("flush", Some(tenant), &mut |store| match store.tenant(&id(tenant)) {
                     Ok(tenant) => tenant.flush().map(|_| ()),

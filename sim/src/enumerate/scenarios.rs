@@ -155,7 +155,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ..USUAL
     },
     Scenario {
-        name: "a plan that is changed, undone and put in effect",
+        name: "a plan that is changed, undone and put in effect, a kind off and on",
         before: ALL_TENANTS,
         steps: &[
             Open,
@@ -165,9 +165,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             Plan(2, "starter"),
             UndoPlan(2),
             Signals(2, 2),
+            Switch(2, false),
             Plan(2, "starter"),
             Hours(24 * 7),
             Maintain,
+            Switch(2, true),
             ReadOnly,
             Maintain,
         ],

@@ -1,12 +1,13 @@
 //! One tenant's batches and what is known of each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use annals::{Acknowledgement, BlockContent, MatchOp, Matcher, Plan, Timestamp, WriteError};
 
 use super::batch::{Bounds, Content, Effects, Works};
 use super::deletions::Taken;
 use super::held::{Held, Names, Numbered, Place};
+use super::kinds::Kinds;
 use super::plans::Plans;
 use super::shown::Shown;
 use super::{Beside, State, Violation, is_buffered};
@@ -43,6 +44,7 @@ struct Attempt {
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) plans: Plans,
+    pub(super) kinds: Kinds,
     pub(super) state: State,
     pub(super) damaged: bool,
     /// It was to be erased, and whether it is shows at the next open.
@@ -72,6 +74,7 @@ impl Account {
     pub(super) fn new(plan: Plan) -> Account {
         Account {
             plans: Plans::new(plan),
+            kinds: Kinds::default(),
             state: State::Absent,
             damaged: false,
             erasing: false,
@@ -111,7 +114,7 @@ impl Account {
         latest: Timestamp,
     ) -> usize {
         // Refused or not: a record that is refused once may be taken by a retry at another time.
-        let whole = works.effects(&self.plans.plan, &content, &Bounds::none(), i64::MIN);
+        let whole = works.effects(&self.plans.plan, &BTreeSet::new(), &content, &Bounds::none(), i64::MIN);
         let whole = Numbered::new(&mut self.names, whole);
         let mut places: Vec<Place> = whole.cells.iter().map(|(place, _)| *place).collect();
         places.sort_unstable();
@@ -151,7 +154,7 @@ impl Account {
             .into_iter()
             .map(|threshold| {
                 let Effects { cells, rows, refused } =
-                    works.effects(&self.plans.plan, content, &bounds, threshold);
+                    works.effects(&self.plans.plan, &self.kinds.off, content, &bounds, threshold);
                 let effects = Effects { cells, rows, refused: Vec::new() };
                 (Numbered::new(&mut self.names, effects), refused)
             })

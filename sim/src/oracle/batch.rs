@@ -1,5 +1,7 @@
 //! Batches: what one makes visible where it is counted, and which of its records must be refused.
 
+use std::collections::BTreeSet;
+
 use annals::signals::{Admitter, Deriver, NameTable, PseudonymKey, builtin};
 use annals::{
     LabelSet, Plan, SampleBatch, SeriesKind, SignalBatch, SignalRow, Tenant, Ticket, Timestamp, WriteError,
@@ -129,10 +131,11 @@ impl Default for Works {
 }
 
 impl Works {
-    /// What a batch adds within bounds of time.
+    /// What a batch adds within bounds of time, where signals of some kinds are refused.
     pub(super) fn effects(
         &mut self,
         plan: &Plan,
+        kinds_off: &BTreeSet<String>,
         content: &Content,
         bounds: &Bounds,
         threshold: i64,
@@ -172,7 +175,12 @@ impl Works {
                 let mut admitter = Admitter::new(&self.schema, &self.key, &self.names, &batch.site);
                 for (at, signal) in batch.signals.iter().enumerate() {
                     match admitter.admit(signal) {
-                        Ok(row) if bounds.admits(signal.time.0, threshold) => effects.rows.push(row),
+                        Ok(row)
+                            if bounds.admits(signal.time.0, threshold)
+                                && !kinds_off.contains(&*signal.kind) =>
+                        {
+                            effects.rows.push(row);
+                        }
                         _ => effects.refused.push(at),
                     }
                 }

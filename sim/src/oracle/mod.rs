@@ -44,6 +44,7 @@
 //! | I9 expired data never returns | `shown`: each tier's floor lies where plan and clock put it |
 //! | P5 rollups equal raw | `thinned`: what is shown of days whose raw metrics have expired |
 //! | P6 plans hold from their date on, what expired stays so | `plans`; [`Oracle::learn_plans`] |
+//! | I1 kinds that are switched off stay so | `kinds` |
 //! | I9 deleted data never returns | `deletions`: what is held is worked out without it |
 //! | I11 every tenant opens | [`Oracle::reopened`] |
 //! | I16 what was seen by a reader beside the writer stays | [`Oracle::check_read_only`], then [`Oracle::reopened`] |
@@ -56,6 +57,7 @@ mod batch;
 mod deletions;
 mod held;
 mod histograms;
+mod kinds;
 mod plans;
 mod shown;
 mod starts;
@@ -217,6 +219,17 @@ impl Oracle {
             .map_err(|v| at(v, id, "asked for a plan"))
     }
 
+    /// What came of switching a signal kind.
+    pub fn kind_switched(
+        &mut self,
+        id: &TenantId,
+        kind: &str,
+        on: bool,
+        answer: &Result<bool, TenantError>,
+    ) -> Result<(), Violation> {
+        self.account(id).kinds.switched(kind, on, answer).map_err(|v| at(v, id, "switched a kind"))
+    }
+
     /// What came of taking a change of plan back.
     pub fn plan_undone(
         &mut self,
@@ -235,10 +248,12 @@ impl Oracle {
         &self.accounts.get(id).expect(CREATED).plans.plan
     }
 
-    /// Whether it is not known which plan a tenant has, or whether something of it was deleted: the next open shows it.
+    /// Whether it is not known which plan a tenant has, which kinds are off, or whether something of it was deleted: the next open shows it.
     #[must_use]
     pub fn is_in_doubt(&self, id: &TenantId) -> bool {
-        self.accounts.get(id).is_some_and(|account| account.plans.is_doubtful() || account.deleting.is_some())
+        self.accounts.get(id).is_some_and(|account| {
+            account.plans.is_doubtful() || account.kinds.is_doubtful() || account.deleting.is_some()
+        })
     }
 
     /// Up to which stamp raw metrics of a tenant may have expired.
@@ -407,6 +422,7 @@ impl Oracle {
                 (Some(tenant), State::Present | State::Doubtful) => {
                     account.state = State::Present;
                     account.erasing = false;
+                    account.learn_kinds(&tenant, true).map_err(|v| at(v, id, "after an open"))?;
                     account
                         .learn_plan(&tenant, true, None, latest)
                         .map_err(|v| at(v, id, "after an open"))?;

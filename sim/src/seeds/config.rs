@@ -118,6 +118,8 @@ pub enum Actor {
     Rotate,
     /// Asks for another plan for a tenant, or takes that back.
     Plan,
+    /// Switches a signal kind off, or on again.
+    Switch,
     /// Deletes by matchers and times.
     Delete,
     /// Takes a snapshot, and compares what it restores.
@@ -145,7 +147,7 @@ pub enum Actor {
 }
 
 /// Actors with the weight that they have in a run of everything.
-const ACTORS: [(Actor, u64); 26] = [
+const ACTORS: [(Actor, u64); 27] = [
     (Actor::Write, 40),
     (Actor::Retry, 8),
     (Actor::Conflict, 2),
@@ -160,6 +162,7 @@ const ACTORS: [(Actor, u64); 26] = [
     (Actor::Erase, 1),
     (Actor::Rotate, 2),
     (Actor::Plan, 2),
+    (Actor::Switch, 2),
     (Actor::Delete, 2),
     (Actor::Backup, 1),
     (Actor::ReadOnly, 5),

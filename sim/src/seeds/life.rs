@@ -90,6 +90,14 @@ impl Run<'_> {
         self.oracle.plan_undone(&id(tenant), &undone)
     }
 
+    /// Switches a signal kind.
+    pub(super) fn switch_kind(&mut self, tenant: usize, kind: &str, on: bool) -> Result<(), Violation> {
+        let Some(handle) = self.tenant(tenant) else { return Ok(()) };
+        let switched = handle.switch_kind(kind, on);
+        self.answer("switched", format!("{switched:?}"));
+        self.oracle.kind_switched(&id(tenant), kind, on, &switched)
+    }
+
     /// Deletes something of a tenant.
     pub(super) fn delete(&mut self, tenant: usize, draws: &Draws) -> Result<(), Violation> {
         let Some(handle) = self.tenant(tenant) else { return Ok(()) };

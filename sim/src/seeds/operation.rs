@@ -113,6 +113,15 @@ pub enum What {
         /// Whose.
         tenant: usize,
     },
+    /// A signal kind is switched for a tenant.
+    Switch {
+        /// Whose.
+        tenant: usize,
+        /// Its name.
+        kind: &'static str,
+        /// On again, or off.
+        on: bool,
+    },
     /// Something of a tenant is deleted.
     Delete {
         /// Whose.
@@ -179,6 +188,7 @@ impl What {
             | What::Rotate { tenant, .. }
             | What::Plan { tenant, .. }
             | What::UndoPlan { tenant }
+            | What::Switch { tenant, .. }
             | What::Delete { tenant }
             | What::Create { tenant } => *tenant == of,
             _ => false,
@@ -227,6 +237,10 @@ pub fn operations(config: &Config) -> Vec<Operation> {
                 }
                 Actor::Plan if draws.percent(25) => What::UndoPlan { tenant },
                 Actor::Plan => What::Plan { tenant, name: draws.one_of(&PLANS) },
+                Actor::Switch => {
+                    let kind = draws.one_of(&["auth.attempt", "mail.sent", "http.request", "wp.cron"]);
+                    What::Switch { tenant, kind, on: draws.percent(60) }
+                }
                 Actor::Delete => What::Delete { tenant },
                 Actor::Backup => What::Backup,
                 Actor::ReadOnly => What::ReadOnly,

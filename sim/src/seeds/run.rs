@@ -211,6 +211,7 @@ impl<'a> Run<'a> {
             What::Rotate { tenant, classes, hours } => self.rotate(*tenant, *classes, *hours),
             What::Plan { tenant, name } => self.change_plan(*tenant, name)?,
             What::UndoPlan { tenant } => self.undo_plan(*tenant)?,
+            What::Switch { tenant, kind, on } => self.switch_kind(*tenant, kind, *on)?,
             What::Delete { tenant } => self.delete(*tenant, draws)?,
             What::Backup => self.backup()?,
             What::ReadOnly => self.read_only()?,
