@@ -59,6 +59,11 @@ impl Aggregate {
         values: &[f64],
         starts: &[i64],
     ) -> Option<Aggregate> {
+        if starts.is_empty()
+            && let Some(all) = Aggregate::of_finite(kind, timestamps, values)
+        {
+            return Some(all);
+        }
         let samples = || {
             let starts = starts.iter().copied().chain(std::iter::repeat(START_UNKNOWN));
             let all = timestamps.iter().copied().zip(values.iter().copied()).zip(starts);
@@ -93,6 +98,48 @@ impl Aggregate {
             (all.last, all.last_time, all.last_start) = (value, time, start);
         }
         Some(all)
+    }
+
+    /// The same of finite values of which no start is known; `None` where one is not finite, or their sum. Nothing but one
+    /// addition waits for the value before: the two parts of the sum are made not to overlap once, at the end.
+    fn of_finite(kind: SeriesKind, timestamps: &[i64], values: &[f64]) -> Option<Aggregate> {
+        let (&first, &last) = (values.first()?, values.last()?);
+        let (&first_time, &last_time) = (timestamps.first()?, timestamps.last()?);
+        let (mut sum, mut low, mut min, mut max, mut finite) = (0.0, 0.0, first, first, true);
+        for &value in values {
+            let error;
+            (sum, error) = two_sum(sum, value);
+            low += error;
+            min = if value < min { value } else { min };
+            max = if value > max { value } else { max };
+            finite &= value.is_finite();
+        }
+        let (sum, sum_low) = fast_two_sum(sum, low);
+        let (mut resets, mut correction) = (0, 0.0);
+        if kind == SeriesKind::Counter {
+            for (&before, &value) in values.iter().zip(values.iter().skip(1)) {
+                if value < before {
+                    resets += 1;
+                    correction += before;
+                }
+            }
+        }
+        (finite && sum.is_finite()).then_some(Aggregate {
+            count: values.len() as u64,
+            sum,
+            sum_low,
+            min,
+            max,
+            first,
+            last,
+            first_time,
+            last_time,
+            resets,
+            correction,
+            first_start: START_UNKNOWN,
+            last_start: START_UNKNOWN,
+            overlaps: false,
+        })
     }
 
     /// Of equal values, 0.0 and -0.0 among them, the first stays; NaN only where there is nothing else.
@@ -139,16 +186,25 @@ impl Aggregate {
 
 /// A sum in two parts and one more term, after Knuth's two-sum; the parts do not overlap.
 fn add(high: f64, low: f64, term: f64) -> (f64, f64) {
-    let sum = high + term;
+    let (sum, error) = two_sum(high, term);
     if !sum.is_finite() {
         // One NaN for all: which bits one is left with depends on the machine.
         return (if sum.is_nan() { f64::NAN } else { sum }, 0.0);
     }
-    let shadow = sum - high;
-    let error = (high - (sum - shadow)) + (term - shadow);
-    let low = low + error;
-    let renewed = sum + low;
-    (renewed, low - (renewed - sum))
+    fast_two_sum(sum, low + error)
+}
+
+/// A sum and what rounding it dropped: Knuth's two-sum.
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let shadow = sum - a;
+    (sum, (a - (sum - shadow)) + (b - shadow))
+}
+
+/// The same where the second part is the smaller one: Dekker's.
+fn fast_two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    (sum, b - (sum - a))
 }
 
 #[cfg(test)]
@@ -197,6 +253,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn known_and_unknown_starts_make_no_difference_where_there_are_none(
+            values in prop::collection::vec(prop_oneof![-1e9f64..1e9, -9f64..9.0, Just(f64::MAX), Just(-0.0)], 1..80),
+        ) {
+            let timestamps: Vec<i64> = (1..=values.len() as i64).collect();
+            let terms: f64 = values.iter().map(|value| value.abs()).sum();
+            for kind in KINDS {
+                let all = Aggregate::of_any(kind, &timestamps, &values, &[]).expect("samples");
+                let unknown = vec![START_UNKNOWN; values.len()];
+                let one_by_one = Aggregate::of_any(kind, &timestamps, &values, &unknown).expect("samples");
+                if terms.is_finite() {
+                    let off = (all.sum - one_by_one.sum) + (all.sum_low - one_by_one.sum_low);
+                    prop_assert!(off.abs() <= terms * 1e-28, "{all:?} and {one_by_one:?}");
+                    prop_assert_eq!(all.sum + all.sum_low, all.sum, "its parts overlap");
+                }
+                let sums = |all: Aggregate| Aggregate { sum: 0.0, sum_low: 0.0, ..all };
+                prop_assert_eq!(sums(all), sums(one_by_one));
+            }
+        }
+
         #[test]
         fn joining_parts_gives_the_whole_of_whole_numbers_bit_for_bit(
             values in prop::collection::vec(-1000i32..1000, 1..60),
