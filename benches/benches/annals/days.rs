@@ -23,8 +23,9 @@ pub(crate) fn sealing() {
     let store = open(root.path());
     let plan = Plan::built_in("enterprise").expect("built in");
     let tenant = store.create_tenant(&tenant_id(), plan).expect("created");
-    let (mut cpu, mut step) = (Cpu::new(), 0);
-    while step < DAY_STEPS {
+    // A day's stamps come after its start.
+    let (mut cpu, mut step) = (Cpu::new(), 1);
+    while step <= DAY_STEPS {
         write(&tenant, next_batches(&mut cpu, step, 360));
         step += 360;
     }
