@@ -205,3 +205,24 @@ fn signal_kinds_are_switched_off_and_on() {
     let refused = bench.run(&["tenant", "signals", "acme", "--off", "no.such"]);
     assert!(refused.err.contains("there is no such signal kind"), "{}", refused.err);
 }
+
+#[test]
+fn metrics_are_derived_back_of_signals_that_are_kept() {
+    let bench = bench();
+    let total = "sum(increase(http_requests[1d]))";
+    let at = |tenant: &str| {
+        let out = bench.ok(&["query", total, "--tenant", tenant, "--at", "2015-05-18", "-o", "csv"]);
+        out.lines().nth(1).and_then(|line| line.rsplit(',').next()).unwrap_or("0").to_owned()
+    };
+    let nothing = bench.ok(&["tenant", "derive", "acme"]);
+    assert_eq!(nothing, "derived  0 new samples from 2,000 signals of tenant acme\n");
+    bench.ok(&["delete", "http_requests", "--tenant", "acme", "--metrics", "--yes"]);
+    assert_eq!((at("acme"), at("other")), ("0".to_owned(), "2000".to_owned()));
+    let derived = bench.ok(&["tenant", "derive", "acme", "--metric", "http_requests"]);
+    assert!(derived.contains("from 2,000 signals of tenant acme, 20150517"), "{derived}");
+    assert_eq!((at("acme"), at("other")), ("2000".to_owned(), "2000".to_owned()));
+    let unknown = bench.run(&["tenant", "derive", "acme", "--metric", "http_request"]);
+    assert_eq!(unknown.code, 2, "{}", unknown.out);
+    assert!(unknown.err.contains("did you mean http_requests?"), "{}", unknown.err);
+    assert!(bench.ok(&["verify"]).starts_with("no damage in "));
+}

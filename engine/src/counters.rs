@@ -28,12 +28,22 @@ pub enum Work {
     Delete,
     /// Removes an erased tenant.
     Erase,
+    /// Derives metrics of signals of before.
+    Derive,
 }
 
 impl Work {
     /// All of it.
-    pub const ALL: [Work; 7] =
-        [Work::Recover, Work::Flush, Work::Merge, Work::Seal, Work::Sweep, Work::Delete, Work::Erase];
+    pub const ALL: [Work; 8] = [
+        Work::Recover,
+        Work::Flush,
+        Work::Merge,
+        Work::Seal,
+        Work::Sweep,
+        Work::Delete,
+        Work::Erase,
+        Work::Derive,
+    ];
 
     /// A stable word for it, as in metrics and traces.
     #[must_use]
@@ -46,6 +56,7 @@ impl Work {
             Work::Sweep => "sweep",
             Work::Delete => "delete",
             Work::Erase => "erase",
+            Work::Derive => "derive",
         }
     }
 }

@@ -244,7 +244,7 @@ impl Rewriting<'_> {
 }
 
 /// Whether the raw metrics of a day are all that its rollups were made from, or will be.
-fn is_whole(days: &BTreeMap<Day, DayBlocks>, seals: &BTreeMap<Day, DaySeal>, day: Day) -> bool {
+pub(crate) fn is_whole(days: &BTreeMap<Day, DayBlocks>, seals: &BTreeMap<Day, DaySeal>, day: Day) -> bool {
     let rows = days.get(&day).map_or(0, |blocks| blocks.rows);
     rows > 0 && seals.get(&day).is_none_or(|seal| seal.rows <= rows)
 }

@@ -141,6 +141,14 @@ pub enum TenantError {
         /// Those that there are.
         kinds: Vec<String>,
     },
+    /// No signal is derived to a metric of that name: nothing was changed.
+    #[error("no signals are derived to a metric of that name for tenant `{tenant}`; there are {}", metrics.join(", "))]
+    UnknownMetric {
+        /// The tenant.
+        tenant: TenantId,
+        /// Those that there are.
+        metrics: Vec<String>,
+    },
     /// Its keys are not replaced: nothing was changed.
     #[error("the keys of tenant `{tenant}` stay as they are: {why}")]
     KeysStay {

@@ -43,6 +43,7 @@ mod check_block;
 mod commit;
 mod counters;
 mod delete;
+mod derive_back;
 mod erase;
 mod error;
 mod export;
@@ -122,6 +123,7 @@ pub use backup::{
 };
 pub use counters::{Activity, IndexMetrics, Intake, Work, WorkDone};
 pub use delete::{Deleted, Deletion};
+pub use derive_back::DerivedBack;
 pub use erase::{ERASURE_DUE_MS, Erasure};
 pub use error::{MaintenanceError, OpenError, TenantError, WriteError};
 pub use export::{ExportDay, ExportReader, ExportSeries, Moment};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use annals_model::schema::SignalSchema;
 use annals_model::{
     BlockMeta, LabelSet, Lsn, Plan, SampleBatch, SeriesKind, SignalBatch, SiteName, TenantId, TenantNumber,
-    Timestamp,
+    TimeRange, Timestamp,
 };
 use annals_signals::reserved_metrics;
 use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -23,6 +23,7 @@ use crate::catalog::Catalogue;
 use crate::commit::CommitQueue;
 use crate::counters::{Counters, Intake, Work as Counted};
 use crate::delete::{self, Deleted, Deletion};
+use crate::derive_back::{self, DerivedBack};
 use crate::erase::{self, Erasure};
 use crate::error::{MaintenanceError, OpenError, TenantError, WriteError};
 use crate::file_keys::discard_keys;
@@ -510,6 +511,17 @@ impl Tenant {
     /// Takes the time to write anew each block that has any of it. An error leaves everything as it was.
     pub fn delete(&self, deletion: &Deletion) -> Result<Deleted, TenantError> {
         delete::delete(&self.shared, &self.tenant, deletion)
+    }
+
+    /// Derives metrics of raw signals that were admitted before the host's schema had them, for each UTC day that the range
+    /// touches: of the metrics named as the schema names them, of all where none is. What is there already is not added
+    /// again, so that asking twice, or again after a crash, is safe; nothing is taken away.
+    ///
+    /// Each day is durable by itself, and its rollups are made again. Days whose raw metrics have expired are left as they
+    /// are, and named. Takes the time to read the raw signals of those days, and what is derived from them. Metrics that were
+    /// deleted and whose signals were not come back.
+    pub fn derive_back(&self, range: TimeRange, metrics: &[&str]) -> Result<DerivedBack, TenantError> {
+        derive_back::derive_back(&self.shared, &self.tenant, range, metrics)
     }
 
     /// Switches a signal kind off, or on again; false where it was so already. Signals of a kind that is off are refused as

@@ -45,6 +45,26 @@ unless a plan file has another `keep.cancelled`). annals retention explain shows
     /// Write all that a tenant has into a directory, readable without Annals
     #[command(after_help = EXPORT_HELP)]
     Export(ExportArgs),
+    /// Derive metrics of raw signals that were written before those metrics were known
+    #[command(after_help = "\
+Examples, on the store of `annals demo`:
+  annals tenant derive bakery
+  annals tenant derive bakery --metric http_requests --last 2d
+
+What is there already is not added again: it is safe to repeat. Whole UTC days are derived, each durable
+by itself; without a range, all that have raw signals. Days whose raw metrics have expired stay as they
+are. Metrics that were deleted and whose signals were not come back.")]
+    Derive {
+        /// Its name
+        name: String,
+        /// A metric, without the suffix of its parts [default: all that signals are derived to]
+        #[arg(long, value_name = "METRIC")]
+        metric: Vec<String>,
+        #[command(flatten)]
+        time: RangeOfTime,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
     /// Switch signal kinds off and on for a tenant; without either, list them
     #[command(after_help = "\
 Examples, on the store of `annals demo`:

@@ -1,14 +1,16 @@
-//! `tenant create`, `signals`, `list` and `show`.
+//! `tenant create`, `derive`, `signals`, `list` and `show`.
 
 use std::collections::BTreeSet;
 use std::io::Write;
 
 use annals::{TenantError, TenantSummary};
 
+use super::query::LAST_MS;
+use super::series::range;
 use crate::access;
-use crate::args::{StoreArgs, TenantVerb};
+use crate::args::{RangeOfTime, StoreArgs, TenantVerb};
 use crate::error::{CliError, Outcome};
-use crate::output::{Cell, Grid, ListForm, Screen};
+use crate::output::{Cell, Grid, ListForm, Screen, words};
 
 /// Does what was asked.
 pub(crate) fn run(verb: &TenantVerb, screen: &mut Screen) -> Outcome {
@@ -17,6 +19,7 @@ pub(crate) fn run(verb: &TenantVerb, screen: &mut Screen) -> Outcome {
         TenantVerb::Cancel { name, undo, store } => super::retention::cancel(name, *undo, store, screen),
         TenantVerb::Erase { name, yes, store } => super::receipt::erase(name, *yes, store, screen),
         TenantVerb::Export(args) => super::export::export(args, screen),
+        TenantVerb::Derive { name, metric, time, store } => derive(name, metric, time, store, screen),
         TenantVerb::Signals { name, off, on, store, output } => {
             signals(name, (off, on), store, *output, screen)
         }
@@ -147,6 +150,53 @@ fn signals(
         writeln!(screen, "signals of kind {kind} are {state} for tenant {tenant}{already}")?;
     }
     Ok(0)
+}
+
+/// Derives metrics of signals of before.
+fn derive(
+    name: &str,
+    metrics: &[String],
+    time: &RangeOfTime,
+    store: &StoreArgs,
+    screen: &mut Screen,
+) -> Outcome {
+    let root = access::directory(store);
+    let annals = access::open_to_write(&root)?;
+    let tenant = access::choose(annals.tenants(), Some(name), &root)?.id;
+    let metrics: Vec<&str> = metrics.iter().map(String::as_str).collect();
+    let derived =
+        annals.tenant(&tenant).and_then(|tenant| tenant.derive_back(range(time, LAST_MS), &metrics));
+    annals.close().map_err(CliError::failed)?;
+    let derived = derived.map_err(|error| match error {
+        TenantError::UnknownMetric { metrics: known, .. } => {
+            let nearest =
+                metrics.iter().find_map(|&metric| annals::nearest(metric, known.iter().map(String::as_str)));
+            let unknown = CliError::usage(format_args!("no signals are derived to {}", metrics.join(", ")));
+            unknown.help(match nearest {
+                Some(nearest) => format!("did you mean {nearest}?"),
+                None => format!("there are {}", known.join(", ")),
+            })
+        }
+        error => CliError::failed(error),
+    })?;
+    for missing in &derived.missing {
+        eprintln!("warning: {}", missing.why);
+    }
+    for (day, why) in &derived.left_out {
+        eprintln!("warning: {day} is left as it is: {why}");
+    }
+    writeln!(
+        screen,
+        "derived  {} from {} of tenant {tenant}{}",
+        words::plural(derived.samples, "new sample", "new samples"),
+        words::plural(derived.signals, "signal", "signals"),
+        match (derived.days.first(), derived.days.last()) {
+            (Some(first), Some(last)) if first != last => format!(", {first} to {last}"),
+            (Some(day), _) => format!(", {day}"),
+            _ => String::new(),
+        },
+    )?;
+    Ok(if derived.missing.is_empty() { 0 } else { 3 })
 }
 
 fn plan_name(tenant: &TenantSummary) -> Cell {
