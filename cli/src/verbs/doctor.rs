@@ -34,7 +34,7 @@ const NEAR_LIMIT: u64 = 80;
 const SILENT_MS: i64 = 24 * HOUR_MS;
 /// Less than this part of the disk is little, in percent, unless it is more than so many bytes.
 const FREE_PERCENT: u64 = 5;
-const FREE_BYTES: u64 = 50 << 30;
+const FREE_BYTES: u64 = 10 << 30;
 
 /// What is odd.
 #[derive(Debug)]
