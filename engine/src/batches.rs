@@ -2,7 +2,7 @@
 //!
 //! An id is in flight from the moment its batch is queued, and remembered once it is durable. It is forgotten only
 //! when a retry could count nothing anyway, because every day that the batch could hold is sealed. A tenant whose
-//! days are never sealed keeps its ids for ever.
+//! days are never sealed keeps its ids for ever; a batch without an id ([`BatchId::NONE`]) leaves none.
 
 use std::sync::Arc;
 
@@ -48,6 +48,7 @@ impl BatchIds {
         ids
     }
 
+    /// What is known of an id; of [`BatchId::NONE`] nothing ever is.
     pub(crate) fn check(&self, site: &SiteName, id: BatchId, digest: &[u8; 16]) -> Seen {
         match self.known.get(&(site.clone(), id)) {
             None => Seen::New,
@@ -58,13 +59,17 @@ impl BatchIds {
     }
 
     pub(crate) fn start(&mut self, site: SiteName, id: BatchId, digest: [u8; 16], ticket: Arc<TicketState>) {
-        self.known.insert((site, id), Known { digest, state: State::InFlight(ticket) });
+        if id != BatchId::NONE {
+            self.known.insert((site, id), Known { digest, state: State::InFlight(ticket) });
+        }
     }
 
     /// The batch is durable, as that record of the log.
     pub(crate) fn remember(&mut self, batch: RememberedBatch, lsn: Lsn) {
         let known = Known { digest: batch.digest, state: State::Durable { written: batch.written, lsn } };
-        self.known.insert((batch.site, batch.id), known);
+        if batch.id != BatchId::NONE {
+            self.known.insert((batch.site, batch.id), known);
+        }
     }
 
     /// The batch failed: its id may be used again.

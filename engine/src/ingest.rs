@@ -117,7 +117,7 @@ pub(crate) fn write_samples(
     batch: &SampleBatch,
     asked: Asked,
 ) -> Result<Ticket, WriteError> {
-    let digest = tenant.keys.digest(|feed| digest_samples(batch, feed));
+    let digest = digest(tenant, batch.id, |feed| digest_samples(batch, feed));
     let site = &batch.site;
     let records = batch.samples.len() + batch.histograms.len();
     write(shared, tenant, asked, site, batch.id, digest, records, |ingest, admission| {
@@ -135,7 +135,7 @@ pub(crate) fn write_refs(
     tenant: &Arc<TenantShared>,
     batch: &RefBatch<'_>,
 ) -> Result<Ticket, WriteError> {
-    let digest = tenant.keys.digest(|feed| digest_refs(batch, feed));
+    let digest = digest(tenant, batch.id, |feed| digest_refs(batch, feed));
     let site = &batch.site;
     write(shared, tenant, Asked::Write, site, batch.id, digest, batch.samples.len(), |ingest, admission| {
         let series = BatchSeries::ByReference(batch.series);
@@ -153,12 +153,17 @@ pub(crate) fn write_signals(
     batch: &SignalBatch,
     asked: Asked,
 ) -> Result<Ticket, WriteError> {
-    let digest = tenant.keys.digest(|feed| digest_signals(&batch.signals, feed));
+    let digest = digest(tenant, batch.id, |feed| digest_signals(&batch.signals, feed));
     let site = &batch.site;
     write(shared, tenant, asked, site, batch.id, digest, batch.signals.len(), |ingest, admission| {
         admit_signals(shared, tenant, ingest, admission, batch)
     })
     .inspect_err(|error| count(shared, tenant, |counts| counts.failed(error)))
+}
+
+/// What content is known by; a batch without an id is not known again.
+fn digest(tenant: &TenantShared, id: BatchId, of: impl FnOnce(&mut dyn FnMut(&[u8]))) -> [u8; 16] {
+    if id == BatchId::NONE { [0; 16] } else { tenant.keys.digest(of) }
 }
 
 /// Counts for the store and for the tenant.

@@ -2,6 +2,7 @@
 
 mod common;
 
+use annals::vfs::SimCut;
 use annals::*;
 use common::*;
 
@@ -21,6 +22,45 @@ fn an_acknowledged_batch_is_visible_and_a_retry_counts_nothing() {
     assert_eq!(failures(&tenant.reader(), later), 3.0);
     assert_eq!(number(&tenant.reader(), "sum(increase(signals{kind=\"auth.attempt\"}[1h]))", later), 3.0);
     assert_eq!(raw_signals(&tenant.reader()), 3);
+}
+
+#[test]
+fn a_batch_without_an_id_is_a_new_one_each_time_and_leaves_nothing_to_remember() {
+    let machine = Machine::new();
+    let store = machine.open();
+    let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+    let levels = |value| SampleBatch { id: BatchId::NONE, ..gauges(0, "level", &[(0, NOW, value)]) };
+    let deltas =
+        SampleBatch { id: BatchId::NONE, ..samples_of(0, "more", SeriesKind::Delta, &[(0, NOW, 2.0)]) };
+    for value in [1.0, 1.0, 3.0] {
+        for batch in [&levels(value), &deltas] {
+            let acknowledged = write_samples(&tenant, batch).expect("written");
+            assert_eq!((acknowledged.accepted(), acknowledged.duplicate), (1, false));
+        }
+    }
+    let at = Timestamp(NOW);
+    let asserts_shown = |reader: &TenantReader| {
+        assert_eq!((number(reader, "level", at), number(reader, "sum_over_time(more[1m])", at)), (3.0, 6.0));
+    };
+    asserts_shown(&tenant.reader());
+    drop((tenant, store));
+    // Each is replayed, the last one wins.
+    machine.vfs.power_cut(SimCut::Nothing);
+    let store = machine.open();
+    let tenant = store.tenant(&id("acme")).expect("there");
+    asserts_shown(&tenant.reader());
+    let manifest_bytes = || {
+        let manifests =
+            machine.vfs.paths().into_iter().filter(|path| path.to_string_lossy().contains("manifest"));
+        manifests.map(|path| machine.vfs.read_file(&path).expect("readable").len()).max()
+    };
+    tenant.flush().expect("flushed");
+    let before = manifest_bytes();
+    for round in 0..200 {
+        write_samples(&tenant, &levels(f64::from(round))).expect("written");
+    }
+    tenant.flush().expect("flushed");
+    assert!(manifest_bytes() < before.map(|bytes| bytes + 200), "{before:?} and {:?}", manifest_bytes());
 }
 
 #[test]

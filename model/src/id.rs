@@ -25,6 +25,12 @@ pub struct TenantNumber(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub [u8; 16]);
 
+impl BatchId {
+    /// Of a batch that is not remembered, and so is never known as a retry: for levels, of which a repetition changes nothing.
+    /// What adds up, as deltas and signals do, counts again each time it is written so.
+    pub const NONE: BatchId = BatchId([0; 16]);
+}
+
 /// A tenant or site name that is refused. The name itself is not repeated: it may be hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {what} name: {fault}")]

@@ -94,7 +94,7 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     /// Has the samples of the body taken by `decode`, within what may be done at one time, and waits until they are as durable
-    /// as they get. A body that is sent again is counted once where all of its samples tell their times; `meaning` is what
+    /// as they get. A body of deltas that is sent again is counted once where all of its samples tell their times; `meaning` is what
     /// besides the body says what they are.
     pub(crate) async fn samples<T: Send + 'static>(
         self,
@@ -114,7 +114,12 @@ impl Incoming {
             shared.rates.bytes(tenant.number(), rates, shared.clock.monotonic(), body.len());
             let mut samples = Samples::new(&shared.series, &tenant, form, now, seed);
             let decoded = decode(&body, &mut samples)?;
-            let id = if samples.timeless { fresh } else { id_of(&meaning, &raw) };
+            let id = match (samples.adds_up(), samples.timeless) {
+                // Levels are the same however often they are written: no id need be remembered of them.
+                (false, _) => BatchId::NONE,
+                (true, true) => fresh,
+                (true, false) => id_of(&meaning, &raw),
+            };
             let written = samples.write(id, &site, shared.clock.monotonic())?;
             drop((body, raw, held));
             Ok::<_, IngestError>((written, decoded))

@@ -242,6 +242,11 @@ impl<'a> Samples<'a> {
         Some(place.1)
     }
 
+    /// Whether any of it is a delta, which counts again where it is written again.
+    pub(crate) fn adds_up(&self) -> bool {
+        self.series.iter().any(|series| series.kind().is_delta())
+    }
+
     /// Queues all of it, under ids that follow from one.
     ///
     /// Numbers go by reference, histograms and what knows its start by their labels; what a request is does not change when it is sent again.
@@ -273,7 +278,11 @@ impl<'a> Samples<'a> {
 }
 
 /// Other pieces of a request have ids of their own, which a retry finds again.
-fn piece_id(BatchId(mut id): BatchId, piece: u32) -> BatchId {
+fn piece_id(of: BatchId, piece: u32) -> BatchId {
+    let BatchId(mut id) = of;
+    if of == BatchId::NONE {
+        return of;
+    }
     id.iter_mut().zip(piece.to_le_bytes()).for_each(|(byte, of_piece)| *byte ^= of_piece);
     BatchId(id)
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use annals::signals::{Admitter, Deriver, NameTable, PseudonymKey, builtin};
 use annals::{
-    LabelSet, Plan, SampleBatch, SeriesKind, SignalBatch, SignalRow, Tenant, Ticket, Timestamp, WriteError,
+    BatchId, LabelSet, Plan, SampleBatch, SeriesKind, SignalBatch, SignalRow, Tenant, Ticket, Timestamp,
+    WriteError,
 };
 
 use super::plans::Plans;
@@ -24,6 +25,15 @@ impl Content {
         match self {
             Content::Samples(batch) => tenant.write_samples(batch),
             Content::Signals(batch) => tenant.write_signals(batch),
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> BatchId {
+        match self {
+            Content::Samples(batch) => batch.id,
+            Content::Signals(batch) => batch.id,
         }
     }
 

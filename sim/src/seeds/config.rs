@@ -71,6 +71,8 @@ pub struct Shape {
     pub records_max: u64,
     /// Batches as large as the plan allows, or one larger.
     pub full_percent: u64,
+    /// How many of the batches without deltas have no id.
+    pub unnamed_percent: u64,
     /// Batches of signals, where the plan allows samples.
     pub signals_percent: u64,
     /// Series that samples are drawn from.
@@ -238,6 +240,7 @@ impl Config {
             shape: Shape {
                 records_max: draws.one_of(&[1, 4, 4, 12]),
                 full_percent: draws.one_of(&[0, 0, 3]),
+                unnamed_percent: draws.one_of(&[0, 50]),
                 signals_percent: draws.one_of(&[0, 40, 40, 100]),
                 series: draws.one_of(&[1, 3, 10, 60]),
                 contested_percent: draws.one_of(&[0, 30, 80]),
@@ -272,6 +275,7 @@ impl Config {
             shape: Shape {
                 records_max: 12,
                 full_percent: 0,
+                unnamed_percent: draws.one_of(&[0, 50]),
                 signals_percent: draws.one_of(&[0, 40]),
                 series: draws.one_of(&[3, 10]),
                 contested_percent: draws.one_of(&[0, 50]),

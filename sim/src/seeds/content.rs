@@ -78,6 +78,9 @@ pub(super) fn content(draws: &Draws, shape: &Shape, plan: &Plan, number: u64, no
             push_number(&mut batch, series, kind, time, again);
         }
     }
+    if !batch.series.iter().any(|(_, kind)| kind.is_delta()) && draws.percent(shape.unnamed_percent) {
+        batch.id = BatchId::NONE;
+    }
     Content::Samples(batch)
 }
 

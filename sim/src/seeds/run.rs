@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals::vfs::SimVfs;
-use annals::{Annals, MaintenanceError, Tenant, TenantError, TenantId, Trouble, WriteError};
+use annals::{Annals, BatchId, MaintenanceError, Tenant, TenantError, TenantId, Trouble, WriteError};
 
 use super::config::Config;
 use super::draw::Draws;
@@ -319,7 +319,9 @@ impl<'a> Run<'a> {
         let handle = self.tenant(tenant)?;
         let count = self.oracle.batches(&id(tenant)).count() as u64;
         let index = (at * count / 1_000) as usize;
-        self.oracle.batches(&id(tenant)).nth(index).map(|tried| (tried, handle))
+        // Without an id, what is written again is another batch.
+        let named = |tried: &Tried| self.oracle.content(tried).id() != BatchId::NONE;
+        self.oracle.batches(&id(tenant)).nth(index).filter(named).map(|tried| (tried, handle))
     }
 
     pub(super) fn answer(&mut self, what: &str, answer: impl Display) {
