@@ -31,7 +31,7 @@ use crate::open_block::OpenBlock;
 use crate::shared::Shared;
 use crate::tenant::{ManifestChange, TenantShared};
 use crate::tiers::Tiers;
-use crate::view::View;
+use crate::view::{View, Wanted};
 use crate::work::Working;
 
 /// Signals that are derived from at once.
@@ -339,8 +339,10 @@ impl Deriving<'_> {
             None => Ok(()),
         };
         let failed = |error: annals_model::SourceError| Failed::ToRead(error.to_string());
-        let selecting =
-            self.view.select(&[Matcher::equal(METRIC_NAME, name)], stamps, &budget).map_err(failed)?;
+        let selecting = self
+            .view
+            .select(&[Matcher::equal(METRIC_NAME, name)], stamps, Wanted::Samples, &budget)
+            .map_err(failed)?;
         let selected = selecting.finish(&budget).map_err(failed)?;
         whole(&selected.coverage().missing)?;
         let mut samples = Samples::default();

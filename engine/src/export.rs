@@ -17,7 +17,7 @@ use crate::error::TenantError;
 use crate::head::InOrder;
 use crate::read_only::Erasable;
 use crate::reader::TenantReader;
-use crate::view::{Opened, Selected, View};
+use crate::view::{Opened, Selected, View, Wanted};
 
 /// A series with more samples in a day than this is read in slices.
 const SLICE_SAMPLES: u64 = 1 << 20;
@@ -175,7 +175,7 @@ impl ExportReader {
             ..QueryLimits::default()
         };
         let budget = Budget::new(no_limits);
-        let selected = self.view.select(&[], day.range(), &budget)?.finish(&budget)?;
+        let selected = self.view.select(&[], day.range(), Wanted::Samples, &budget)?.finish(&budget)?;
         let groups = selected.groups(true, &[METRIC_NAME]);
         let name =
             |series: &u32| groups.of.get(*series as usize).and_then(|&at| groups.labels.get(at as usize));

@@ -23,7 +23,7 @@ use crate::record::{MetricRows, NumberedHistogram, NumberedSample};
 use crate::runs::{Runs, reserve};
 use crate::series_table::{SeriesTable, SharedTable};
 use crate::start_runs::StartRuns;
-use crate::view;
+use crate::view::{self, Wanted};
 
 /// What the fields of a stored signal cost, about.
 const ROW_FIELDS_BYTES: usize = 128;
@@ -225,7 +225,7 @@ impl Head {
     pub(crate) fn copy(
         &self,
         matchers: &[Matcher],
-        range: TimeRange,
+        (range, wanted): (TimeRange, Wanted),
         candidates: &[Candidates],
         budget: &Budget,
     ) -> Result<Vec<HeadSeries>, SourceError> {
@@ -241,6 +241,11 @@ impl Head {
             let Some(kind) = table.kind(number) else { continue };
             let (mut timestamps, mut values) = (Vec::new(), Vec::new());
             let mut histograms = Vec::new();
+            if wanted == Wanted::Labels {
+                let (labels, start_times) = (table.labels(number), Vec::new());
+                copied.push(HeadSeries { labels, kind, timestamps, values, histograms, start_times });
+                continue;
+            }
             if kind.is_histogram() {
                 let mut samples = HistogramSamples::default();
                 self.histograms.read(number, range, &mut samples);
@@ -418,19 +423,30 @@ mod tests {
         );
         let count = |matcher: Matcher, a, b| {
             let range = TimeRange::new(Timestamp(a), Timestamp(b));
-            head.copy(&[matcher], range, &[], &Budget::new(QueryLimits::default()))
+            head.copy(&[matcher], (range, Wanted::Samples), &[], &Budget::new(QueryLimits::default()))
                 .expect("within limits")
                 .len()
         };
         let name = || Matcher::equal("__name__", "m");
         assert_eq!(count(name(), 0, 20), 2);
+        let labels_of = |a, b| {
+            let range = (TimeRange::new(Timestamp(a), Timestamp(b)), Wanted::Labels);
+            let found = head.copy(&[name()], range, &[], &Budget::new(QueryLimits::default()));
+            let found = found.expect("within limits");
+            assert!(found.iter().all(|series| series.timestamps.is_empty()), "nothing is copied");
+            found.len()
+        };
+        let found = [(0, 20), (10, 20), (9, 10), (0, 9), (20, 99)].map(|(a, b)| labels_of(a, b));
+        assert_eq!(found, [2, 1, 1, 0, 0]);
         // What came after a search is found too, and nothing twice.
         let (table, _) = head.searchable();
         for series in 0..=2 {
             let found = Head::search(&table, series, &[name()]);
             let budget = Budget::new(QueryLimits::default());
             assert_eq!(
-                head.copy(&[name()], TimeRange::ALL, &[found], &budget).expect("within limits").len(),
+                head.copy(&[name()], (TimeRange::ALL, Wanted::Samples), &[found], &budget)
+                    .expect("within limits")
+                    .len(),
                 2
             );
         }

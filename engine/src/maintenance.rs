@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use annals_block::BlockIdentity;
 use annals_compaction::{Standing, Step, chunk_age, merge_metrics, merge_signals, plan};
-use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, KeyId, Lsn, TenantId, Timestamp};
+use annals_model::{
+    BlockContent, BlockId, BlockMeta, DAY_MS, Day, HOUR_MS, Keep, KeyId, Lsn, TenantId, Timestamp,
+};
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 
@@ -34,7 +36,7 @@ use crate::retention::standing;
 use crate::rotation::{self, Turn};
 use crate::seal_days as seal;
 use crate::shared::Shared;
-use crate::tenant::TenantShared;
+use crate::tenant::{Data, TenantShared};
 use crate::work::Working;
 
 /// The most blocks that one merge takes when a store is settled.
@@ -127,10 +129,12 @@ pub enum Done {
 pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let now = shared.retention_now();
     let tenants = shared.open_tenants();
-    let cancelled = tenants.iter().map(|tenant| cancel::erase_cancelled(shared, tenant, now));
+    // Of many tenants, few: found in one look at all.
+    let changing: Vec<&Arc<TenantShared>> = tenants.iter().filter(|tenant| is_changing(tenant)).collect();
+    let cancelled = changing.iter().map(|tenant| cancel::erase_cancelled(shared, tenant, now));
     let erasures = std::iter::once_with(|| erase::step(shared));
-    let deletions = tenants.iter().map(|tenant| delete::leave(shared, tenant));
-    let plans = tenants.iter().map(|tenant| plan_change::apply_plan(shared, tenant, now));
+    let deletions = changing.iter().map(|tenant| delete::leave(shared, tenant));
+    let plans = changing.iter().map(|tenant| plan_change::apply_plan(shared, tenant, now));
     let sweep = || {
         let drops = tenants.iter().map(|tenant| drop_expired(shared, tenant, now));
         drops.chain(std::iter::once_with(|| remove_retired(shared))).inspect(|done| {
@@ -180,6 +184,13 @@ pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
         }
     }
     failed.map_or(Ok(None), Err)
+}
+
+/// Whether a tenant is cancelled, has a deletion whose bytes are still there, or a plan that waits.
+fn is_changing(tenant: &TenantShared) -> bool {
+    let data = tenant.data.read();
+    let manifest = &data.manifest;
+    manifest.life.cancelled().is_some() || manifest.leaving.is_some() || manifest.next_plan.is_some()
 }
 
 /// Flushes everything, merges each day's blocks into one, removes what is left over.
@@ -268,7 +279,7 @@ fn drop_expired(
     tenant: &Arc<TenantShared>,
     now: Timestamp,
 ) -> Result<Option<Done>, MaintenanceError> {
-    let due = |data: &crate::tenant::Data| -> Vec<BlockId> {
+    let due = |data: &Data| -> Vec<BlockId> {
         steps(data, now)
             .into_iter()
             .filter_map(|step| match step {
@@ -277,8 +288,15 @@ fn drop_expired(
             })
             .collect()
     };
-    if due(&tenant.data.read()).is_empty() {
-        return Ok(None);
+    {
+        let data = tenant.data.read();
+        if now.0 < data.nothing_due_before.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        if due(&data).is_empty() {
+            data.nothing_due_before.store(next_due(&data, now).0, Ordering::Relaxed);
+            return Ok(None);
+        }
     }
     let mut change = tenant.change()?;
     let (ids, manifest) = {
@@ -301,8 +319,16 @@ fn drop_expired(
     Ok(Some(Done::Dropped { tenant: tenant.id.clone(), blocks: dropped }))
 }
 
+/// When the next block expires, where none has. What heads hold may keep a block from that: so within an hour it is looked at again.
+fn next_due(data: &Data, now: Timestamp) -> Timestamp {
+    let standing = standing(&data.manifest, data.heads());
+    let fates = annals_compaction::explain(&data.manifest.blocks, &data.manifest.plan, now, &standing);
+    let dues = fates.iter().filter_map(|fate| fate.due).filter(|due| *due > now);
+    dues.min().map_or(now.saturating_add(HOUR_MS), |due| due.min(now.saturating_add(HOUR_MS)))
+}
+
 /// What the plan says of a tenant's blocks.
-pub(crate) fn steps(data: &crate::tenant::Data, now: Timestamp) -> Vec<Step> {
+pub(crate) fn steps(data: &Data, now: Timestamp) -> Vec<Step> {
     let standing = Standing { set_aside: data.set_aside.clone(), ..standing(&data.manifest, data.heads()) };
     plan(&data.manifest.blocks, &data.manifest.plan, now, &standing)
 }
@@ -347,13 +373,13 @@ fn age_max_ms(shared: &Shared, manifest: &Manifest) -> i64 {
 }
 
 /// Whether a day that takes no more data is not in blocks yet.
-fn holds_sealed_day(data: &crate::tenant::Data, now: Timestamp) -> bool {
+fn holds_sealed_day(data: &Data, now: Timestamp) -> bool {
     let sealed = data.manifest.plan.late_floor(now);
     sealed > data.manifest.sealed && data.heads().any(|head| !head.is_empty() && head.since <= sealed)
 }
 
 /// Whether a head holds what no query sees as samples: its rollup waits for it, or it is to go.
-fn holds_hidden(data: &crate::tenant::Data, now: Timestamp) -> bool {
+fn holds_hidden(data: &Data, now: Timestamp) -> bool {
     let floor = data.manifest.floor(BlockContent::RawMetrics, now);
     data.heads().any(|head| head.ends().is_some_and(|(first, _)| first <= floor))
 }

@@ -173,6 +173,17 @@ impl SeriesSource for OperatorReader {
         written.map_err(|error| SourceError::Unavailable(error.to_string()))?;
         self.reader.select(matchers, range, budget)
     }
+
+    fn select_labels<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError> {
+        let written = self.write("series", &selection(range, matchers));
+        written.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        self.reader.select_labels(matchers, range, budget)
+    }
 }
 
 impl std::fmt::Debug for OperatorReader {

@@ -22,7 +22,7 @@ use crate::counters::{Counters, nanos};
 use crate::head::{Candidates, Head};
 use crate::read_only::Erasable;
 use crate::tenant::TenantShared;
-use crate::view::{Copied, Selected, View, copy_matching};
+use crate::view::{Copied, Selected, View, Wanted, copy_matching};
 
 /// A query that takes longer is counted and traced by itself.
 const SLOW_QUERY: Duration = Duration::from_secs(1);
@@ -176,6 +176,7 @@ impl TenantReader {
         &self,
         matchers: &[Matcher],
         range: TimeRange,
+        wanted: Wanted,
         budget: &Budget,
     ) -> Result<(Selected, Vec<SnapshotDay>), SourceError> {
         let now = Timestamp(self.clock.now_ms());
@@ -193,13 +194,13 @@ impl TenantReader {
                 let live = data
                     .live
                     .iter()
-                    .map(|head| copy_matching(head, matchers, needed, &candidates, budget))
+                    .map(|head| copy_matching(head, matchers, (needed, wanted), &candidates, budget))
                     .collect::<Result<Vec<Copied>, _>>()?;
                 (view, live)
             }
         };
         let days = view.tiers.days(view.blocks.iter().map(|block| &block.meta)).states(range, now);
-        let mut selecting = view.select(matchers, range, budget)?;
+        let mut selecting = view.select(matchers, range, wanted, budget)?;
         for copied in live {
             selecting.add_copied(copied);
         }
@@ -214,7 +215,17 @@ impl SeriesSource for TenantReader {
         range: TimeRange,
         budget: &Budget,
     ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError> {
-        let (selected, _) = self.look(matchers, range, budget)?;
+        let (selected, _) = self.look(matchers, range, Wanted::Samples, budget)?;
+        Ok(Box::new(selected))
+    }
+
+    fn select_labels<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError> {
+        let (selected, _) = self.look(matchers, range, Wanted::Labels, budget)?;
         Ok(Box::new(selected))
     }
 }
@@ -253,8 +264,10 @@ impl ReportReader {
     pub fn report(&self, request: &ReportRequest) -> Result<Report, ReportError> {
         let budget = self.reader.budget();
         let (matchers, range) = request.selection()?;
-        let (selected, days) =
-            self.reader.look(&matchers, range, &budget).map_err(|error| ReportError::Exact(error.into()))?;
+        let (selected, days) = self
+            .reader
+            .look(&matchers, range, Wanted::Samples, &budget)
+            .map_err(|error| ReportError::Exact(error.into()))?;
         report::build(request, &selected, &days, &budget)
     }
 

@@ -229,7 +229,11 @@ impl Runs {
 
     /// Whether a series may have samples in a range.
     pub(crate) fn may_overlap(&self, number: u32, range: TimeRange) -> bool {
-        self.runs.get(number as usize).is_some_and(|run| run.count > 0 && run.last.time > range.start.0)
+        let Some(run) = self.runs.get(number as usize).filter(|run| run.count > 0) else { return false };
+        let late = self.late.get(&number).and_then(|late| late.keys().next());
+        let first = self.segment(run.tail).and_then(|tail| self.segment(tail.next)).map(|first| first.first);
+        let first = first.unwrap_or(run.last.time).min(late.copied().unwrap_or(i64::MAX));
+        run.last.time > range.start.0 && first <= range.end.0
     }
 
     /// Hands out a run's samples in a range, without those that came out of order.

@@ -14,7 +14,7 @@ use annals_model::{
 };
 use annals_signals::{Deriver, NameTable};
 use annals_vfs::PublishError;
-use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use annals_vfs::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use annals_vfs::sync::{Mutex, MutexGuard, RwLock};
 use hashbrown::HashMap;
 
@@ -95,6 +95,8 @@ pub(crate) struct Data {
     pub(crate) missing: Vec<Missing>,
     /// Damaged blocks, which no merge takes.
     pub(crate) set_aside: BTreeSet<BlockId>,
+    /// No block of this manifest expires before this: the sweep need not look at each.
+    pub(crate) nothing_due_before: AtomicI64,
 }
 
 impl Ingest {
@@ -156,6 +158,7 @@ impl TenantShared {
                 live: heads,
                 missing: Vec::new(),
                 set_aside: BTreeSet::new(),
+                nothing_due_before: AtomicI64::new(i64::MIN),
             }),
         }
     }
@@ -215,6 +218,7 @@ impl TenantShared {
         {
             let mut data = self.data.write();
             data.manifest = manifest;
+            data.nothing_due_before = AtomicI64::new(i64::MIN);
             swap(&mut data);
         }
         // Old generations are only garbage: what cannot be removed now is removed after a later change.

@@ -24,6 +24,14 @@ use crate::tiers::{Days, Tiers};
 pub(crate) use samples::merge;
 pub(crate) use selecting::{Copied, copy_matching};
 
+/// What is wanted of series that are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Samples,
+    /// Labels and kinds alone: what lies in heads is not copied.
+    Labels,
+}
+
 /// A tenant's data at one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
@@ -119,6 +127,7 @@ impl View {
         &self,
         matchers: &[Matcher],
         range: TimeRange,
+        wanted: Wanted,
         budget: &Budget,
     ) -> Result<Selecting, SourceError> {
         let floor = self.tiers.floor();
@@ -143,7 +152,7 @@ impl View {
             selecting.add_block(searched, matchers);
         }
         for head in &self.heads {
-            selecting.add_head(head, matchers, budget)?;
+            selecting.add_head(head, matchers, wanted, budget)?;
         }
         Ok(selecting)
     }

@@ -26,6 +26,16 @@ pub trait SeriesSource: Send + Sync {
         budget: &Budget,
     ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError>;
 
+    /// The same for who reads no samples: nothing but labels and kinds of what is found may be asked for.
+    fn select_labels<'a>(
+        &'a self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        budget: &Budget,
+    ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError> {
+        self.select(matchers, range, budget)
+    }
+
     /// The names of all labels of series that satisfy the matchers, ascending.
     fn label_names(
         &self,
@@ -33,7 +43,7 @@ pub trait SeriesSource: Send + Sync {
         range: TimeRange,
         budget: &Budget,
     ) -> Result<Vec<String>, SourceError> {
-        let selected = self.select(matchers, range, budget)?;
+        let selected = self.select_labels(matchers, range, budget)?;
         let mut names: Vec<String> = (0..selected.len())
             .flat_map(|index| {
                 selected.labels(index).iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
@@ -52,7 +62,7 @@ pub trait SeriesSource: Send + Sync {
         range: TimeRange,
         budget: &Budget,
     ) -> Result<Vec<String>, SourceError> {
-        let selected = self.select(matchers, range, budget)?;
+        let selected = self.select_labels(matchers, range, budget)?;
         let mut values: Vec<String> = (0..selected.len())
             .map(|index| selected.labels(index).get(name).to_owned())
             .filter(|value| !value.is_empty())

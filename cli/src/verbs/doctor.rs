@@ -239,7 +239,7 @@ impl Visit {
         let limits =
             QueryLimits { series_max: u64::MAX, memory_bytes_max: u64::MAX, ..QueryLimits::default() };
         let Ok(reader) = store.tenant(id) else { return };
-        let Ok(all) = reader.select(&[], TimeRange::ALL, &Budget::new(limits)) else { return };
+        let Ok(all) = reader.select_labels(&[], TimeRange::ALL, &Budget::new(limits)) else { return };
         for missing in &all.coverage().missing {
             self.odd(
                 "damage",

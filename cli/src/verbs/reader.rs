@@ -6,8 +6,8 @@ use annals::query::promql::{Answer, Explanation, QueryError, Times};
 use annals::query::report::{Report, ReportRequest};
 use annals::schema::KindSchema;
 use annals::{
-    CountedSignals, Matcher, Missing, Operator, OperatorError, OperatorReader, ReadOnly, ReportReader,
-    SeriesSource, SignalRow, TenantId, TenantReader, TimeRange,
+    CountedSignals, LimitExceeded, Matcher, Missing, Operator, OperatorError, OperatorReader, ReadOnly,
+    ReportReader, SeriesSource, SignalRow, TenantId, TenantReader, TimeRange,
 };
 
 use crate::access::Reading;
@@ -165,6 +165,9 @@ fn read_error(error: OperatorError<QueryError>, expression: &str) -> CliError {
     match error {
         OperatorError::Read(QueryError::Promql(error)) => CliError::Rendered(error.render(expression)),
         OperatorError::Read(QueryError::Times(what)) => CliError::usage(what),
+        OperatorError::Read(QueryError::Limit(limit @ LimitExceeded::Over { what: "steps", .. })) => {
+            CliError::failed(limit).help("a longer --step, or a shorter range")
+        }
         other => CliError::failed(other),
     }
 }

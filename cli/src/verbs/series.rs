@@ -1,7 +1,7 @@
 //! `series` and `labels`: what there is to ask about.
 
 use annals::query::promql::{ExprKind, parse};
-use annals::{Budget, LabelSet, Matcher, QueryLimits, SeriesKind, SeriesSource, TimeRange};
+use annals::{Budget, LabelSet, Matcher, Missing, QueryLimits, SeriesKind, SeriesSource, TimeRange};
 
 use super::query::LAST_MS;
 use crate::access;
@@ -21,11 +21,9 @@ pub(crate) fn series(args: &SeriesArgs, screen: &mut Screen) -> Outcome {
     let mut found: Vec<(LabelSet, SeriesKind)> = Vec::new();
     for matchers in &selectors {
         let selected =
-            reader.select(matchers, range(&args.time, LAST_MS), &budget).map_err(CliError::failed)?;
+            reader.select_labels(matchers, range(&args.time, LAST_MS), &budget).map_err(CliError::failed)?;
         found.extend((0..selected.len()).map(|index| (selected.labels(index), selected.kind(index))));
-        for missing in &selected.coverage().missing {
-            eprintln!("warning: {}", missing.why);
-        }
+        warn_of(&selected.coverage().missing);
     }
     found.sort();
     found.dedup();
@@ -40,6 +38,10 @@ pub(crate) fn series(args: &SeriesArgs, screen: &mut Screen) -> Outcome {
     Ok(0)
 }
 
+fn warn_of(missing: &[Missing]) {
+    missing.iter().for_each(|missing| eprintln!("warning: {}", missing.why));
+}
+
 /// Lists label names, or the values of one.
 pub(crate) fn labels(args: &LabelsArgs, screen: &mut Screen) -> Outcome {
     let matchers = args.selector.as_deref().map_or(Ok(Vec::new()), selector)?;
@@ -51,6 +53,8 @@ pub(crate) fn labels(args: &LabelsArgs, screen: &mut Screen) -> Outcome {
         Some(name) => ("value", reader.label_values(name, &matchers, range, &budget)),
     };
     let found = found.map_err(CliError::failed)?;
+    let selected = reader.select_labels(&matchers, range, &budget).map_err(CliError::failed)?;
+    warn_of(&selected.coverage().missing);
     if let (true, Some(name)) = (found.is_empty(), &args.name) {
         let names = reader.label_names(&matchers, range, &budget).map_err(CliError::failed)?;
         match annals::nearest(name, names.iter().map(String::as_str)) {

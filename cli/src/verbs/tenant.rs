@@ -127,6 +127,9 @@ fn signals(
     let root = access::directory(store);
     if off.is_empty() && on.is_empty() {
         let tenant = access::choose(access::open_to_read(&root)?.tenants(), Some(name), &root)?;
+        if let Some(why) = &tenant.unavailable {
+            return Err(CliError::failed(format_args!("tenant {} is unavailable: {why}", tenant.id)));
+        }
         let schema = annals::signals::builtin();
         let built_in = schema.kinds.iter().map(|kind| kind.name.to_string());
         let kinds: BTreeSet<String> = built_in.chain(tenant.kinds_off.iter().cloned()).collect();

@@ -2,7 +2,7 @@
 
 use annals_model::{Budget, Matcher, Missing, SelectedSeries, SourceError, TimeRange};
 
-use super::{Opened, Place, Searched, Selected, Selecting, merging};
+use super::{Opened, Place, Searched, Selected, Selecting, Wanted, merging};
 use crate::head::{Candidates, Head, HeadSeries};
 
 impl Selecting {
@@ -30,9 +30,11 @@ impl Selecting {
         &mut self,
         head: &Head,
         matchers: &[Matcher],
+        wanted: Wanted,
         budget: &Budget,
     ) -> Result<(), SourceError> {
-        let copied = copy_matching(head, matchers, self.tiers.needed(self.range), &[], budget)?;
+        let range = self.tiers.needed(self.range);
+        let copied = copy_matching(head, matchers, (range, wanted), &[], budget)?;
         self.add_copied(copied);
         Ok(())
     }
@@ -90,9 +92,9 @@ pub(crate) struct Copied {
 pub(crate) fn copy_matching(
     head: &Head,
     matchers: &[Matcher],
-    range: TimeRange,
+    of: (TimeRange, Wanted),
     candidates: &[Candidates],
     budget: &Budget,
 ) -> Result<Copied, SourceError> {
-    Ok(Copied { series: head.copy(matchers, range, candidates, budget)?, orphans: head.orphans })
+    Ok(Copied { series: head.copy(matchers, of, candidates, budget)?, orphans: head.orphans })
 }

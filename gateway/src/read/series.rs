@@ -32,7 +32,7 @@ pub(crate) async fn series(
         let mut found: Vec<LabelSet> = Vec::new();
         let mut said = Said::default();
         for matchers in &selectors {
-            let selected = door.source().select(matchers, range, budget)?;
+            let selected = door.source().select_labels(matchers, range, budget)?;
             found.extend((0..selected.len()).map(|index| selected.labels(index)));
             said.warnings.extend(selected.coverage().missing.iter().map(|missing| missing.why.clone()));
         }
@@ -82,7 +82,7 @@ pub(crate) async fn metadata(
     };
     let limit = params.limit()?;
     look(&gateway, reader, move |door, budget, bytes_max| {
-        let selected = door.source().select(&matchers, TimeRange::ALL, budget)?;
+        let selected = door.source().select_labels(&matchers, TimeRange::ALL, budget)?;
         let mut kinds: BTreeMap<String, SeriesKind> = BTreeMap::new();
         for index in 0..selected.len() {
             let labels = selected.labels(index);

@@ -103,7 +103,7 @@ async fn tsdb(
     let door = reader.door.with(limits, QueryOptions::default());
     let summary = reader.tenant.summary();
     run(&gateway, (&reader.tenant, limits.time_ms_max), door, move |door, budget| {
-        let selected = door.source().select(&[], TimeRange::ALL, budget)?;
+        let selected = door.source().select_labels(&[], TimeRange::ALL, budget)?;
         let (mut metrics, mut pairs) = (BTreeMap::<String, u64>::new(), BTreeMap::<(String, String), u64>::new());
         for index in 0..selected.len() {
             budget.poll()?;
