@@ -110,13 +110,11 @@ fn wanted(shared: &Shared, tenant: &TenantShared, metrics: &[&str]) -> Result<BT
     let mut wanted = BTreeSet::new();
     for metric in metrics {
         let parts = ["", "_bucket", "_sum", "_count"].map(|suffix| format!("{metric}{suffix}"));
-        let known = parts.into_iter().filter(|name| shared.reserved.contains(name));
-        let before = wanted.len();
-        wanted.extend(known);
-        if wanted.len() == before {
+        if !parts.iter().any(|name| shared.reserved.contains(name)) {
             let metrics = shared.reserved.iter().map(str::to_owned).collect();
             return Err(TenantError::UnknownMetric { tenant: tenant.id.clone(), metrics });
         }
+        wanted.extend(parts);
     }
     if metrics.is_empty() {
         wanted.extend(shared.reserved.iter().map(str::to_owned));

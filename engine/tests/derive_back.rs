@@ -275,7 +275,7 @@ fn only_what_is_named_is_derived_and_only_of_days_whose_raw_metrics_are_kept() {
     assert!(metrics.iter().any(|name| name == "http_requests"), "{metrics:?}");
     // One day of three.
     let day = Timestamp(NOW).day().range();
-    tenant.derive_back(day, &["http_requests"]).expect("derived");
+    tenant.derive_back(day, &["http_requests", "http_requests"]).expect("derived");
     assert_eq!(requests(&tenant, machine.now()), 40.0);
     let durations = |at| number(&tenant.reader(), "sum(increase(http_response_seconds_count[10d]))", at);
     assert_eq!(durations(machine.now()), 0.0);

@@ -28,7 +28,8 @@ pub struct BatchId(pub [u8; 16]);
 impl BatchId {
     /// Of a batch that is not remembered, and so is never known as a retry: for levels, of which a repetition changes nothing.
     /// What adds up, as deltas and signals do, counts again each time it is written so.
-    pub const NONE: BatchId = BatchId([0; 16]);
+    /// All ones: who numbers batches never gets there.
+    pub const NONE: BatchId = BatchId([0xff; 16]);
 }
 
 /// A tenant or site name that is refused. The name itself is not repeated: it may be hostile.
