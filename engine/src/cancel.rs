@@ -20,7 +20,10 @@ use crate::tenant::TenantShared;
 /// Cancels a tenant; when it is erased. Asking again changes nothing.
 pub(crate) fn cancel(shared: &Shared, tenant: &Arc<TenantShared>) -> Result<Timestamp, TenantError> {
     let mut change = tenant.change().map_err(TenantError::Change)?;
-    let (manifest, since) = (tenant.data.read().manifest.clone(), shared.retention_now());
+    let manifest = tenant.data.read().manifest.clone();
+    // Not the time that deletions go by alone: where the clock is not believed yet, that lies far back, and once it is, the
+    // date would have passed already.
+    let since = shared.now().max(shared.retention_now());
     if let Some(due) = manifest.life.cancelled() {
         return Ok(due);
     }

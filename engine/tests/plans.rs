@@ -206,7 +206,12 @@ fn p6_a_clock_that_jumps_by_years_deletes_nothing_until_it_is_confirmed() {
     assert!(!suspect(&store));
     // Where it was right all along, someone says so; that holds over a restart too.
     machine.clock.set_ms(NOW + 5 * 365 * DAY_MS);
+    // Who is cancelled before that has its time from now on, and not from what was believed last.
+    let cancelled = store.create_tenant(&id("bakery"), plan("starter")).expect("created");
+    assert!(suspect(&store) && cancelled.cancel().expect("cancelled") > machine.now());
     store.confirm_clock().expect("confirmed");
+    maintain(&store);
+    assert!(store.tenant(&id("bakery")).is_ok(), "its time is not over");
     assert!(!suspect(&store));
     drop((tenant, store));
     let store = machine.open();

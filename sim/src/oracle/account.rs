@@ -361,15 +361,19 @@ impl Account {
                 marks_seen += marks.len();
                 some_seen |= marks.contains(&true);
                 if !marks.is_empty() && !marks.contains(&false) {
+                    // Places that others use too tell apart what differs in nothing else: what is not shown was refused.
+                    let contested = effects.cells.iter().map(|(place, _)| *place);
+                    let is_gone = |place: &Place| shown.has_cell(&self.names, *place) == Some(false);
+                    let gone = contested.filter(|place| place.1 > metrics_floor).filter(is_gone).count();
                     let taken = vec![(effects.clone(), refused.clone())];
-                    whole.push((marks.len(), Attempt { effects: taken, ..attempt.clone() }));
+                    whole.push((marks.len(), gone, Attempt { effects: taken, ..attempt.clone() }));
                 }
             }
         }
         // Of several that fit, the one with the most marks: the others are parts of it.
-        whole.sort_by_key(|(marks, _)| std::cmp::Reverse(*marks));
+        whole.sort_by_key(|(marks, gone, _)| (std::cmp::Reverse(*marks), *gone));
         match whole.into_iter().next() {
-            Some((_, attempt)) => Ok(Look::Found(attempt)),
+            Some((.., attempt)) => Ok(Look::Found(attempt)),
             None if marks_seen == 0 => Ok(Look::Unknown),
             None if some_seen && !self.damaged => {
                 Err(Violation::new("I3", format!("batch {index} is there in part")))
