@@ -22,8 +22,8 @@
 //! A crash before the rename of step 4 leaves a draft, removed by the next step 2. A crash after it leaves both
 //! segments; the new one's header retires the old one. Either way the next recovery finds the same records.
 //!
-//! What a tail or an unusable segment may have held of higher LSNs is never given out again: the copy ends in a gap
-//! frame that covers them.
+//! What a tail or an unusable segment may have held of higher LSNs is never given out again, and neither is what the host
+//! knows of: the copy ends in a gap frame that covers them.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
@@ -115,7 +115,9 @@ pub(crate) fn recover(
     let mut retire = Retire::default();
     let (mut active, mut data_end) = (None, None);
     match last {
-        Some(last) if last.proven() && last.sound() && unusable == 0 => {
+        // Where records are known of that it does not reach, it is made to say so too: what relies on numbers up to there
+        // must not find a log that ends before them.
+        Some(last) if last.proven() && last.sound() && unusable == 0 && last.highest >= floor => {
             report.sealed = last.survey.sealed;
             data_end = Some(last.survey.data_end);
             chain.links.push(last.link);

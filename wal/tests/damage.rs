@@ -387,3 +387,21 @@ fn the_callers_floor_keeps_lsns_from_going_back() {
     assert_eq!(found.keys().collect::<Vec<_>>(), [&501, &901]);
     assert_eq!(report.damage, []);
 }
+
+/// What the host relies on from then on, a later reader of the log alone has to see.
+#[test]
+fn a_log_that_ends_before_the_callers_floor_says_so_from_then_on() {
+    let vfs = MemVfs::default();
+    let (wal, ..) = open(&vfs).expect("opens");
+    wal.enqueue(1, b"one".to_vec()).expect("taken");
+    wal.commit(Durability::Synced).expect("commits");
+    drop(wal);
+    // The second open finds the copy of the first, with nothing in doubt.
+    for _ in 0..2 {
+        drop(open(&vfs).expect("opens"));
+    }
+    drop(open_with(&vfs, &small(), Lsn(9)).expect("opens"));
+    let after = vfs.after_crash(Survives::Nothing);
+    let (_, report, found) = open(&after).expect("opens");
+    assert_eq!((report.last, report.damage, found.len()), (Lsn(9), vec![], 1));
+}
