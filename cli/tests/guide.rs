@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use common::{Bench, real};
+use common::{Bench, disk_is_nearly_full, real};
 
 /// The demo's store, made once.
 fn demo() -> &'static Path {
@@ -75,6 +75,9 @@ fn with_logs() -> Option<Bench> {
 
 #[test]
 fn the_guide_leads_from_nothing_to_a_report() {
+    if disk_is_nearly_full() {
+        return;
+    }
     let Some(bench) = with_logs() else { return };
     let (code, text) = run(&commands(&page("docs/guide/README.md")), &bench.path(""), &[]);
     assert_eq!(code, 0, "{text}");
@@ -87,6 +90,9 @@ fn the_guide_leads_from_nothing_to_a_report() {
 
 #[test]
 fn the_operators_page_and_the_readme_work_as_pasted() {
+    if disk_is_nearly_full() {
+        return;
+    }
     for name in ["docs/guide/operator.md", "README.md"] {
         let Some(bench) = with_logs() else { return };
         let (code, text) = run(&commands(&page(name)), &bench.path(""), &[]);
@@ -128,6 +134,9 @@ fn demo_of_its_own() -> Bench {
 
 #[test]
 fn every_example_of_the_help_works_on_the_demos_store() {
+    if disk_is_nearly_full() {
+        return;
+    }
     // As wide as it gets: a narrow terminal breaks examples over lines.
     let wide = ("COLUMNS", "200");
     let help_of = |verb: &str| {

@@ -43,6 +43,5 @@ mod seal;
 pub use fate::{BlockFate, DayBlocks, Rule, Standing, State, explain};
 pub use merge::{MergeError, merge_metrics};
 pub use merge_signals::merge_signals;
-pub use plan::chunk_age;
-pub use plan::{Step, plan};
+pub use plan::{Step, chunk_age, next_change, plan};
 pub use seal::{RollupOutput, SealedDay, seal_day};

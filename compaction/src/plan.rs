@@ -19,7 +19,7 @@
 //! for ever is not rewritten for each trickle: what is to be merged in must be a fair part of what is there.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use annals_model::{BlockContent, BlockId, BlockMeta, ChunkAge, DAY_MS, Day, HOUR_MS, Plan, Timestamp};
 
@@ -126,6 +126,27 @@ pub fn plan(blocks: &[BlockMeta], plan: &Plan, now: Timestamp, standing: &Standi
     drops
 }
 
+/// The next instant at which [`plan`] may ask for something else, as long as blocks, plan and standing stay as they are;
+/// `None` where it never does.
+///
+/// Until then it need not be asked again: of many tenants, nearly none has anything to do.
+#[must_use]
+pub fn next_change(blocks: &[BlockMeta], plan: &Plan, now: Timestamp) -> Option<Timestamp> {
+    let keeps = || plan.tiers.iter().map(|tier| tier.keep).chain([plan.signals_keep]);
+    let of_day = |day: Day| {
+        let over = day.end().saturating_add(margin_ms(plan));
+        let old = day.end().saturating_add(OLD_AFTER_MS);
+        let dues = keeps().filter_map(move |keep| keep.due(day)).flat_map(move |due| {
+            // Half of its life is over: what is not shrunk by then is not worth it.
+            let half = day.end().saturating_add(due.0.saturating_sub(day.end().0) / 2 + 1);
+            [half, due]
+        });
+        [over, old].into_iter().chain(dues)
+    };
+    let days: BTreeSet<Day> = blocks.iter().map(|block| block.id.day).collect();
+    days.into_iter().flat_map(of_day).filter(|at| *at > now).min()
+}
+
 /// The seal that is owed of a day whose raw blocks these are.
 ///
 /// A closed day is sealed once, and again where the plan wants further tiers of it. A day that may take old data for ever
@@ -197,8 +218,7 @@ enum Growth {
 
 impl Growth {
     fn of(day: Day, plan: &Plan, now: Timestamp) -> Growth {
-        let margin = plan.late_window_ms.unwrap_or(0).max(OVER_MARGIN_MS);
-        if now < day.end().saturating_add(margin) {
+        if now < day.end().saturating_add(margin_ms(plan)) {
             Growth::Open
         } else if plan.late_window_ms.is_none() || plan.rights.backfill {
             Growth::Over
@@ -206,6 +226,11 @@ impl Growth {
             Growth::Sealed
         }
     }
+}
+
+/// How long after its end a day is over.
+fn margin_ms(plan: &Plan) -> i64 {
+    plan.late_window_ms.unwrap_or(0).max(OVER_MARGIN_MS)
 }
 
 /// The runs of neighbours among which merging is allowed. Blocks whose records interleave with another's have no

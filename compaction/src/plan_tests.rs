@@ -8,7 +8,7 @@ use annals_model::{
 };
 use proptest::prelude::*;
 
-use crate::{Rule, Standing, State, Step, chunk_age, explain, plan};
+use crate::{Rule, Standing, State, Step, chunk_age, explain, next_change, plan};
 
 const DAY: Day = Day(20_000);
 
@@ -44,6 +44,16 @@ fn floors(floor: Timestamp) -> Standing {
 fn besides_seals(blocks: &[BlockMeta], plan_: &Plan, now: Timestamp, standing: &Standing) -> Vec<Step> {
     let mut steps = plan(blocks, plan_, now, standing);
     steps.retain(|step| !matches!(step, Step::Seal { .. }));
+    steps
+}
+
+/// What had expired before is due at once, whenever that is.
+fn without_dues(mut steps: Vec<Step>) -> Vec<Step> {
+    for step in &mut steps {
+        if let Step::Drop { due, .. } = step {
+            *due = Timestamp::MIN;
+        }
+    }
     steps
 }
 
@@ -464,6 +474,17 @@ fn raw_of(through: Lsn) -> BlockMeta {
     BlockMeta { lsns: LsnRange { after: Lsn(0), through }, ..raw(0, 0) }
 }
 
+#[test]
+fn what_is_not_shrunk_before_half_of_its_life_is_over_is_asked_about_again_then() {
+    let merged = BlockMeta { bytes: 1 << 20, ..raw(1, 1) };
+    let (plan_, end) = (built_in("professional"), DAY.end());
+    let old = end.saturating_add(8 * DAY_MS);
+    let wanted = |now| besides_seals(&[merged], &plan_, now, &Standing::default()).len();
+    let changes = next_change(&[merged], &plan_, old).expect("it is half of thirty days");
+    assert_eq!(changes, end.saturating_add(15 * DAY_MS + 1));
+    assert_eq!((wanted(old), wanted(Timestamp(changes.0 - 1)), wanted(changes)), (1, 1, 0));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
@@ -486,6 +507,13 @@ proptest! {
             }
         }
         tenant.settle(&plan_, now, steps_per_plan);
+
+        let changes = next_change(&tenant.blocks, &plan_, now).unwrap_or(Timestamp::MAX);
+        let until = changes.min(now.saturating_add(1_000 * DAY_MS));
+        let wanted = |now| without_dues(plan(&tenant.blocks, &plan_, now, &tenant.standing()));
+        for later in [1, (until.0 - now.0) / 2, until.0 - now.0 - 1] {
+            prop_assert_eq!(wanted(now), wanted(now.saturating_add(later.clamp(0, until.0 - now.0 - 1))));
+        }
 
         // The order in which blocks are given changes nothing.
         let planned = plan(&tenant.blocks, &plan_, now, &tenant.standing());

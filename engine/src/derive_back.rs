@@ -325,13 +325,7 @@ impl Deriving<'_> {
 
     /// Adds what the blocks hold of a metric.
     fn find_stored(&self, name: &str, stamps: TimeRange, cells: &mut Cells) -> Result<(), Failed> {
-        let limits = QueryLimits {
-            series_max: u64::MAX,
-            samples_max: u64::MAX,
-            memory_bytes_max: u64::MAX,
-            ..QueryLimits::default()
-        };
-        let budget = Budget::new(limits);
+        let budget = Budget::new(QueryLimits::NONE);
         let whole = |missing: &[Missing]| match missing.first() {
             Some(missing) => Err(Failed::ToRead(missing.why.clone())),
             None => Ok(()),

@@ -168,13 +168,7 @@ impl ExportReader {
     /// The series that have anything in a day.
     pub fn series(&self, day: Day) -> Result<ExportSeries, SourceError> {
         // What is held at one time is bounded by the day's series and by slices.
-        let no_limits = QueryLimits {
-            series_max: u64::MAX,
-            samples_max: u64::MAX,
-            memory_bytes_max: u64::MAX,
-            ..QueryLimits::default()
-        };
-        let budget = Budget::new(no_limits);
+        let budget = Budget::new(QueryLimits::NONE);
         let selected = self.view.select(&[], day.range(), Wanted::Samples, &budget)?.finish(&budget)?;
         let groups = selected.groups(true, &[METRIC_NAME]);
         let name =

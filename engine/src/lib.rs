@@ -70,6 +70,7 @@ mod open_block;
 mod operator;
 mod options;
 mod orphans;
+mod owed;
 mod pairs;
 mod plan_change;
 mod quarantine;

@@ -14,10 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals_block::BlockIdentity;
-use annals_compaction::{Standing, Step, chunk_age, merge_metrics, merge_signals, plan};
-use annals_model::{
-    BlockContent, BlockId, BlockMeta, DAY_MS, Day, HOUR_MS, Keep, KeyId, Lsn, TenantId, Timestamp,
-};
+use annals_compaction::{Step, chunk_age, merge_metrics, merge_signals};
+use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, KeyId, Lsn, TenantId, Timestamp};
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 
@@ -30,9 +28,9 @@ use crate::flush::{self, discard_unnamed, publish_new, truncate_log};
 use crate::head::Head;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
+use crate::owed::{Owed, owed};
 use crate::plan_change;
 use crate::quarantine;
-use crate::retention::standing;
 use crate::rotation::{self, Turn};
 use crate::seal_days as seal;
 use crate::shared::Shared;
@@ -280,7 +278,7 @@ fn drop_expired(
     now: Timestamp,
 ) -> Result<Option<Done>, MaintenanceError> {
     let due = |data: &Data| -> Vec<BlockId> {
-        steps(data, now)
+        owed(data, Owed::Drop, now)
             .into_iter()
             .filter_map(|step| match step {
                 Step::Drop { block, .. } => Some(block),
@@ -288,15 +286,8 @@ fn drop_expired(
             })
             .collect()
     };
-    {
-        let data = tenant.data.read();
-        if now.0 < data.nothing_due_before.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        if due(&data).is_empty() {
-            data.nothing_due_before.store(next_due(&data, now).0, Ordering::Relaxed);
-            return Ok(None);
-        }
+    if due(&tenant.data.read()).is_empty() {
+        return Ok(None);
     }
     let mut change = tenant.change()?;
     let (ids, manifest) = {
@@ -317,20 +308,6 @@ fn drop_expired(
     retire(shared, tenant, removed);
     working.done(&dropped);
     Ok(Some(Done::Dropped { tenant: tenant.id.clone(), blocks: dropped }))
-}
-
-/// When the next block expires, where none has. What heads hold may keep a block from that: so within an hour it is looked at again.
-fn next_due(data: &Data, now: Timestamp) -> Timestamp {
-    let standing = standing(&data.manifest, data.heads());
-    let fates = annals_compaction::explain(&data.manifest.blocks, &data.manifest.plan, now, &standing);
-    let dues = fates.iter().filter_map(|fate| fate.due).filter(|due| *due > now);
-    dues.min().map_or(now.saturating_add(HOUR_MS), |due| due.min(now.saturating_add(HOUR_MS)))
-}
-
-/// What the plan says of a tenant's blocks.
-pub(crate) fn steps(data: &Data, now: Timestamp) -> Vec<Step> {
-    let standing = Standing { set_aside: data.set_aside.clone(), ..standing(&data.manifest, data.heads()) };
-    plan(&data.manifest.blocks, &data.manifest.plan, now, &standing)
 }
 
 /// The tenants whose heads should become blocks, most urgent first. Where the first cannot be flushed, the next is: one
@@ -390,7 +367,7 @@ fn merge_next(
     tenant: &Arc<TenantShared>,
     now: Timestamp,
 ) -> Result<Option<Done>, MaintenanceError> {
-    let inputs = steps(&tenant.data.read(), now).into_iter().find_map(|step| match step {
+    let inputs = owed(&tenant.data.read(), Owed::Merge, now).into_iter().find_map(|step| match step {
         Step::Merge { inputs, .. } => Some(inputs),
         Step::Drop { .. } | Step::Seal { .. } => None,
     });

@@ -274,6 +274,7 @@ impl ReportReader {
     /// The sites that have had signals in a range.
     pub fn sites(&self, range: TimeRange) -> Result<Vec<String>, SourceError> {
         let matchers = [Matcher::equal(annals_model::METRIC_NAME, "signals")];
-        self.reader.label_values("site", &matchers, range, &self.reader.budget())
+        let selected = self.reader.select_labels(&matchers, range, &self.reader.budget())?;
+        Ok(selected.label_values("site"))
     }
 }

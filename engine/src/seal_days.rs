@@ -16,10 +16,11 @@ use annals_vfs::sync::atomic::Ordering;
 use crate::counters::Work;
 use crate::error::MaintenanceError;
 use crate::flush::{self, discard_unnamed, publish_new};
-use crate::maintenance::{Done, retire, steps};
+use crate::maintenance::{Done, retire};
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
 use crate::options::Background;
+use crate::owed::{Owed, owed};
 use crate::shared::Shared;
 use crate::tenant::TenantShared;
 use crate::tiers::unflushed;
@@ -31,7 +32,7 @@ pub(crate) fn seal_next(
     tenant: &Arc<TenantShared>,
     now: Timestamp,
 ) -> Result<Option<Done>, MaintenanceError> {
-    let step = steps(&tenant.data.read(), now).into_iter().find_map(|step| match step {
+    let step = owed(&tenant.data.read(), Owed::Seal, now).into_iter().find_map(|step| match step {
         Step::Seal { day, inputs, tiers } => Some((day, inputs, tiers)),
         Step::Drop { .. } | Step::Merge { .. } => None,
     });

@@ -14,7 +14,7 @@ use annals_model::{
 };
 use annals_signals::{Deriver, NameTable};
 use annals_vfs::PublishError;
-use annals_vfs::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use annals_vfs::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use annals_vfs::sync::{Mutex, MutexGuard, RwLock};
 use hashbrown::HashMap;
 
@@ -27,6 +27,7 @@ use crate::keys::TenantKeys;
 use crate::layout::Layout;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
+use crate::owed::NothingOwed;
 use crate::record::RecordSealer;
 use crate::recover::Opening;
 use crate::replay::{self, ReplayTenant};
@@ -95,8 +96,7 @@ pub(crate) struct Data {
     pub(crate) missing: Vec<Missing>,
     /// Damaged blocks, which no merge takes.
     pub(crate) set_aside: BTreeSet<BlockId>,
-    /// No block of this manifest expires before this: the sweep need not look at each.
-    pub(crate) nothing_due_before: AtomicI64,
+    pub(crate) nothing_owed: NothingOwed,
 }
 
 impl Ingest {
@@ -158,7 +158,7 @@ impl TenantShared {
                 live: heads,
                 missing: Vec::new(),
                 set_aside: BTreeSet::new(),
-                nothing_due_before: AtomicI64::new(i64::MIN),
+                nothing_owed: NothingOwed::default(),
             }),
         }
     }
@@ -218,7 +218,7 @@ impl TenantShared {
         {
             let mut data = self.data.write();
             data.manifest = manifest;
-            data.nothing_due_before = AtomicI64::new(i64::MIN);
+            data.nothing_owed = NothingOwed::default();
             swap(&mut data);
         }
         // Old generations are only garbage: what cannot be removed now is removed after a later change.

@@ -35,42 +35,6 @@ pub trait SeriesSource: Send + Sync {
     ) -> Result<Box<dyn SelectedSeries + 'a>, SourceError> {
         self.select(matchers, range, budget)
     }
-
-    /// The names of all labels of series that satisfy the matchers, ascending.
-    fn label_names(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        budget: &Budget,
-    ) -> Result<Vec<String>, SourceError> {
-        let selected = self.select_labels(matchers, range, budget)?;
-        let mut names: Vec<String> = (0..selected.len())
-            .flat_map(|index| {
-                selected.labels(index).iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
-            })
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        Ok(names)
-    }
-
-    /// The values of one label among series that satisfy the matchers, ascending.
-    fn label_values(
-        &self,
-        name: &str,
-        matchers: &[Matcher],
-        range: TimeRange,
-        budget: &Budget,
-    ) -> Result<Vec<String>, SourceError> {
-        let selected = self.select_labels(matchers, range, budget)?;
-        let mut values: Vec<String> = (0..selected.len())
-            .map(|index| selected.labels(index).get(name).to_owned())
-            .filter(|value| !value.is_empty())
-            .collect();
-        values.sort_unstable();
-        values.dedup();
-        Ok(values)
-    }
 }
 
 /// Series that were found, not yet decoded.
@@ -85,6 +49,18 @@ pub trait SelectedSeries: Send + Sync {
 
     /// The labels of one, `index` below [`SelectedSeries::len`]; made when they are asked for.
     fn labels(&self, index: usize) -> LabelSet;
+
+    /// The names of all labels, ascending.
+    fn label_names(&self) -> Vec<String> {
+        let of = |index| self.labels(index).iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        ascending((0..self.len()).flat_map(of))
+    }
+
+    /// The values of one label, ascending.
+    fn label_values(&self, name: &str) -> Vec<String> {
+        let of = |index| self.labels(index).get(name).to_owned();
+        ascending((0..self.len()).map(of).filter(|value| !value.is_empty()))
+    }
 
     /// Puts all series into groups by some of their labels: those named (`only`), or all but those.
     fn groups(&self, only: bool, names: &[&str]) -> SeriesGroups {
@@ -347,6 +323,18 @@ pub struct QueryLimits {
     pub time_ms_max: u64,
 }
 
+impl QueryLimits {
+    /// For who has to see all that there is and bounds what is held some other way.
+    pub const NONE: QueryLimits = QueryLimits {
+        series_max: u64::MAX,
+        samples_max: u64::MAX,
+        memory_bytes_max: u64::MAX,
+        steps_max: u64::MAX,
+        points_max: u64::MAX,
+        time_ms_max: u64::MAX,
+    };
+}
+
 impl Default for QueryLimits {
     fn default() -> QueryLimits {
         QueryLimits {
@@ -358,6 +346,13 @@ impl Default for QueryLimits {
             time_ms_max: 120_000,
         }
     }
+}
+
+fn ascending(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut texts: Vec<String> = texts.collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts
 }
 
 /// What a running query has used, shared by its threads.

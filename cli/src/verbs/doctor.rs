@@ -34,7 +34,7 @@ const NEAR_LIMIT: u64 = 80;
 const SILENT_MS: i64 = 24 * HOUR_MS;
 /// Less than this part of the disk is little, in percent, unless it is more than so many bytes.
 const FREE_PERCENT: u64 = 5;
-const FREE_BYTES: u64 = 10 << 30;
+const FREE_BYTES: u64 = 50 << 30;
 
 /// What is odd.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Visit {
         let Ok(disk) = rustix::fs::statvfs(root) else { return };
         let (free, all) =
             (disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize));
-        if free < all / 100 * FREE_PERCENT && free < FREE_BYTES {
+        if is_little(free, all) {
             let what = format!("{} of {} are free on the disk", words::size(free), words::size(all));
             self.odd(
                 "disk",
@@ -236,10 +236,10 @@ impl Visit {
             let what = format!("tenant `{id}`: {series} series in memory, and the plan allows {most}");
             self.odd("cardinality", what, "`annals top` shows where they come from");
         }
-        let limits =
-            QueryLimits { series_max: u64::MAX, memory_bytes_max: u64::MAX, ..QueryLimits::default() };
         let Ok(reader) = store.tenant(id) else { return };
-        let Ok(all) = reader.select_labels(&[], TimeRange::ALL, &Budget::new(limits)) else { return };
+        let Ok(all) = reader.select_labels(&[], TimeRange::ALL, &Budget::new(QueryLimits::NONE)) else {
+            return;
+        };
         for missing in &all.coverage().missing {
             self.odd(
                 "damage",
@@ -309,6 +309,11 @@ impl Visit {
     }
 }
 
+/// Whether so many free bytes of a disk are little.
+fn is_little(free: u64, all: u64) -> bool {
+    free < all / 100 * FREE_PERCENT && free < FREE_BYTES
+}
+
 fn mode(path: &Path) -> Option<u32> {
     std::fs::metadata(path).ok().map(|meta| meta.mode())
 }
@@ -316,4 +321,17 @@ fn mode(path: &Path) -> Option<u32> {
 /// Without what nobody reads.
 fn second(time: Timestamp) -> Timestamp {
     Timestamp(time.0 / 1000 * 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_little;
+
+    #[test]
+    fn little_space_is_both_a_small_part_and_few_bytes() {
+        let gib = 1 << 30;
+        assert!(is_little(0, 100 * gib) && is_little(5 * gib - 1, 100 * gib));
+        assert!(!is_little(5 * gib, 100 * gib));
+        assert!(is_little(49 * gib, 4000 * gib) && !is_little(50 * gib, 4000 * gib));
+    }
 }

@@ -94,19 +94,21 @@ pub(crate) fn unknown_name(reader: &dyn SeriesSource, expression: &str) -> Optio
         let of_metric: Vec<Matcher> =
             fixed.iter().filter(|own| own.name() == METRIC_NAME).map(|own| (*own).clone()).collect();
         if let Some(metric) = of_metric.first() {
-            let known = reader.label_values(METRIC_NAME, &[], TimeRange::ALL, &budget).ok()?;
+            let all = reader.select_labels(&[], TimeRange::ALL, &budget).ok()?;
+            let known = all.label_values(METRIC_NAME);
             if !known.iter().any(|name| name == metric.value()) {
                 let is = format!("there is no metric `{}`", shown(metric.value()));
                 return Some(sentence(&is, metric.value(), &known));
             }
         }
+        let of_it = reader.select_labels(&of_metric, TimeRange::ALL, &budget).ok()?;
         for own in fixed.iter().filter(|own| own.name() != METRIC_NAME) {
             let what = of_metric
                 .first()
                 .map_or("no series".to_owned(), |metric| format!("no series of `{}`", shown(metric.value())));
-            let known = reader.label_values(own.name(), &of_metric, TimeRange::ALL, &budget).ok()?;
+            let known = of_it.label_values(own.name());
             if known.is_empty() {
-                let names = reader.label_names(&of_metric, TimeRange::ALL, &budget).ok()?;
+                let names = of_it.label_names();
                 let is = format!("{what} has the label `{}`", shown(own.name()));
                 return Some(sentence(&is, own.name(), &names));
             }

@@ -48,15 +48,14 @@ pub(crate) fn labels(args: &LabelsArgs, screen: &mut Screen) -> Outcome {
     let reading = access::read(&args.tenant)?;
     let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
     let (budget, range) = (Budget::new(QueryLimits::default()), range(&args.time, LAST_MS));
-    let (column, found) = match &args.name {
-        None => ("label", reader.label_names(&matchers, range, &budget)),
-        Some(name) => ("value", reader.label_values(name, &matchers, range, &budget)),
-    };
-    let found = found.map_err(CliError::failed)?;
     let selected = reader.select_labels(&matchers, range, &budget).map_err(CliError::failed)?;
     warn_of(&selected.coverage().missing);
+    let (column, found) = match &args.name {
+        None => ("label", selected.label_names()),
+        Some(name) => ("value", selected.label_values(name)),
+    };
     if let (true, Some(name)) = (found.is_empty(), &args.name) {
-        let names = reader.label_names(&matchers, range, &budget).map_err(CliError::failed)?;
+        let names = selected.label_names();
         match annals::nearest(name, names.iter().map(String::as_str)) {
             Some(near) => eprintln!("note: no series has that label; did you mean `{near}`?"),
             None if names.is_empty() => super::query::note_where_data_is(&reading.tenant, range, "--end"),

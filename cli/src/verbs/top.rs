@@ -44,8 +44,7 @@ pub(crate) fn top(args: &TopArgs, screen: &mut Screen) -> Outcome {
     let reader = reading.store.tenant(&reading.tenant.id).map_err(CliError::failed)?;
     let range = range(&args.time, LAST_MS);
     // Counting what there is must not end where a query would.
-    let limits = QueryLimits { series_max: u64::MAX, memory_bytes_max: u64::MAX, ..QueryLimits::default() };
-    let budget = Budget::new(limits);
+    let budget = Budget::new(QueryLimits::NONE);
     let selected = reader.select(&matchers, range, &budget).map_err(CliError::failed)?;
     for missing in &selected.coverage().missing {
         eprintln!("warning: {}", words::harmless(&missing.why));

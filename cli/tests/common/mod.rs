@@ -95,6 +95,17 @@ pub(crate) fn real(name: &str) -> Option<PathBuf> {
     None
 }
 
+/// Whether `doctor` would find the disk of these tests nearly full; prints that a test is skipped where it would.
+pub(crate) fn disk_is_nearly_full() -> bool {
+    let disk = rustix::fs::statvfs(std::env::temp_dir()).expect("a disk");
+    let (free, all) = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize);
+    let is_full = free < all / 20 && free < 50 << 30;
+    if is_full {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: under 5 % of the disk are free, and `doctor` says so");
+    }
+    is_full
+}
+
 /// An access log of so many requests, one every 20 seconds from 2015-05-17 10:00 on; every tenth is a 404.
 pub(crate) fn access_log(lines: std::ops::Range<usize>) -> String {
     let mut log = String::new();

@@ -4,7 +4,7 @@
 //! digits without a formatter. The rest goes through the shortest digits that read back to the same float.
 
 use annals::query::promql::{Answer, Sample, Series, Value};
-use annals::{Bucket, FloatForm, Histogram, LabelSet, Timestamp, put_float};
+use annals::{Bucket, FloatForm, Histogram, LabelSet, SelectedSeries, Timestamp, put_float};
 
 use crate::reply::ApiError;
 
@@ -278,6 +278,13 @@ pub(crate) struct Said {
     pub(crate) stats: Option<String>,
     pub(crate) warnings: Vec<String>,
     pub(crate) infos: Vec<String>,
+}
+
+impl Said {
+    /// Names what is not in what was found.
+    pub(crate) fn warn_of(&mut self, selected: &dyn SelectedSeries) {
+        self.warnings.extend(selected.coverage().missing.iter().map(|missing| missing.why.clone()));
+    }
 }
 
 /// The reply to a query, `at` the time of an instant one.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use annals::query::promql::QueryOptions;
-use annals::{Budget, LabelSet, METRIC_NAME, Matcher, SeriesKind, SourceError, TimeRange};
+use annals::{Budget, LabelSet, METRIC_NAME, Matcher, SelectedSeries, SeriesKind, TimeRange};
 use axum::extract::{Path, State};
 use axum::response::Response;
 
@@ -34,7 +34,7 @@ pub(crate) async fn series(
         for matchers in &selectors {
             let selected = door.source().select_labels(matchers, range, budget)?;
             found.extend((0..selected.len()).map(|index| selected.labels(index)));
-            said.warnings.extend(selected.coverage().missing.iter().map(|missing| missing.why.clone()));
+            said.warn_of(&*selected);
         }
         found.sort_unstable();
         found.dedup();
@@ -49,10 +49,7 @@ pub(crate) async fn labels(
     reader: Reader,
     params: Params,
 ) -> Result<Response, ApiError> {
-    texts(&gateway, reader, &params, |door, matchers, range, budget| {
-        door.source().label_names(matchers, range, budget)
-    })
-    .await
+    texts(&gateway, reader, &params, |selected| selected.label_names()).await
 }
 
 /// `label/<name>/values`
@@ -64,10 +61,7 @@ pub(crate) async fn label_values(
 ) -> Result<Response, ApiError> {
     let name = unescaped(&name).filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| ApiError::bad_data("invalid label name"))?;
-    texts(&gateway, reader, &params, move |door, matchers, range, budget| {
-        door.source().label_values(&name, matchers, range, budget)
-    })
-    .await
+    texts(&gateway, reader, &params, move |selected| selected.label_values(&name)).await
 }
 
 /// `metadata`: the kind of each metric; help and unit are not kept.
@@ -102,7 +96,9 @@ pub(crate) async fn metadata(
             }
         }
         json.raw("}");
-        json.end(&Said::default());
+        let mut said = Said::default();
+        said.warn_of(&*selected);
+        json.end(&said);
         Ok(json.finish())
     })
     .await
@@ -117,25 +113,27 @@ fn kind_name(kind: SeriesKind) -> &'static str {
     }
 }
 
-/// A list of texts, found by any of the selectors or, without one, anywhere.
+/// A list of texts, of what any of the selectors finds or, without one, of all.
 async fn texts(
     gateway: &Arc<Gateway>,
     reader: Reader,
     params: &Params,
-    find: impl Fn(&Door, &[Matcher], TimeRange, &Budget) -> Result<Vec<String>, SourceError> + Send + 'static,
+    of: impl Fn(&dyn SelectedSeries) -> Vec<String> + Send + 'static,
 ) -> Result<Response, ApiError> {
     let (mut selectors, range, limit) = (params.selectors()?, params.range()?, params.limit()?);
     if selectors.is_empty() {
         selectors.push(Vec::new());
     }
     look(gateway, reader, move |door, budget, bytes_max| {
-        let mut found = Vec::new();
+        let (mut found, mut said) = (Vec::new(), Said::default());
         for matchers in &selectors {
-            found.extend(find(door, matchers, range, budget)?);
+            let selected = door.source().select_labels(matchers, range, budget)?;
+            found.extend(of(&*selected));
+            said.warn_of(&*selected);
         }
         found.sort_unstable();
         found.dedup();
-        reply(&found, limit, Said::default(), bytes_max, |json, text| json.text(text))
+        reply(&found, limit, said, bytes_max, |json, text| json.text(text))
     })
     .await
 }

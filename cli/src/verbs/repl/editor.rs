@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use annals::query::promql::{FUNCTIONS, Wanted, complete, function, parse};
-use annals::{METRIC_NAME, Matcher, SeriesSource, TenantReader, TimeRange};
+use annals::{METRIC_NAME, Matcher, SelectedSeries, SeriesSource, TenantReader, TimeRange};
 use clap::ValueEnum;
 use rustyline::completion::Completer;
 use rustyline::highlight::{CmdKind, Highlighter};
@@ -66,20 +66,19 @@ impl Line {
     }
 
     fn values(&self, label: &str, matchers: &[Matcher]) -> Vec<String> {
-        let found = self.reader.as_ref().map(|reader| {
-            reader.label_values(label, matchers, TimeRange::ALL, &reader.budget()).unwrap_or_default()
-        });
-        found.unwrap_or_default()
+        self.of_found(matchers, |found| found.label_values(label))
     }
 
     fn names(&self, matchers: &[Matcher]) -> Vec<String> {
-        let found = self
-            .reader
-            .as_ref()
-            .map(|reader| reader.label_names(matchers, TimeRange::ALL, &reader.budget()).unwrap_or_default());
-        let mut names = found.unwrap_or_default();
+        let mut names = self.of_found(matchers, |found| found.label_names());
         names.retain(|name| name != METRIC_NAME);
         names
+    }
+
+    fn of_found(&self, matchers: &[Matcher], of: impl Fn(&dyn SelectedSeries) -> Vec<String>) -> Vec<String> {
+        let Some(reader) = &self.reader else { return Vec::new() };
+        let found = reader.select_labels(matchers, TimeRange::ALL, &reader.budget());
+        found.map(|found| of(&*found)).unwrap_or_default()
     }
 
     /// What can stand at a place, and where it begins.

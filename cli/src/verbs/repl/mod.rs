@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use annals::query::promql::Times;
-use annals::{METRIC_NAME, SeriesSource, TimeRange, nearest};
+use annals::{METRIC_NAME, SelectedSeries, SeriesSource, TimeRange, nearest};
 use clap::ValueEnum;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -238,10 +238,7 @@ impl Session {
             }
             ".metrics" => self.list("metric", METRIC_NAME, rest, screen)?,
             ".labels" if rest.is_empty() => {
-                self.refresh()?;
-                let reader = self.reading.store.tenant(&self.reading.tenant.id).map_err(CliError::failed)?;
-                let names =
-                    reader.label_names(&[], TimeRange::ALL, &reader.budget()).map_err(CliError::failed)?;
+                let names = self.of_all(|all| all.label_names())?;
                 table("label", names, screen)?;
             }
             ".labels" => self.list("value", rest, "", screen)?,
@@ -290,15 +287,19 @@ impl Session {
         Ok(())
     }
 
-    /// The values of a label with a word in them.
-    fn list(&mut self, column: &str, label: &str, word: &str, screen: &mut Screen) -> Result<(), CliError> {
+    /// Something of all series that there are by now.
+    fn of_all<T>(&mut self, of: impl Fn(&dyn SelectedSeries) -> T) -> Result<T, CliError> {
         self.refresh()?;
         let reader = self.reading.store.tenant(&self.reading.tenant.id).map_err(CliError::failed)?;
-        let found =
-            reader.label_values(label, &[], TimeRange::ALL, &reader.budget()).map_err(CliError::failed)?;
+        let all = reader.select_labels(&[], TimeRange::ALL, &reader.budget()).map_err(CliError::failed)?;
+        Ok(of(&*all))
+    }
+
+    /// The values of a label with a word in them.
+    fn list(&mut self, column: &str, label: &str, word: &str, screen: &mut Screen) -> Result<(), CliError> {
+        let found = self.of_all(|all| all.label_values(label))?;
         if found.is_empty() && label != METRIC_NAME {
-            let names =
-                reader.label_names(&[], TimeRange::ALL, &reader.budget()).map_err(CliError::failed)?;
+            let names = self.of_all(|all| all.label_names())?;
             return Err(unknown("no series has the label", label, &names));
         }
         table(column, found.into_iter().filter(|value| value.contains(word)).collect(), screen)
