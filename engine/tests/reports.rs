@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use annals::query::report::{Report, ReportRequest, Scope, Span};
 use annals::*;
 use common::*;
@@ -17,7 +20,10 @@ fn maintain(store: &Annals) {
 
 /// Sign-ins, requests and scheduled work of two weeks, some hours without any, one hour with a burst.
 fn fill(tenant: &Tenant) {
-    let mut number = 0;
+    fill_site(tenant, "shop.example", 0);
+}
+
+fn fill_site(tenant: &Tenant, name: &str, mut number: u64) {
     for hour in (0..14 * 24_i64).filter(|hour| hour % 24 != 3 && hour % 7 != 2) {
         let at = |minute: i64| Timestamp(MONDAY - 7 * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS + 1);
         let attempts = if hour == 200 { 400 } else { hour % 5 };
@@ -42,7 +48,7 @@ fn fill(tenant: &Tenant) {
         number += 1;
         let requests = (0..hour % 23).map(request);
         let signals = (0..attempts).map(attempt).chain((0..4).map(hook)).chain(requests).collect();
-        let batch = SignalBatch { id: batch_id(number), site: site("shop.example"), signals };
+        let batch = SignalBatch { id: batch_id(number), site: site(name), signals };
         let acknowledged = write_signals(tenant, &batch).expect("written");
         assert_eq!(acknowledged.refused.len(), 0, "{acknowledged:?}");
     }
@@ -168,4 +174,59 @@ fn a_week_from_before_the_tenant_was_there_is_no_data_and_not_zero() {
     assert!(day.to_markdown().contains("There is no data for this day"), "{}", day.to_markdown());
     let month = tenant.report_reader().report(&request(Span::Month)).expect("built");
     assert_eq!((month.coverage.hours, month.mail.mails.count), (30 * 24, Some(96)));
+}
+
+/// Makes a report of each site, together and alone, which must be the same; in how many of them something is missing.
+fn together_and_alone(reader: &ReportReader, sites: &[SiteName], what: &str) -> usize {
+    let together = reader.site_reports(&request(Span::WEEK), sites);
+    assert_eq!(together.len(), sites.len(), "{what}");
+    let mut damaged = 0;
+    for (site, report) in sites.iter().zip(together) {
+        let alone = ReportRequest { scope: Scope::Site(site.clone()), ..request(Span::WEEK) };
+        let alone = reader.report(&alone).expect("built");
+        assert!(forms(&report.expect("built")) == forms(&alone), "{what}: {site}");
+        damaged += usize::from(alone.coverage.missing_parts > 0);
+    }
+    damaged
+}
+
+#[test]
+fn reports_of_several_sites_are_those_of_each() {
+    let machine = Machine::new();
+    machine.clock.set_ms(MONDAY + 7 * DAY_MS);
+    let store = machine.open();
+    let plan = Plan { late_window_ms: Some(15 * DAY_MS), ..plan("enterprise") };
+    let tenant = store.create_tenant(&id("acme"), plan).expect("created");
+    // Names that one would take for the other as a pattern, and more of them than are looked at together.
+    let mut names = vec!["a.b".to_owned(), "a-b".to_owned(), "axb".to_owned(), "shop.example".to_owned()];
+    for (number, name) in (0..).zip(&names) {
+        fill_site(&tenant, name, number * 1_000);
+    }
+    names.extend((0..40).map(|number| format!("silent-{number}.example")));
+    names.extend(["axb".to_owned(), "very-long-name.".repeat(3) + "example"]);
+    let sites: Vec<SiteName> = names.iter().map(|name| site(name)).collect();
+    let reader = tenant.report_reader();
+    assert_eq!(together_and_alone(&reader, &sites, "from the head"), 0);
+    tenant.flush().expect("flushed");
+    let whole = machine.vfs.snapshot();
+    machine.clock.set_ms(MONDAY + 27 * DAY_MS);
+    maintain(&store);
+    assert_eq!(together_and_alone(&reader, &sites, "sealed"), 0);
+    machine.clock.set_ms(MONDAY + 200 * DAY_MS);
+    maintain(&store);
+    assert_eq!(together_and_alone(&reader, &sites, "of windows"), 0);
+
+    machine.clock.set_ms(MONDAY + 8 * DAY_MS);
+    let is_raw = |path: &&PathBuf| path.to_string_lossy().contains("-raw-");
+    let block = whole.paths().into_iter().rev().find(|path| is_raw(&path)).expect("there is one");
+    let bytes = whole.read_file(&block).expect("readable").len() as u64;
+    // Of one site, and of all.
+    let mut damaged = BTreeSet::new();
+    for at in (0..bytes).step_by(bytes as usize / 70) {
+        let machine = Machine { vfs: whole.snapshot(), clock: machine.clock.clone(), ..Machine::new() };
+        machine.vfs.corrupt(&block, at, 0x10).expect("there");
+        let reader = machine.read_only().report_reader(&id("acme")).expect("known");
+        damaged.insert(together_and_alone(&reader, &sites, &format!("damaged at byte {at}")));
+    }
+    assert!(damaged.contains(&1) && damaged.contains(&sites.len()), "{damaged:?}");
 }

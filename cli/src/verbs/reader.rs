@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use annals::query::promql::{Answer, Explanation, QueryError, Times};
-use annals::query::report::{Report, ReportRequest};
+use annals::query::report::{Report, ReportRequest, Scope};
 use annals::schema::KindSchema;
 use annals::{
     CountedSignals, LimitExceeded, Matcher, Missing, Operator, OperatorError, OperatorReader, ReadOnly,
-    ReportReader, SeriesSource, SignalRow, TenantId, TenantReader, TimeRange,
+    ReportReader, SeriesSource, SignalRow, SiteName, TenantId, TenantReader, TimeRange,
 };
 
 use crate::access::Reading;
@@ -143,6 +143,24 @@ impl Reports {
         match self {
             Reports::Tenant(reader) => reader.report(request).map_err(CliError::failed),
             Reports::Operator(reader) => reader.report(request).map_err(CliError::failed),
+        }
+    }
+
+    /// Makes a report of each of these sites; `like` says all but the site.
+    pub(crate) fn site_reports(
+        &self,
+        like: &ReportRequest,
+        sites: &[SiteName],
+    ) -> Vec<Result<Report, CliError>> {
+        let request = |site: &SiteName| ReportRequest { scope: Scope::Site(site.clone()), ..like.clone() };
+        match self {
+            Reports::Tenant(reader) => reader
+                .site_reports(like, sites)
+                .into_iter()
+                .map(|made| made.map_err(CliError::failed))
+                .collect(),
+            // Each is written down by itself.
+            Reports::Operator(_) => sites.iter().map(|site| self.report(&request(site))).collect(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `report`: a day, week or month of a site or of a whole tenant; or of each site of each tenant.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
@@ -104,11 +105,14 @@ fn write(path: &Path, text: &str) -> Result<(), CliError> {
         .map_err(|error| CliError::failed(format_args!("cannot write {}: {error}", path.display())))
 }
 
-/// One report that is to be made.
+/// Reports that are to be made, of neighbours in the order of names.
 struct Due {
     tenant: usize,
-    site: SiteName,
+    sites: Vec<SiteName>,
 }
+
+/// So many reports are made by one thread at a time.
+const SITES_AT_A_TIME: usize = 32;
 
 /// Writes a report for each site that has data in what the report reads, in parallel.
 fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>) -> Outcome {
@@ -138,30 +142,34 @@ fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>) ->
             Ok((reports, sites)) => {
                 let tenant = readers.len();
                 readers.push(reports);
-                let names = sites.iter().filter_map(|site| SiteName::new(site).ok());
-                due.extend(names.map(|site| Due { tenant, site }));
+                let names: Vec<SiteName> = sites.iter().filter_map(|site| SiteName::new(site).ok()).collect();
+                // Few sites keep all threads busy, too.
+                let at_a_time = names.len().div_ceil(threads()).clamp(1, SITES_AT_A_TIME);
+                due.extend(names.chunks(at_a_time).map(|sites| Due { tenant, sites: sites.to_vec() }));
             }
             Err(error) => failed.push(format!("tenant {id}: {error}")),
         }
     }
     let form = form(args);
-    let make = |due: &Due| -> Result<(), CliError> {
-        let Some(reader) = readers.get(due.tenant) else { return Ok(()) };
-        let scope = Scope::Site(due.site.clone());
-        let request = ReportRequest::new(reader.tenant().clone(), scope, args.tz.clone(), span, of);
-        write(&path(directory, reader.tenant(), &due.site, form), &text(&reader.report(&request)?, form))
+    let make = |due: &Due| -> Vec<String> {
+        let Some(reader) = readers.get(due.tenant) else { return Vec::new() };
+        let like = ReportRequest::new(reader.tenant().clone(), Scope::Tenant, args.tz.clone(), span, of);
+        let made = due.sites.iter().zip(reader.site_reports(&like, &due.sites));
+        let failed = made.filter_map(|(site, report)| {
+            let path = path(directory, reader.tenant(), site, form);
+            let error = report.and_then(|report| write(&path, &text(&report, form))).err()?;
+            Some(format!("{}, {site}: {error}", reader.tenant()))
+        });
+        failed.collect()
     };
     let began = std::time::Instant::now();
-    failed.extend(in_parallel(&due, &make).into_iter().filter_map(|(index, error)| {
-        let due = due.get(index)?;
-        Some(format!("{}, {}: {error}", readers.get(due.tenant)?.tenant(), due.site))
-    }));
+    failed.extend(in_parallel(&due, &make));
     for line in failed.iter().take(FAILED_TOLD) {
         eprintln!("{line}");
     }
     eprintln!(
         "{} of the {} from {} on in {}, {} failed, {:.1} s",
-        plural(due.len() as u64, "report", "reports"),
+        plural(sites_of(&due), "report", "reports"),
         span.noun(),
         span.first(of).map_err(CliError::failed)?,
         directory.display(),
@@ -181,33 +189,39 @@ fn path(directory: &Path, tenant: &TenantId, site: &SiteName, form: ReportForm) 
     directory.join(tenant.as_str()).join(format!("{site}.{ending}"))
 }
 
-/// Does all of it on as many threads as there are processors, and shows how far it is. What failed, by position.
-fn in_parallel(due: &[Due], make: &(dyn Fn(&Due) -> Result<(), CliError> + Sync)) -> Vec<(usize, CliError)> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(due.len());
-    let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let bar = ProgressBar::new(due.len() as u64);
+fn sites_of(due: &[Due]) -> u64 {
+    due.iter().map(|due| due.sites.len() as u64).sum()
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Does all of it on as many threads as there are processors, and shows how far it is. What failed, in order.
+fn in_parallel(due: &[Due], make: &(dyn Fn(&Due) -> Vec<String> + Sync)) -> Vec<String> {
+    let (next, failed) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    let bar = ProgressBar::new(sites_of(due));
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos} of {len} reports, {per_sec}, {eta} left")
     {
         bar.set_style(style);
     }
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..threads().min(due.len()) {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(one) = due.get(index) else { return };
-                    if let (Err(error), Ok(mut failed)) = (make(one), failed.lock()) {
-                        failed.push((index, error));
+                    let Some(some) = due.get(index) else { return };
+                    let lines = make(some);
+                    if let Ok(mut failed) = failed.lock() {
+                        failed.insert(index, lines);
                     }
-                    bar.inc(1);
+                    bar.inc(some.sites.len() as u64);
                 }
             });
         }
     });
     bar.finish_and_clear();
-    let mut failed = failed.into_inner().unwrap_or_default();
-    failed.sort_by_key(|(index, _)| *index);
-    failed
+    failed.into_inner().unwrap_or_default().into_values().flatten().collect()
 }
 
 fn choose_site(reports: &Reports, asked: Option<&str>) -> Result<SiteName, CliError> {

@@ -5,6 +5,7 @@
 //! below 2^53 add exactly. Sums of fractions (seconds) carry their rounding along and add it at the end, so that the order
 //! of series does not show in the result.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use annals_model::{
@@ -206,9 +207,18 @@ pub(crate) fn each_series<E: From<ExactError>>(
     missing: &mut Vec<Missing>,
     mut each: impl FnMut(LabelSet, &[Sum]) -> Result<(), E>,
 ) -> Result<(), E> {
+    // Pieces are asked about in time order: nearly always it is the period of the one before, or the next.
+    let last = Cell::new(0);
     let fits = |time: TimeRange| {
-        let at = periods.partition_point(|period| period.end < time.end);
-        periods.get(at).is_some_and(|period| period.covers(time))
+        let covers = |at: usize| periods.get(at).is_some_and(|period| period.covers(time));
+        let near = last.get();
+        let at = match (covers(near), covers(near + 1)) {
+            (true, _) => near,
+            (false, true) => near + 1,
+            (false, false) => periods.partition_point(|period| period.end < time.end),
+        };
+        last.set(at);
+        covers(at)
     };
     let (mut pieces, mut sums) = (Pieces::default(), Vec::new());
     for index in 0..selected.len() {

@@ -77,7 +77,7 @@ mod waves;
 mod words;
 mod work;
 
-pub use build::{PeriodSpan, Report, ReportError, SCHEMA, build};
+pub use build::{PeriodSpan, Report, ReportError, SCHEMA, build, build_sites};
 pub use coverage::{Coverage, Gap, MissingPart};
 pub use html::STYLE;
 pub use numbers::{Breakdown, BreakdownRow, Cell, Compared, FEW, Tally, Usual};

@@ -1,10 +1,12 @@
-//! Reads all metrics of a report in one pass over one selection, as whole counts per slot, and remembers what could not be
-//! read.
+//! Reads all metrics of a report, or of those of several sites, in one pass over one selection, as whole counts per slot, and
+//! remembers what could not be read.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use annals_model::{Budget, METRIC_NAME, Missing, SelectedSeries, SourceError, TimeRange, Timestamp};
+use annals_model::{
+    Budget, Coverage, METRIC_NAME, Missing, SelectedSeries, SourceError, TimeRange, Timestamp,
+};
 
 use super::ReportError;
 use super::grid::Grid;
@@ -83,14 +85,16 @@ pub(crate) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Reads what [`ReportRequest::selection`] has selected.
-    pub(crate) fn of(
-        request: &'a ReportRequest,
-        grid: &'a Grid,
-        selected: &dyn SelectedSeries,
-        budget: &Budget,
-    ) -> Result<Reading<'a>, ReportError> {
-        let mut reading = Reading {
+    /// Nothing yet, of a selection that covers so much.
+    pub(crate) fn new(request: &'a ReportRequest, grid: &'a Grid, coverage: &Coverage) -> Reading<'a> {
+        let periods = || grid.slots.iter().map(|slot| slot.range);
+        let cut = |(range, window_ms): &(TimeRange, i64)| {
+            let cut = |at: Timestamp| range.start < at && at < range.end && at.0.rem_euclid(*window_ms) != 0;
+            periods().any(|slot| cut(slot.start))
+        };
+        let coarser = coverage.coarser.iter();
+        let windows = coarser.filter_map(|(range, resolution)| Some((*range, resolution.window_ms()?)));
+        Reading {
             request,
             grid,
             slots: BTreeMap::new(),
@@ -100,34 +104,18 @@ impl<'a> Reading<'a> {
             slot_data: vec![false; grid.slots.len()],
             day_data: vec![false; grid.days.len()],
             whole: Vec::new(),
-            expired_through: selected.coverage().expired_through,
-            rounded: None,
-            missing: selected.coverage().missing.clone(),
-        };
-        let periods: Vec<TimeRange> = grid.slots.iter().map(|slot| slot.range).collect();
-        let mut missing = Vec::new();
-        each_series(selected, &periods, budget, &mut missing, |labels, sums| {
-            let name = labels.get(METRIC_NAME);
-            let Some(metric) = METRICS.iter().find(|metric| metric.name == name) else { return Ok(()) };
-            reading.add(metric, &|label| labels.get(label), sums, budget)
-        })?;
-        for part in missing {
-            if !reading.missing.contains(&part) {
-                reading.missing.push(part);
-            }
+            expired_through: coverage.expired_through,
+            rounded: windows.filter(cut).map(|(range, window_ms)| (range.end, window_ms)).max(),
+            missing: coverage.missing.clone(),
         }
-        reading.see_data();
-        let coarser = selected.coverage().coarser.iter();
-        reading.rounded = coarser
-            .filter_map(|(range, resolution)| Some((range, resolution.window_ms()?)))
-            .filter(|(range, window_ms)| {
-                let cut =
-                    |at: Timestamp| range.start < at && at < range.end && at.0.rem_euclid(*window_ms) != 0;
-                periods.iter().any(|slot| cut(slot.start))
-            })
-            .map(|(range, window_ms)| (range.end, window_ms))
-            .max();
-        Ok(reading)
+    }
+
+    /// Whether a series of this site is in the report.
+    fn is_about(&self, site: &str) -> bool {
+        match &self.request.scope {
+            Scope::Site(own) => own.as_str() == site,
+            Scope::Tenant => true,
+        }
     }
 
     fn add<'l>(
@@ -146,7 +134,7 @@ impl<'a> Reading<'a> {
         }
         let mut counts = Vec::with_capacity(sums.len());
         for sum in sums {
-            counts.push(whole(sum.value().unwrap_or(0.0), metric)?);
+            counts.push(sum.value().map_or(Ok(0), |sum| whole(sum, metric))?);
         }
         let pair = [period, before].map(|slots| total(&counts, &slots));
         if !metric.names.is_empty() && pair != [0, 0] {
@@ -326,6 +314,33 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// Reads what was selected, in one pass, into all that are about it. They share one grid.
+pub(crate) fn read(
+    readings: &mut [Reading<'_>],
+    selected: &dyn SelectedSeries,
+    budget: &Budget,
+) -> Result<(), ReportError> {
+    let Some(first) = readings.first() else { return Ok(()) };
+    let periods: Vec<TimeRange> = first.grid.slots.iter().map(|slot| slot.range).collect();
+    let mut missing = Vec::new();
+    each_series(selected, &periods, budget, &mut missing, |labels, sums| {
+        let name = labels.get(METRIC_NAME);
+        let Some(metric) = METRICS.iter().find(|metric| metric.name == name) else { return Ok(()) };
+        let site = labels.get("site");
+        let mut about = readings.iter_mut().filter(|reading| reading.is_about(site));
+        about.try_for_each(|reading| reading.add(metric, &|label| labels.get(label), sums, budget))
+    })?;
+    for reading in readings {
+        for part in &missing {
+            if !reading.missing.contains(part) {
+                reading.missing.push(part.clone());
+            }
+        }
+        reading.see_data();
+    }
+    Ok(())
+}
+
 /// The sum of the counts of some slots.
 pub(crate) fn total(counts: &[u64], slots: &Range<usize>) -> u64 {
     let counts = counts.get(slots.clone()).unwrap_or_default();
@@ -337,8 +352,8 @@ fn add_pair(sum: &mut Pair, pair: Pair) {
 }
 
 fn whole(sum: f64, metric: &'static Metric) -> Result<u64, ReportError> {
-    // The range check makes the cast exact.
-    if sum.fract() == 0.0 && (0.0..=COUNT_MAX).contains(&sum) {
+    // In this range there is a cast both ways, which is exact for whole numbers only.
+    if (0.0..=COUNT_MAX).contains(&sum) && (sum as i64) as f64 == sum {
         return Ok(sum as u64);
     }
     Err(ReportError::NotACount { metric: metric.name })

@@ -108,11 +108,28 @@ impl ReportRequest {
 
     /// All that the report reads: what a source has to select, once.
     pub fn selection(&self) -> Result<(Vec<Matcher>, TimeRange), ReportError> {
-        let names = METRICS.map(|metric| metric.name).join("|");
-        let mut matchers = vec![Matcher::new(METRIC_NAME, MatchOp::Regex, &names)?];
+        let mut matchers = vec![of_metrics()?];
         if let Scope::Site(site) = &self.scope {
             matchers.push(Matcher::equal("site", site.as_str()));
         }
         Ok((matchers, Grid::of(self)?.range()))
     }
+
+    /// The same of one report for each of these sites, which [`build_sites`](super::build_sites) makes of one selection. An
+    /// error where their names are longer together than a matcher may be.
+    pub fn selection_of_sites(&self, sites: &[SiteName]) -> Result<(Vec<Matcher>, TimeRange), ReportError> {
+        let names: Vec<String> = sites.iter().map(escaped).collect();
+        let matchers = vec![of_metrics()?, Matcher::new("site", MatchOp::Regex, &names.join("|"))?];
+        Ok((matchers, Grid::of(self)?.range()))
+    }
+}
+
+fn of_metrics() -> Result<Matcher, ReportError> {
+    let names = METRICS.map(|metric| metric.name).join("|");
+    Ok(Matcher::new(METRIC_NAME, MatchOp::Regex, &names)?)
+}
+
+/// A regular expression that matches a name alone. Of what names may hold, only the dot means something else in one.
+fn escaped(site: &SiteName) -> String {
+    site.as_str().replace('.', "\\.")
 }

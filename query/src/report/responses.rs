@@ -90,13 +90,14 @@ pub(crate) fn responses(reading: &Reading<'_>) -> Result<Option<Responses>, Repo
     if count == 0 && before == 0 {
         return Ok(None);
     }
+    let is_whole = reading.missing.is_empty();
     let mut bounds = Vec::new();
     for (le, counts) in reading.by_label("http_response_seconds_bucket") {
         bounds.push((bound(le)?, counts));
     }
     let between = |thousandths, slots: &std::ops::Range<usize>| {
         let counted = bounds.iter().map(|&(bound, counts)| Bucket { bound, count: total(counts, slots) });
-        quantile(counted.collect(), thousandths)
+        quantile(counted.collect(), thousandths, is_whole)
     };
     let quantiles = QUANTILES.iter().map(|&(name, thousandths)| {
         let (value, before) = (between(thousandths, &slots)?, between(thousandths, &slots_before)?);
@@ -125,6 +126,7 @@ fn slowest(reading: &Reading<'_>) -> Result<Vec<SlowRoute>, ReportError> {
         let [route, le] = names else { continue };
         routes.entry(route).or_default().push((bound(le)?, pair));
     }
+    let is_whole = reading.missing.is_empty();
     let least = SLOWEST_RESPONSES_MIN.max(reading.few());
     let mut slowest = Vec::new();
     for (route, buckets) in routes {
@@ -139,9 +141,9 @@ fn slowest(reading: &Reading<'_>) -> Result<Vec<SlowRoute>, ReportError> {
         slowest.push(SlowRoute {
             name: shown(route),
             responses: told(responses(0), reading.few()),
-            p50: quantile(of(0), 500)?,
-            p95: quantile(of(0), 950)?,
-            p95_before: if responses(1) < least { None } else { quantile(of(1), 950)? },
+            p50: quantile(of(0), 500, is_whole)?,
+            p95: quantile(of(0), 950, is_whole)?,
+            p95_before: if responses(1) < least { None } else { quantile(of(1), 950, is_whole)? },
         });
     }
     // Bounds are no NaN, so that their bits ascend with them; equal ones stay in name order.
@@ -158,12 +160,21 @@ fn bound(le: &str) -> Result<f64, ReportError> {
 
 /// Where a quantile lies. Buckets that nothing ever fell into have no series; under the first that has one they count zero.
 /// Only for the bounds that Annals itself derives: with others, it is not known where they lie.
-fn quantile(mut buckets: Vec<Bucket>, thousandths: u16) -> Result<Option<Between>, ReportError> {
+///
+/// Buckets of which a part could not be read may contradict each other: then the quantile is not known.
+fn quantile(
+    mut buckets: Vec<Bucket>,
+    thousandths: u16,
+    is_whole: bool,
+) -> Result<Option<Between>, ReportError> {
     buckets.sort_by(|a, b| a.bound.total_cmp(&b.bound));
     if buckets.iter().all(|bucket| bucket.bound.is_infinite() || BOUNDS.contains(&bucket.bound)) {
         let lowest = buckets.first().map_or(f64::INFINITY, |bucket| bucket.bound);
         let below = BOUNDS.iter().filter(|bound| **bound < lowest).map(|&bound| Bucket { bound, count: 0 });
         buckets.splice(0..0, below.collect::<Vec<_>>());
     }
-    Ok(quantile_from_buckets(&buckets, thousandths)?.map(Between))
+    match quantile_from_buckets(&buckets, thousandths) {
+        Err(_) if !is_whole => Ok(None),
+        found => Ok(found?.map(Between)),
+    }
 }
