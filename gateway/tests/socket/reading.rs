@@ -195,6 +195,23 @@ fn errors_have_the_types_and_statuses_of_prometheus() {
 }
 
 #[test]
+fn what_cannot_be_read_is_a_warning_of_each_look_at_labels() {
+    let (bench, _) = filled();
+    // A stop has flushed: what is there is in blocks, and none of them has been read yet.
+    let bench = bench.restarted();
+    let blocks = std::fs::read_dir(bench.directory.path().join("t/1/b")).expect("blocks");
+    for block in blocks.map(|entry| entry.expect("readable").path()) {
+        let bytes = std::fs::metadata(&block).expect("there").len();
+        std::fs::write(&block, vec![0; bytes as usize]).expect("written");
+    }
+    for target in ["series?match[]=up", "labels", "label/job/values", "metadata"] {
+        let reply = bench.get(&format!("/api/v1/{target}")).json();
+        let warning = reply["warnings"][0].as_str().unwrap_or_default();
+        assert!(reply["status"] == "success" && warning.contains(".blk"), "{target}: {reply}");
+    }
+}
+
+#[test]
 fn selections_limits_and_escaped_names_are_heeded() {
     let (bench, second) = filled();
     let data = |target: &str| bench.get(&format!("/api/v1/{target}")).data();
