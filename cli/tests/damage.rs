@@ -233,7 +233,16 @@ fn a_deleted_log_is_named_and_what_is_in_blocks_is_served() {
         fs::remove_file(segment).expect("removed");
     }
     names(&verify(&bench), "wal", "what is not in blocks yet");
-    the_rest_is_served(&bench);
+    let told = "there is no segment of the log, and there was one";
+    let doctor = bench.run(&["doctor"]);
+    assert!(doctor.code == 3 && doctor.out.contains(told), "{}", doctor.out);
+    let asked = bench.run(&["labels", "--tenant", "acme"]);
+    assert!(asked.code == 0 && asked.err.contains(told), "{}{}", asked.out, asked.err);
+    // Whose records it had is not known: each answer is there, and says so.
+    for tenant in ["acme", "other"] {
+        let (count, warning) = day(&bench, tenant, "2015-05-18");
+        assert!(count == "2520" && warning.contains(told), "{tenant}: {count}, {warning}");
+    }
 }
 
 #[test]

@@ -36,6 +36,7 @@ use crate::summary::TenantSummary;
 use crate::tenant::manifest_files;
 use crate::tiers::Tiers;
 use crate::twin::TwinFiles;
+use crate::verify_log::end_missing;
 use crate::view::View;
 
 /// How often a moving store is looked at again before what is missing is taken for missing.
@@ -410,8 +411,14 @@ fn read_log(
             replay.record(Lsn(record.lsn.0), record.kind, record.payload);
         })
         .map_err(OpenError::Log)?;
-    let lost = recover::lost_with(&report.damage, &replay.report, in_blocks);
+    let mut lost = recover::lost_with(&report.damage, &replay.report, in_blocks);
     findings.extend(report.damage.iter().map(ToString::to_string));
+    let highest = replay.tenants.values().map(|tenant| tenant.manifest.replay_from).max().unwrap_or_default();
+    if let Some((what, of_it)) = end_missing(&report, live, highest) {
+        let why = format!("{}: {what}; lost: {of_it}", layout.wal.display());
+        findings.push(why.clone());
+        lost.push(Missing { range: TimeRange::ALL, why });
+    }
     findings.extend(replay.report.findings());
     Ok(Log { lost, interrupted: report.interrupted })
 }

@@ -43,14 +43,7 @@ pub(crate) fn verify_log(
         Err(error) => return found.report(of_error(layout, &error)),
     };
     let highest = floors.iter().flatten().max().copied().unwrap_or_default();
-    if report.first.is_none() && report.damage.is_empty() && highest > Lsn(0) {
-        // The last segment is never removed.
-        let what = "there is no segment of the log, and there was one";
-        let lost = "what is not in blocks yet";
-        found.report(Finding::new(layout.wal.clone(), FindingKind::Missing, what, lost));
-    } else if !live && report.through.0 < highest.0 && report.damage.is_empty() {
-        let what = format!("the log ends at record {}, and record {highest} was in it", report.through.0);
-        let lost = "records after that one which are not in blocks yet";
+    if let Some((what, lost)) = end_missing(&report, live, highest) {
         found.report(Finding::new(layout.wal.clone(), FindingKind::Missing, &what, lost));
     }
     // Where a tenant's manifest cannot be used, which of its records are in blocks is not known.
@@ -78,6 +71,27 @@ pub(crate) fn verify_log(
             verify_unused(vfs, &path, found);
         }
     }
+}
+
+/// What is missing at the end of a log without other damage, and what is lost with it. `highest` is the record up to which
+/// some manifest says that it was written.
+pub(crate) fn end_missing(
+    report: &annals_wal::ReadReport,
+    live: bool,
+    highest: Lsn,
+) -> Option<(String, &'static str)> {
+    if !report.damage.is_empty() {
+        return None;
+    }
+    if report.first.is_none() && highest > Lsn(0) {
+        // The last segment is never removed.
+        let what = "there is no segment of the log, and there was one".to_owned();
+        return Some((what, "what is not in blocks yet"));
+    }
+    (!live && report.last.0 < highest.0).then(|| {
+        let what = format!("the log ends at record {}, and record {highest} was in it", report.last.0);
+        (what, "records after that one which are not in blocks yet")
+    })
 }
 
 fn of_error(layout: &Layout, error: &annals_wal::WalError) -> Finding {

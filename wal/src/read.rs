@@ -37,6 +37,8 @@ pub struct ReadReport {
     /// Everything above the LSN that was asked for, back to `first` and up to this one, was handed out, or is named
     /// by the damage.
     pub through: Lsn,
+    /// Where the log ends, whatever was asked for.
+    pub last: Lsn,
     /// How many records were handed out.
     pub records: u64,
     /// What is damaged.
@@ -108,6 +110,7 @@ pub fn read(
         report.records += records;
         report.through = report.through.max(link.stated.map_or(position.last, |stated| stated.last));
     }
+    report.last = before;
     Ok(report)
 }
 
