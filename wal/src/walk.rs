@@ -24,6 +24,9 @@ pub(crate) struct Extent {
     lost: Option<Cut>,
     /// Whether anything in the segment is known to be durable, so that its header must be whole.
     settled: bool,
+    /// Up to this record all is known to be durable. A crash may garble what comes after, and of a frame that verifies the
+    /// padding alone.
+    durable: Lsn,
 }
 
 impl Extent {
@@ -37,7 +40,7 @@ impl Extent {
         let end = stated.map_or(u64::MAX, |position| position.offset);
         // Half 1 of a header becomes durable with the first batch, and there may have been none.
         let settled = stated.is_none_or(|stated| stated.offset > HEADER_BYTES);
-        Extent { end, through: Lsn(u64::MAX), stated, lost: None, settled }
+        Extent { end, through: Lsn(u64::MAX), stated, lost: None, settled, durable: Lsn(u64::MAX) }
     }
 
     /// Of the last segment, up to its torn tail.
@@ -49,12 +52,14 @@ impl Extent {
             stated: None,
             lost: cut.filter(|cut| cut.lost.is_some() || cut.kind == DamageKind::Unreadable),
             settled: survey.settled(),
+            durable: survey.durable,
         }
     }
 
     /// Of a last segment that a writer may be writing: only what is known to be durable.
     pub(crate) fn of_live(survey: &Survey) -> Extent {
-        Extent { end: u64::MAX, through: survey.durable, stated: None, lost: None, settled: survey.settled() }
+        let (durable, settled) = (survey.durable, survey.settled());
+        Extent { end: u64::MAX, through: durable, stated: None, lost: None, settled, durable }
     }
 }
 
@@ -87,7 +92,7 @@ pub(crate) fn walk(
                 if frame.lsn > extent.through {
                     break;
                 }
-                if !padding_zero {
+                if !padding_zero && frame.lsn <= extent.durable {
                     report(offset, None, DamageKind::Padding);
                 }
                 on_frame(frame, payload)?;

@@ -405,3 +405,27 @@ fn a_log_that_ends_before_the_callers_floor_says_so_from_then_on() {
     let (_, report, found) = open(&after).expect("opens");
     assert_eq!((report.last, report.damage, found.len()), (Lsn(9), vec![], 1));
 }
+
+/// The check of a frame does not cover its padding, and a power cut may garble that alone of what was not synced.
+#[test]
+fn garbled_padding_is_damage_only_where_it_was_durable() {
+    for (durability, damaged) in [(Durability::Written, 0), (Durability::Synced, 1)] {
+        let vfs = MemVfs::default();
+        let (wal, ..) = open(&vfs).expect("opens");
+        for payload in [b"first".to_vec(), b"second".to_vec()] {
+            wal.enqueue(1, payload).expect("taken");
+            wal.commit(durability).expect("commits");
+        }
+        drop(wal);
+        let after = vfs.after_crash(Survives::Everything);
+        let frame = frames(&after, &segment(1))[0];
+        let FrameSummary::Sound { offset, payload_bytes: 5, .. } = frame else { panic!("{frame:?}") };
+        let mut bytes = after.bytes(&segment(1));
+        let next = offset_of(&frames(&after, &segment(1))[1]);
+        assert!(offset + 5 < next - 1 && bytes[next as usize - 1] == 0);
+        bytes[next as usize - 1] = 0x20;
+        after.put(&segment(1), bytes);
+        let (records, damage) = look(&after, "garbled padding");
+        assert_eq!((records.len(), damage.len()), (2, damaged), "{durability:?}: {damage:?}");
+    }
+}
