@@ -37,7 +37,7 @@ fn p5_rollups_equal_raw_in_every_history() {
 fn histories_that_once_failed_hold() {
     // Numbers that were refused and taken for lost ones; an erasure whose key file or manifest could not be read; a receipt
     // that was signed with a key whose name was not durable.
-    for seed in [5_000_191, 5_002_768, 5_005_359, 5_010_818, 5_015_428, 5_017_357] {
+    for seed in [5_000_191, 5_002_768, 5_005_359, 5_010_818, 5_015_428, 5_017_357, 10_051_848] {
         slice(seed..seed + 1);
     }
 }
