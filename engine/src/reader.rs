@@ -12,7 +12,7 @@ use annals_model::{
     Timestamp,
 };
 use annals_query::promql::{self, Answer, Explanation, Expr, QueryError, QueryOptions, Times};
-use annals_query::report::{self, Report, ReportError, ReportRequest, Scope, SnapshotDay};
+use annals_query::report::{self, Report, ReportError, ReportRequest, SnapshotDay};
 use annals_vfs::Clock;
 
 mod signals;
@@ -237,9 +237,6 @@ impl std::fmt::Debug for TenantReader {
     }
 }
 
-/// The reports of so many sites are made of one look.
-const SITES_TOGETHER: usize = 32;
-
 /// Makes reports of one tenant. It cannot name a raw signal:
 ///
 /// ```compile_fail
@@ -253,6 +250,9 @@ pub struct ReportReader {
 }
 
 impl ReportReader {
+    /// [`ReportReader::site_reports`] makes those of so many sites of one look: threads that share work take this much.
+    pub const SITES_TOGETHER: usize = 32;
+
     pub(crate) fn new(reader: TenantReader) -> ReportReader {
         ReportReader { reader }
     }
@@ -279,17 +279,16 @@ impl ReportReader {
     ///
     /// Sites beside each other in the order of their names cost far less so than one by one.
     pub fn site_reports(&self, like: &ReportRequest, sites: &[SiteName]) -> Vec<Result<Report, ReportError>> {
-        let alone = |site: &SiteName| {
-            self.report(&ReportRequest { scope: Scope::Site(site.clone()), ..like.clone() })
-        };
-        let groups = sites.chunks(SITES_TOGETHER).map(|sites| match self.together(like, sites) {
-            // What is missing is told of the site that misses it.
-            Ok(reports) if reports.iter().all(|report| report.coverage.missing.is_empty()) => {
-                reports.into_iter().map(Ok).collect()
-            }
-            // One site's trouble, or that all of them are too much, is not that of each.
-            _ => sites.iter().map(alone).collect::<Vec<_>>(),
-        });
+        let alone = |site: &SiteName| self.report(&like.of_site(site));
+        let groups =
+            sites.chunks(ReportReader::SITES_TOGETHER).map(|sites| match self.together(like, sites) {
+                // What is missing is told of the site that misses it.
+                Ok(reports) if reports.iter().all(|report| report.coverage.missing.is_empty()) => {
+                    reports.into_iter().map(Ok).collect()
+                }
+                // One site's trouble, or that all of them are too much, is not that of each.
+                _ => sites.iter().map(alone).collect::<Vec<_>>(),
+            });
         groups.flatten().collect()
     }
 

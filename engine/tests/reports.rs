@@ -182,8 +182,7 @@ fn together_and_alone(reader: &ReportReader, sites: &[SiteName], what: &str) -> 
     assert_eq!(together.len(), sites.len(), "{what}");
     let mut damaged = 0;
     for (site, report) in sites.iter().zip(together) {
-        let alone = ReportRequest { scope: Scope::Site(site.clone()), ..request(Span::WEEK) };
-        let alone = reader.report(&alone).expect("built");
+        let alone = reader.report(&request(Span::WEEK).of_site(site)).expect("built");
         assert!(forms(&report.expect("built")) == forms(&alone), "{what}: {site}");
         damaged += usize::from(alone.coverage.missing_parts > 0);
     }

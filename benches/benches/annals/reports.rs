@@ -29,7 +29,6 @@ const QUIET_A_DAY: i64 = 20;
 const IN_FLIGHT: usize = 64;
 const RUNS: usize = 15;
 const THREADS: usize = 2;
-const SITES_AT_A_TIME: usize = 32;
 /// Room for the indexes of nine weeks of a thousand sites, as `annals report --each` has it.
 const INDEX_BYTES: usize = 1 << 30;
 
@@ -170,9 +169,9 @@ fn thousand(reader: &ReportReader) {
         for _ in 0..THREADS {
             scope.spawn(|| {
                 loop {
-                    let first = next.fetch_add(SITES_AT_A_TIME, Ordering::Relaxed);
+                    let first = next.fetch_add(ReportReader::SITES_TOGETHER, Ordering::Relaxed);
                     let Some(some) = sites.get(first..).filter(|left| !left.is_empty()) else { return };
-                    let some = some.get(..SITES_AT_A_TIME).unwrap_or(some);
+                    let some = some.get(..ReportReader::SITES_TOGETHER).unwrap_or(some);
                     let like = week(reader, site(0));
                     for report in reader.site_reports(&like, some) {
                         largest.fetch_max(html_of(&report.expect("built"), QUIET_A_DAY), Ordering::Relaxed);

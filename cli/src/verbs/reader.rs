@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals::query::promql::{Answer, Explanation, QueryError, Times};
-use annals::query::report::{Report, ReportRequest, Scope};
+use annals::query::report::{Report, ReportRequest};
 use annals::schema::KindSchema;
 use annals::{
     CountedSignals, LimitExceeded, Matcher, Missing, Operator, OperatorError, OperatorReader, ReadOnly,
@@ -152,7 +152,6 @@ impl Reports {
         like: &ReportRequest,
         sites: &[SiteName],
     ) -> Vec<Result<Report, CliError>> {
-        let request = |site: &SiteName| ReportRequest { scope: Scope::Site(site.clone()), ..like.clone() };
         match self {
             Reports::Tenant(reader) => reader
                 .site_reports(like, sites)
@@ -160,7 +159,7 @@ impl Reports {
                 .map(|made| made.map_err(CliError::failed))
                 .collect(),
             // Each is written down by itself.
-            Reports::Operator(_) => sites.iter().map(|site| self.report(&request(site))).collect(),
+            Reports::Operator(_) => sites.iter().map(|site| self.report(&like.of_site(site))).collect(),
         }
     }
 

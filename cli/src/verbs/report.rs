@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use annals::query::report::{Report, ReportRequest, Scope, Span};
 use annals::{
-    Budget, METRIC_NAME, Matcher, Piece, Pieces, QueryLimits, ReadOnly, SeriesSource, SiteName, TenantId,
-    TimeRange, Timestamp, Whole,
+    Budget, METRIC_NAME, Matcher, Piece, Pieces, QueryLimits, ReadOnly, ReportReader, SeriesSource, SiteName,
+    TenantId, TimeRange, Timestamp, Whole,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
@@ -111,9 +111,6 @@ struct Due {
     sites: Vec<SiteName>,
 }
 
-/// So many reports are made by one thread at a time.
-const SITES_AT_A_TIME: usize = 32;
-
 /// Writes a report for each site that has data in what the report reads, in parallel.
 fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>) -> Outcome {
     let root = access::directory(&args.tenant.store);
@@ -144,7 +141,7 @@ fn each(args: &ReportArgs, directory: &Path, span: Span, asked: Option<Date>) ->
                 readers.push(reports);
                 let names: Vec<SiteName> = sites.iter().filter_map(|site| SiteName::new(site).ok()).collect();
                 // Few sites keep all threads busy, too.
-                let at_a_time = names.len().div_ceil(threads()).clamp(1, SITES_AT_A_TIME);
+                let at_a_time = names.len().div_ceil(threads()).clamp(1, ReportReader::SITES_TOGETHER);
                 due.extend(names.chunks(at_a_time).map(|sites| Due { tenant, sites: sites.to_vec() }));
             }
             Err(error) => failed.push(format!("tenant {id}: {error}")),

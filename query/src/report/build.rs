@@ -150,8 +150,7 @@ pub fn build_sites(
     days: &[SnapshotDay],
     budget: &Budget,
 ) -> Result<Vec<Report>, ReportError> {
-    let of = |site: &SiteName| ReportRequest { scope: Scope::Site(site.clone()), ..like.clone() };
-    let requests: Vec<ReportRequest> = sites.iter().map(of).collect();
+    let requests: Vec<ReportRequest> = sites.iter().map(|site| like.of_site(site)).collect();
     let grid = Grid::of(like)?;
     let new = |request| Reading::new(request, &grid, selected.coverage());
     let mut readings: Vec<Reading<'_>> = requests.iter().map(new).collect();

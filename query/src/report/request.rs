@@ -106,6 +106,12 @@ impl ReportRequest {
         ReportRequest { tenant, scope, zone, span, of, few: FEW }
     }
 
+    /// The same of one site.
+    #[must_use]
+    pub fn of_site(&self, site: &SiteName) -> ReportRequest {
+        ReportRequest { scope: Scope::Site(site.clone()), ..self.clone() }
+    }
+
     /// All that the report reads: what a source has to select, once.
     pub fn selection(&self) -> Result<(Vec<Matcher>, TimeRange), ReportError> {
         let mut matchers = vec![of_metrics()?];
