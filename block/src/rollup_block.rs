@@ -11,10 +11,11 @@ use annals_model::{
 use annals_vfs::Sealed;
 use roaring::RoaringBitmap;
 
+use crate::codec::ints::Effort;
 use crate::container::{EncodedBlock, FEATURE_STARTS, SectionKind};
 use crate::error::{BlockError, BlockIdentity, Damage, SectionInfo, WriteError};
 use crate::metric_block::MetricBlock;
-use crate::metric_writer::{MetricBlockWriter, effort};
+use crate::metric_writer::MetricBlockWriter;
 use crate::scratch::{Scratch, with_scratch};
 use crate::sealing::SealWith;
 use crate::series::Chunk;
@@ -72,7 +73,7 @@ impl RollupBlockWriter {
             |_| CHUNK_WINDOWS,
             |encoder, at, out| {
                 let rollups = rollups.get(at).unwrap_or_default();
-                windows::encode(rollups, window_ms, encoder, effort(ChunkAge::Merged), out);
+                windows::encode(rollups, window_ms, encoder, Effort::Quick, out);
             },
         );
         Ok(())

@@ -5,14 +5,18 @@
 //! |     2 | `present` | bit i: column i below follows                                                       |
 //! |     2 | `same`    | bit i: column i does not follow and holds the same as another: 3 as 1, 4 and 5 as 3, |
 //! |       |           | 6 as 5, 8 as 7. Of a column that is neither, all values are zero                     |
-//! |     - | columns   | each a length (varint) and a chunk of values as `codec/values.rs` encodes them     |
+//! |     - | runs      | of each column that follows, or of the joined ones among them one after another: a |
+//! |       |           | length (varint) and a chunk of values as `codec/values.rs` encodes them             |
 //!
 //! Columns: 0 `count`, 1 `sum`, 2 `sum_low`, 3 `min`, 4 `max`, 5 `first`, 6 `last`, 7 and 8 the times of first and last,
 //! 9 `resets`, 10 `correction`, 11 the time of the marker that the series has ended, 12 and 13 the starts of first and last
 //! in milliseconds, 14 whether starts overlap (1, else 0). Times are milliseconds after the
 //! window's start, 1 to its length; 0 where there is none. A window of markers only has a count of zero, and zeros.
 //! What a counter alone needs takes nothing of other kinds, and times of regular samples a few bytes. Where each window has
-//! one sample, as of events that are rare, it is stored once.
+//! one sample, as of events that are rare, it is stored once. Columns 3 to 6 are joined: they are values of the series, so
+//! that one code serves them all.
+
+use std::ops::Range;
 
 use annals_model::bytes::{Cursor, PutBytes};
 use annals_model::{Aggregate, Rollup, START_MAX};
@@ -22,6 +26,8 @@ use crate::codec::kernel::Level;
 use crate::codec::values::{self, ValueEncoder};
 
 const FIELDS: usize = 15;
+/// The columns that are encoded as one run, as far as they follow.
+const JOINED: Range<usize> = 3..7;
 /// No chunk has more samples, nor any sum of counts of a day.
 const COUNT_MAX: f64 = (1u64 << 53) as f64;
 
@@ -49,60 +55,78 @@ pub(crate) fn encode(
     effort: Effort,
     out: &mut Vec<u8>,
 ) {
-    let rows: Vec<[f64; FIELDS]> = windows.iter().map(|window| row(window, window_ms)).collect();
-    let (mut present, mut same, mut columns) = (0u16, 0u16, Vec::new());
-    let (mut bytes, mut column) = (Vec::new(), Vec::new());
-    for field in 0..FIELDS {
-        let bits = |row: &[f64; FIELDS], field: usize| row.get(field).map(|value| value.to_bits());
-        if twin(field).is_some_and(|twin| rows.iter().all(|row| bits(row, field) == bits(row, twin))) {
+    let columns = columns(windows, window_ms);
+    let (mut present, mut same) = (0u16, 0u16);
+    for (field, column) in columns.iter().enumerate() {
+        let of_twin = twin(field).and_then(|twin| columns.get(twin));
+        let mut of_twin = of_twin.map(|of_twin| column.iter().zip(of_twin));
+        if of_twin.as_mut().is_some_and(|pairs| pairs.all(|(one, other)| one.to_bits() == other.to_bits())) {
             same |= 1 << field;
-            continue;
-        }
-        column.clear();
-        column.extend(rows.iter().filter_map(|row| row.get(field).copied()));
-        if column.iter().any(|value| value.to_bits() != 0) {
+        } else if column.iter().any(|value| value.to_bits() != 0) {
             present |= 1 << field;
-            bytes.clear();
-            encoder.encode(&column, effort, &mut bytes);
-            columns.put_blob(&bytes);
         }
     }
     out.put_u16(present);
     out.put_u16(same);
-    out.put(&columns);
-}
-
-fn row(window: &Rollup, window_ms: i64) -> [f64; FIELDS] {
-    // Within a window, so far below 2^53.
-    let offset = |time: i64| (time - (window.end - window_ms)) as f64;
-    let stale = window.stale_at.map_or(0.0, offset);
-    // What no double holds was not let in.
-    let start = |start: i64| if start.unsigned_abs() <= START_MAX { start as f64 } else { 0.0 };
-    match &window.all {
-        None => [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, stale, 0.0, 0.0, 0.0],
-        Some(all) => [
-            all.count as f64,
-            all.sum,
-            all.sum_low,
-            all.min,
-            all.max,
-            all.first,
-            all.last,
-            offset(all.first_time),
-            offset(all.last_time),
-            all.resets as f64,
-            all.correction,
-            stale,
-            start(all.first_start),
-            start(all.last_start),
-            f64::from(u8::from(all.overlaps)),
-        ],
+    let (mut joined, mut bytes) = (Vec::new(), Vec::new());
+    for run in runs(present) {
+        let fields = columns.get(run.clone()).unwrap_or_default();
+        joined.clear();
+        fields
+            .iter()
+            .zip(run)
+            .filter(|&(_, field)| follows(present, field))
+            .for_each(|(column, _)| joined.extend(column));
+        bytes.clear();
+        encoder.encode(&joined, effort, &mut bytes);
+        out.put_blob(&bytes);
     }
 }
 
-/// Columns while they are decoded, kept so that decoding allocates nothing.
+/// Whether a column follows.
+fn follows(present: u16, field: usize) -> bool {
+    present >> field & 1 == 1
+}
+
+/// The runs of columns that follow, each as the columns that it may hold.
+fn runs(present: u16) -> impl Iterator<Item = Range<usize>> {
+    let alone = |field: usize| field..field + 1;
+    let all = (0..JOINED.start).map(alone).chain([JOINED]).chain((JOINED.end..FIELDS).map(alone));
+    all.filter(move |run| run.clone().any(|field| follows(present, field)))
+}
+
+fn columns(windows: &[Rollup], window_ms: i64) -> [Vec<f64>; FIELDS] {
+    // Within a window, so far below 2^53.
+    let offset = |window: &Rollup, time: i64| (time - (window.end - window_ms)) as f64;
+    // What no double holds was not let in.
+    let start = |start: i64| if start.unsigned_abs() <= START_MAX { start as f64 } else { 0.0 };
+    [
+        column(windows, |_, all| all.count as f64),
+        column(windows, |_, all| all.sum),
+        column(windows, |_, all| all.sum_low),
+        column(windows, |_, all| all.min),
+        column(windows, |_, all| all.max),
+        column(windows, |_, all| all.first),
+        column(windows, |_, all| all.last),
+        column(windows, |window, all| offset(window, all.first_time)),
+        column(windows, |window, all| offset(window, all.last_time)),
+        column(windows, |_, all| all.resets as f64),
+        column(windows, |_, all| all.correction),
+        windows.iter().map(|window| window.stale_at.map_or(0.0, |at| offset(window, at))).collect(),
+        column(windows, |_, all| start(all.first_start)),
+        column(windows, |_, all| start(all.last_start)),
+        column(windows, |_, all| f64::from(u8::from(all.overlaps))),
+    ]
+}
+
+/// A number of each window; 0 where it has markers only.
+fn column(windows: &[Rollup], of: impl Fn(&Rollup, &Aggregate) -> f64) -> Vec<f64> {
+    windows.iter().map(|window| window.all.as_ref().map_or(0.0, |all| of(window, all))).collect()
+}
+
+/// Columns while they are decoded, and a run of them; kept so that decoding allocates nothing.
 #[derive(Debug, Default)]
-pub(crate) struct WindowColumns([Vec<f64>; FIELDS]);
+pub(crate) struct WindowColumns([Vec<f64>; FIELDS], Vec<f64>);
 
 /// Appends the windows of a chunk that end at these stamps; `None` where the bytes are not that.
 pub(crate) fn decode(
@@ -112,7 +136,7 @@ pub(crate) fn decode(
     (decoding, columns): (&mut Decoding, &mut WindowColumns),
     into: &mut Vec<Rollup>,
 ) -> Option<()> {
-    let WindowColumns(columns) = columns;
+    let WindowColumns(columns, joined) = columns;
     columns.iter_mut().for_each(Vec::clear);
     let mut cursor = Cursor::new(bytes);
     let present = cursor.u16().filter(|present| present >> FIELDS == 0)?;
@@ -121,10 +145,17 @@ pub(crate) fn decode(
     if same & !with_twin.fold(0u16, |all, field| all | 1 << field) != 0 {
         return None;
     }
-    for (field, column) in columns.iter_mut().enumerate() {
-        if present >> field & 1 == 1 {
-            let all = 0..ends.len();
-            values::decode(cursor.blob()?, ends.len(), Level::widest(), decoding, all, column)?;
+    for run in runs(present) {
+        let count = run.clone().filter(|&field| follows(present, field)).count() * ends.len();
+        joined.clear();
+        values::decode(cursor.blob()?, count, Level::widest(), decoding, 0..count, joined)?;
+        let mut rest = joined.as_slice();
+        for (column, _) in
+            columns.iter_mut().zip(0..).filter(|&(_, field)| run.contains(&field) && follows(present, field))
+        {
+            let (own, later) = rest.split_at_checked(ends.len())?;
+            column.extend_from_slice(own);
+            rest = later;
         }
     }
     if !cursor.is_empty() {

@@ -154,7 +154,7 @@ pub(crate) fn each_series(
             } else {
                 next.clear();
                 cursor.read(range, &mut next)?;
-                merge_later(kind, &mut merged, &next, &mut room);
+                merge_later(kind, &mut merged, &mut next, &mut room);
             }
             cursor.advance()?;
         }
@@ -216,8 +216,12 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Merges samples of later writes into these; of one instant the later value has its own start. `room` is lent.
-fn merge_later(kind: SeriesKind, earlier: &mut Samples, later: &Samples, room: &mut Samples) {
+/// Merges samples of later writes into these; of one instant the later value has its own start. `later` and `room` are lent:
+/// what they hold afterwards is of no use.
+fn merge_later(kind: SeriesKind, earlier: &mut Samples, later: &mut Samples, room: &mut Samples) {
+    if earlier.timestamps.is_empty() {
+        return std::mem::swap(earlier, later);
+    }
     let (Some(first), last) = (later.timestamps.first(), earlier.timestamps.last()) else { return };
     if last.is_none_or(|last| last < first) {
         append(earlier, later, 0..later.timestamps.len());

@@ -64,7 +64,7 @@ pub use matcher::{Candidates, InvalidMatcher, MatchOp, Matcher, REGEX_BYTES_MAX}
 pub use nearest::nearest;
 pub use plan::{Keep, Limits, Plan, Resolution, Rights, Tier};
 pub use plan_file::{PlanError, PlanFault};
-pub use rollup::{Rollup, roll_up, window_end};
+pub use rollup::{Rollup, roll_up, roll_up_further, window_end};
 pub use sample::{STALE_NAN_BITS, SampleBatch, SeriesKind, SeriesSamples, is_stale, merge_values};
 pub use seal::{COMMITMENT_BYTES, DataKeys, KeyId, NONCE_BYTES, SEAL_BYTES, Sealer};
 pub use signal::{FieldValue, Pseudonym, Signal, SignalBatch, SignalRow, SignalValue};

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use annals::vfs::{RealVfs, SimClock, SystemEntropy};
 use annals::{
-    Annals, BatchId, DAY_MS, Done, HOUR_MS, Keep, Options, Plan, Resolution, SampleBatch, SiteName, Tenant,
-    TenantId, Tier,
+    Annals, Background, BatchId, DAY_MS, Done, HOUR_MS, Keep, Options, Plan, Resolution, SampleBatch,
+    SiteName, Tenant, TenantId, Tier,
 };
 use annals_benches::cpu_time;
 use annals_benches::memory;
 use annals_benches::sets::{Cpu, START};
 
-use crate::host::{SMALL_SERIES, next_batches, open, open_after, small_series, tenant_id, write};
+use crate::host::{SMALL_SERIES, next_batches, open, open_with, small_series, tenant_id, write};
 
 const DAY_STEPS: i64 = 8_640;
 
@@ -32,7 +32,7 @@ pub(crate) fn sealing() {
     tenant.flush().expect("flushed");
     drop(tenant);
     store.close().expect("closed");
-    let store = open_after(root.path(), 2);
+    let store = open_with(root.path(), 2, Background::Steps);
     loop {
         let (started, cpu) = (Instant::now(), cpu_time::of_thread());
         let Some(done) = store.maintenance_step().expect("done") else { break };
@@ -41,7 +41,8 @@ pub(crate) fn sealing() {
             Done::Merged { inputs, .. } => format!("merged blocks={}", inputs.len()),
             Done::Sealed { blocks, .. } => {
                 let windows: u64 = blocks.iter().map(|block| block.rows).sum();
-                format!("sealed tiers={} windows={windows}", blocks.len())
+                let bytes: Vec<u64> = blocks.iter().map(|block| block.bytes).collect();
+                format!("sealed tiers={} windows={windows} bytes={bytes:?}", blocks.len())
             }
             _ => continue,
         };

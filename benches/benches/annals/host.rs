@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use annals::vfs::{RealVfs, SimClock, SystemEntropy};
 use annals::{
-    Annals, BatchId, DAY_MS, Encryption, HOUR_MS, LabelSet, METRIC_NAME, Options, Plan, SampleBatch,
-    SeriesKind, SiteName, Tenant, TenantId, Ticket,
+    Annals, Background, BatchId, DAY_MS, Encryption, HOUR_MS, LabelSet, METRIC_NAME, Options, Plan,
+    SampleBatch, SeriesKind, SiteName, Tenant, TenantId, Ticket,
 };
 use annals_benches::sets::{Cpu, START, STEP_MS};
 
@@ -28,11 +28,16 @@ pub(crate) fn open(root: &Path) -> Annals {
 
 /// The same, so many days later. Sealed, unless the command line says `--plain`.
 pub(crate) fn open_after(root: &Path, days: i64) -> Annals {
+    open_with(root, days, Background::Threads)
+}
+
+/// The same, with background work by threads of its own or step by step.
+pub(crate) fn open_with(root: &Path, days: i64, background: Background) -> Annals {
     let now = START.saturating_add((1 + days) * DAY_MS + 2 * HOUR_MS);
     let (clock, entropy) = (Arc::new(SimClock::new(now.0)), Arc::new(SystemEntropy::default()));
     let plain = std::env::args().any(|argument| argument == "--plain");
     let encryption = if plain { Encryption::None } else { Encryption::Files };
-    let options = Options { encryption, ..Options::default() };
+    let options = Options { encryption, background, ..Options::default() };
     Annals::open(Arc::new(RealVfs), clock, entropy, root, options).expect("opened")
 }
 
