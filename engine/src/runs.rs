@@ -1,7 +1,7 @@
 //! Runs: the samples of a head's series, a few bytes each, in one arena.
 //!
 //! A series' newest sample is kept as it is, since the next write often merges with it. The samples before it are a
-//! chain of segments of 32, 64, .. 1024 bytes, then 1024 each, so that a series with ten samples takes 32 bytes and one
+//! chain of segments of 32, 64, 128, 256 bytes, then 256 each, so that a series with ten samples takes 32 bytes and one
 //! with thousands little more than its samples. A segment:
 //!
 //! | bytes | field   | notes                                                                        |
@@ -15,17 +15,20 @@
 //! numbers, zigzag, in so many bytes; 8 to 15 the upper 1 to 8 bytes of the exclusive or with the bits before. A
 //! segment starts anew: the stamp before is `first`, the value before 0. Regular samples of whole numbers take two bytes.
 //!
-//! What comes out of order is kept beside the run, by stamp and already merged with what the run holds there. Where that
-//! grows to a quarter of the run, both are written anew as one.
+//! What comes a little out of order, as from senders with several connections, is put in its place in the last segment:
+//! what comes after it there is written again. What is older is kept beside the run, by stamp and already merged with what
+//! the run holds there. Where that grows to a quarter of the run, both are written anew as one.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use annals_model::{Day, SeriesKind, TimeRange, Timestamp, merge_values};
 use hashbrown::HashMap;
 
 /// Bytes of a segment by its place in the chain; the last size goes on.
-const SEGMENT_BYTES: [usize; 6] = [32, 64, 128, 256, 512, SEGMENT_BYTES_MAX];
-const SEGMENT_BYTES_MAX: usize = 1024;
+const SEGMENT_BYTES: [usize; 4] = [32, 64, 128, SEGMENT_BYTES_MAX];
+/// Of longer ones less would be their headers, but more would be free at the end of a series, and is read for one stamp.
+const SEGMENT_BYTES_MAX: usize = 256;
 /// Segments are numbered by where they start in the arena, in units of this many bytes: 128 GiB in all.
 const UNIT_BYTES: usize = 32;
 const SEGMENT_HEADER_BYTES: usize = 12;
@@ -55,6 +58,8 @@ pub(crate) struct Runs {
     free: [Vec<u32>; SEGMENT_BYTES.len()],
     late: HashMap<u32, BTreeMap<i64, f64>, foldhash::fast::FixedState>,
     late_samples: usize,
+    /// What is written again, kept so that its memory is.
+    after: Vec<Sample>,
     samples: u64,
     /// Stamps of the first and last sample.
     ends: Option<(i64, i64)>,
@@ -162,6 +167,9 @@ impl Runs {
             *held = merge_values(kind, *held, value);
             return;
         }
+        if self.segment(run.tail).is_some_and(|tail| tail.first < time) {
+            return self.insert(number, kind, Sample { time, value });
+        }
         let there = self.held(&run, time);
         let late = self.late.entry(number).or_default();
         late.insert(time, there.map_or(value, |held| merge_values(kind, held, value)));
@@ -172,6 +180,43 @@ impl Runs {
         }
         if beside > LATE_MIN.max(run.count as usize / 4) {
             self.rewrite(number);
+        }
+    }
+
+    /// Puts a sample in its place in the last segment, which begins before it.
+    fn insert(&mut self, number: u32, kind: SeriesKind, sample: Sample) {
+        let mut after = std::mem::take(&mut self.after);
+        let Some(run) = self.runs.get(number as usize) else { return };
+        let Some(tail) = self.segment(run.tail) else { return };
+        let (mut new, mut is_new) = (sample, true);
+        // The state of the run after the last sample before this one.
+        let (mut used, mut step, mut before) = (run.used, run.step, run.before);
+        let mut samples = tail.samples(usize::from(run.used));
+        while let Some(held) = samples.next() {
+            match held.time.cmp(&sample.time) {
+                Ordering::Less => {
+                    (used, step, before) = (samples.used as u16, samples.step, held);
+                }
+                Ordering::Equal => {
+                    new.value = merge_values(kind, held.value, sample.value);
+                    is_new = false;
+                }
+                Ordering::Greater => after.push(held),
+            }
+        }
+        if let Some(run) = self.runs.get_mut(number as usize) {
+            let newest = run.last;
+            (run.used, run.step, run.before) = (used, step, before);
+            for sample in std::iter::once(new).chain(after.drain(..)) {
+                run.last = sample;
+                run.seal_last(&mut self.arena, &mut self.free);
+            }
+            run.last = newest;
+            run.count += u32::from(is_new);
+        }
+        self.after = after;
+        if is_new {
+            self.count(sample.time);
         }
     }
 
@@ -456,42 +501,75 @@ fn encode_value(before: f64, value: f64) -> (u8, u64, usize) {
     (7 + bytes as u8, xor >> (8 * zeros), bytes)
 }
 
-/// Hands out the samples in a range of a segment that ends at `end`.
-fn decode(segment: Segment<'_>, end: usize, range: TimeRange, each: &mut dyn FnMut(Sample)) {
-    let Some(mut bytes) = segment.bytes.get(SEGMENT_HEADER_BYTES..) else { return };
-    let mut left = end - SEGMENT_HEADER_BYTES;
-    let (mut time, mut value, mut step) = (segment.first, 0.0f64, 0i64);
-    let mut is_first = true;
-    while left > 0 {
-        let Some((&head, rest)) = bytes.split_first() else { return };
-        if head == END {
-            return;
+impl<'a> Segment<'a> {
+    /// Its samples, where it ends at `end`.
+    fn samples(self, end: usize) -> SegmentSamples<'a> {
+        let bytes = self.bytes.get(SEGMENT_HEADER_BYTES..).unwrap_or_default();
+        SegmentSamples {
+            bytes,
+            used: SEGMENT_HEADER_BYTES,
+            end,
+            sample: Sample { time: self.first, value: 0.0 },
+            step: 0,
         }
+    }
+}
+
+/// The samples of a segment, in order.
+struct SegmentSamples<'a> {
+    /// From the next sample to the arena's end.
+    bytes: &'a [u8],
+    /// How many bytes of the segment went by.
+    used: usize,
+    end: usize,
+    /// The sample that came before.
+    sample: Sample,
+    /// Time between that one and the one before it, as [`Run`] has it.
+    step: u32,
+}
+
+impl Iterator for SegmentSamples<'_> {
+    type Item = Sample;
+
+    #[inline]
+    fn next(&mut self) -> Option<Sample> {
+        if self.used >= self.end {
+            return None;
+        }
+        let (&head, rest) = self.bytes.split_first().filter(|(head, _)| **head != END)?;
         let (time_bytes, form) = (usize::from(head & 0x0f), head >> 4);
         let value_bytes = usize::from(if form >= 8 { form - 7 } else { form });
         let difference = low_bytes(rest, time_bytes);
         let rest = rest.get(time_bytes..).unwrap_or_default();
         let bits = low_bytes(rest, value_bytes);
-        value = match form {
+        let Sample { time, value } = self.sample;
+        let value = match form {
             0 => value,
             1..=7 => (whole(value).unwrap_or(0) + unzigzag(bits)) as f64,
             _ => f64::from_bits(value.to_bits() ^ (bits << (64 - 8 * value_bytes))),
         };
-        if is_first {
-            is_first = false;
-        } else {
-            let gap = step.wrapping_add(unzigzag(difference));
-            time = time.wrapping_add(gap);
-            step = u32::try_from(gap).map_or(0, i64::from);
+        // The first one's stamp is in the header.
+        if self.used > SEGMENT_HEADER_BYTES {
+            let gap = i64::from(self.step).wrapping_add(unzigzag(difference));
+            self.sample.time = time.wrapping_add(gap);
+            self.step = u32::try_from(gap).unwrap_or(0);
         }
-        if time > range.end.0 {
+        self.sample.value = value;
+        self.bytes = rest.get(value_bytes..).unwrap_or_default();
+        self.used += 1 + time_bytes + value_bytes;
+        Some(self.sample)
+    }
+}
+
+/// Hands out the samples in a range of a segment that ends at `end`.
+fn decode(segment: Segment<'_>, end: usize, range: TimeRange, each: &mut dyn FnMut(Sample)) {
+    for sample in segment.samples(end) {
+        if sample.time > range.end.0 {
             return;
         }
-        if time > range.start.0 {
-            each(Sample { time, value });
+        if sample.time > range.start.0 {
+            each(sample);
         }
-        bytes = rest.get(value_bytes..).unwrap_or_default();
-        left = left.saturating_sub(1 + time_bytes + value_bytes);
     }
 }
 
@@ -581,6 +659,29 @@ mod tests {
         }
         assert_eq!(runs.arena.len(), SEGMENT_BYTES[0]);
         assert_eq!(size_of::<Run>(), 48);
+    }
+
+    #[test]
+    fn what_several_connections_bring_is_put_in_its_place() {
+        let (mut in_order, mut mixed) = (Runs::default(), Runs::default());
+        for runs in [&mut in_order, &mut mixed] {
+            runs.push_series(Some(SeriesKind::Gauge));
+        }
+        for at in 0..4_000i64 {
+            let value = |at: i64| (at * 37 % 100) as f64;
+            in_order.add(0, at * 10_000, value(at));
+            // Eight at a time, the last first.
+            let at = at ^ 7;
+            mixed.add(0, at * 10_000, value(at));
+        }
+        assert!(mixed.late_samples < 300, "{}", mixed.late_samples);
+        let all = |runs: &Runs| {
+            let (mut times, mut values) = (Vec::new(), Vec::new());
+            runs.read(0, TimeRange::ALL, &mut times, &mut values);
+            (times, values)
+        };
+        assert_eq!(all(&mixed), all(&in_order));
+        assert_eq!(mixed.samples(), in_order.samples());
     }
 
     #[test]
