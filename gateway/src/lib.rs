@@ -22,6 +22,7 @@
 
 mod access;
 mod app;
+mod body;
 mod config;
 mod counters;
 #[cfg(feature = "fuzzing")]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use annals::query::promql;
 use annals::{TimeRange, Timestamp};
-use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, Request};
+use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
 
 use crate::app::Gateway;
+use crate::body::read_body;
 use crate::reply::ApiError;
 
 /// A form is as long at most, as is a query.
@@ -152,35 +152,6 @@ impl FromRequest<Arc<Gateway>> for Params {
         all.extend(decoded(parts.uri.query().unwrap_or_default().as_bytes()));
         Ok(Params(all))
     }
-}
-
-/// Reads a body whole, if it comes in time and is not longer than this.
-pub(crate) async fn read_body(
-    gateway: &Gateway,
-    body: Body,
-    bytes_max: usize,
-) -> Result<axum::body::Bytes, ApiError> {
-    let limit = std::time::Duration::from_millis(gateway.config().limits.body_ms);
-    match tokio::time::timeout(limit, to_bytes(body, bytes_max)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) if is_too_long(&error) => {
-            let message = format!("the body is over the limit of {bytes_max} bytes");
-            Err(ApiError::body(StatusCode::PAYLOAD_TOO_LARGE, message))
-        }
-        Ok(Err(_)) => Err(ApiError::body(StatusCode::BAD_REQUEST, "the body did not come whole")),
-        Err(_) => Err(ApiError::body(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
-    }
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if inner.to_string().contains("length limit exceeded") {
-            return true;
-        }
-        source = inner.source();
-    }
-    false
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::IngestError;
 use crate::app::Gateway;
+use crate::body::{read_body, too_long};
 use crate::config::Limits;
-use crate::params::read_body;
+use crate::reply::ApiError;
 
 /// The largest window that a zstd frame may ask for: 8 MiB, which RFC 8878 asks decoders for.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -70,15 +71,22 @@ pub(crate) async fn receive(
     gateway: &Gateway,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Bytes, OwnedSemaphorePermit), IngestError> {
+) -> Result<(Bytes, OwnedSemaphorePermit), ApiError> {
     let most = gateway.config().limits.body_bytes;
+    let held = room(gateway, told_bytes(headers, most)?).await?;
+    Ok((read_body(gateway, body, most).await?, held))
+}
+
+/// How long a body will be, at most: what its headers tell.
+pub(crate) fn told_bytes(headers: &HeaderMap, bytes_max: usize) -> Result<usize, ApiError> {
     let told = headers.get(CONTENT_LENGTH).and_then(|own| own.to_str().ok()?.parse::<usize>().ok());
-    if told.is_some_and(|told| told > most) {
-        return Err(IngestError::TooLarge(format!("the body is over the limit of {most} bytes")));
-    }
-    let held = gateway.pool.body(told.unwrap_or(most)).await;
-    let held = held.ok_or_else(|| IngestError::Busy("the gateway is stopping".to_owned()))?;
-    Ok((read_body(gateway, body, most).await.map_err(IngestError::Body)?, held))
+    Some(told.unwrap_or(bytes_max)).filter(|told| *told <= bytes_max).ok_or_else(|| too_long(bytes_max))
+}
+
+/// Waits until a body of so many bytes may be held.
+pub(crate) async fn room(gateway: &Gateway, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    let held = gateway.pool.body(bytes).await;
+    held.ok_or_else(|| IngestError::Busy("the gateway is stopping".to_owned()).api())
 }
 
 /// What a body is, of at most so many bytes.

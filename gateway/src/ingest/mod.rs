@@ -55,7 +55,7 @@ use crate::params::Params;
 
 use series::{Form, Outcome, Samples, Written};
 
-pub(crate) use body::{Encoding, decompressed, plain, receive};
+pub(crate) use body::{Encoding, decompressed, plain, receive, room, told_bytes};
 pub(crate) use error::IngestError;
 pub(crate) use series::SeriesCaches;
 
@@ -169,7 +169,7 @@ impl FromRequest<Arc<Gateway>> for Incoming {
         let (parts, raw) = request.into_parts();
         let tenant = Caller::of(gateway, &parts.headers, Right::Write)?.tenant;
         let encoding = Encoding::of(&parts.headers)?;
-        let (raw, held) = receive(gateway, &parts.headers, raw).await?;
+        let (raw, held) = receive(gateway, &parts.headers, raw).await.map_err(IngestError::Body)?;
         let content_type =
             parts.headers.get(CONTENT_TYPE).and_then(|own| own.to_str().ok()).unwrap_or_default();
         let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -21,8 +21,8 @@ use super::query::{query_limits, run};
 use super::whole;
 use crate::access::{Door, Reader};
 use crate::app::Gateway;
+use crate::body::read_body;
 use crate::ingest::{Encoding, decompressed};
-use crate::params::read_body;
 use crate::reply::ApiError;
 use crate::wire::{Broken, Message, put};
 

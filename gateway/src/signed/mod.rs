@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Where there is no such key the body is hashed all the same, and not kept, and the signature compared with one of a secret
-//! that nobody has. Whatever is wrong with a signature, the answer is the same; the reason stands in the counters and,
+//! that nobody has: no answer and no time (`benches/unknown.py`) tells which keys there are. Whatever is wrong with a signature, the answer is the same; the reason stands in the counters and,
 //! without content, in the log. It is not in the audit log of operators' reads: whoever can reach the port could fill that.
 //!
 //! A request whose time is not after the start of this process is refused and must be signed again: its nonce may have been
@@ -17,7 +17,7 @@
 mod nonces;
 mod signature;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use annals::signals::read::{JsonBatch, json_batch};
@@ -43,8 +43,9 @@ pub(crate) use signature::{Signature, bytes};
 
 use crate::access::{Denied, SiteKey};
 use crate::app::Gateway;
+use crate::body::{Whole, each_piece};
 use crate::counters::Unsigned;
-use crate::ingest::{Encoding, IngestError, plain, receive};
+use crate::ingest::{Encoding, IngestError, plain, room, told_bytes};
 use crate::reply::{ApiError, json_text};
 use nonces::{Nonce, WINDOW_S};
 
@@ -104,17 +105,16 @@ async fn authenticate(
     let list = gateway.access_list();
     let now = Timestamp(gateway.clock.now_ms());
     let known = list.site(&signature.key, now).and_then(|key| of_key(gateway, key));
-    let Some((signed, secret)) = known else {
-        let hash = drained(gateway, body).await.ok_or_else(|| refuse(Unsigned::Body))?;
-        let nobody = [0; 32];
-        // As much work as where there is such a key; whatever it comes to, nobody has this secret.
-        let _ = is_right(&nobody, &signature, parts, "-", &hash);
-        return Err(refuse(Unsigned::UnknownKey));
-    };
     let _reading = gateway.reading.take(signature.key, OF_KEY_MAX);
     let _reading = _reading.ok_or(Denied::TooMany(Duration::from_secs(1)))?;
-    let (body, held) = receive(gateway, &parts.headers, body).await.map_err(|error| error.api())?;
-    let hash = sha256(&body);
+    let (hash, kept) = hashed(gateway, &parts.headers, body, known.is_some()).await.inspect_err(|_| {
+        gateway.counters.unsigned(Unsigned::Body);
+    })?;
+    let (Some((signed, secret)), Some((body, held))) = (known, kept) else {
+        // As much work as where there is such a key; whatever it comes to, nobody has this secret.
+        let _ = is_right(&secret_of_nobody(&signature.key), &signature, parts, "-", &hash);
+        return Err(refuse(Unsigned::UnknownKey));
+    };
     if !is_right(&secret, &signature, parts, signed.tenant.id().as_str(), &hash) {
         return Err(refuse(Unsigned::BadSignature));
     }
@@ -170,39 +170,40 @@ fn in_time(gateway: &Gateway, time: i64) -> Result<(), Unsigned> {
     if time > now.saturating_add(WINDOW_S) { Err(Unsigned::Future) } else { Ok(()) }
 }
 
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    finished(|context| context.update(bytes))
+/// A secret for a key that is not there, made as those of sites are.
+fn secret_of_nobody(key: &[u8; 16]) -> [u8; 32] {
+    static NOBODY: LazyLock<hmac::Key> = LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]));
+    let mut context = hmac::Context::with_key(&NOBODY);
+    context.update(key);
+    context.update(b"-");
+    array(context.sign().as_ref())
 }
 
-fn finished(feed: impl FnOnce(&mut digest::Context)) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    feed(&mut context);
-    let mut hash = [0; 32];
-    hash.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-    hash
+fn array(bytes: &[u8]) -> [u8; 32] {
+    let mut array = [0; 32];
+    array.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    array
 }
 
-/// The hash of a body that is not kept; `None` where it is too long or does not come in time.
-async fn drained(gateway: &Gateway, body: Body) -> Option<[u8; 32]> {
-    let limits = &gateway.config().limits;
-    let (most, time) = (limits.body_bytes, Duration::from_millis(limits.body_ms));
-    let hash = async {
-        let mut context = digest::Context::new(&digest::SHA256);
-        let mut body = std::pin::pin!(body);
-        let mut length = 0_usize;
-        while let Some(frame) =
-            std::future::poll_fn(|cx| hyper::body::Body::poll_frame(body.as_mut(), cx)).await
-        {
-            let Ok(data) = frame.ok()?.into_data() else { continue };
-            length = length.saturating_add(data.len());
-            if length > most {
-                return None;
-            }
-            context.update(&data);
+/// The hash of a body, and the body where it is kept, with its room.
+async fn hashed(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    body: Body,
+    keep: bool,
+) -> Result<([u8; 32], Option<(Bytes, OwnedSemaphorePermit)>), ApiError> {
+    let most = gateway.config().limits.body_bytes;
+    let told = told_bytes(headers, most)?;
+    let held = if keep { Some(room(gateway, told).await?) } else { None };
+    let (mut context, mut whole) = (digest::Context::new(&digest::SHA256), Whole::default());
+    each_piece(gateway, body, most, |piece| {
+        context.update(&piece);
+        if keep {
+            whole.push(piece);
         }
-        Some(finished(|own| *own = context))
-    };
-    tokio::time::timeout(time, hash).await.ok().flatten()
+    })
+    .await?;
+    Ok((array(context.finish().as_ref()), held.map(|held| (whole.finish(), held))))
 }
 
 /// Parses and queues a batch.

@@ -125,3 +125,41 @@ fn prometheus_scrapes_the_newest_samples_and_native_histograms_from_federation()
     assert_eq!(ask("histogram_count(took)"), "6");
     assert_eq!(ask("histogram_sum(took)"), "9");
 }
+
+/// Floats of every size: those at which a form changes, each with its neighbours, and bits mixed from a counter.
+fn floats() -> impl Iterator<Item = f64> {
+    let tens = (-324..309).step_by(3).chain(-8..23).map(|exponent| format!("1e{exponent}"));
+    let edges = tens.map(|ten| ten.parse::<f64>().expect("a float")).chain([f64::MAX, 0.0]);
+    let edges = edges.flat_map(|edge| [edge, edge.next_up(), -edge.next_down()]);
+    let mixed = (1..600u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).map(|bits| bits ^ bits >> 29);
+    let short = (1..300u64).map(|n| (n * 7919) as f64 / 10f64.powi((n % 11) as i32));
+    edges.chain(mixed.map(f64::from_bits)).chain(short).filter(|float| float.is_finite())
+}
+
+#[test]
+fn floats_are_written_as_prometheus_writes_them() {
+    let bench = Bench::new();
+    let Some(running) = Running::prometheus("") else { return };
+    let floats: Vec<f64> = floats().collect();
+    assert!(floats.len() > 1_000);
+    for some in floats.chunks(30) {
+        let vectors = some.iter().enumerate();
+        let vectors =
+            vectors.map(|(at, float)| format!("label_replace(vector({float:e}),\"at\",\"{at}\",\"\",\"\")"));
+        let union = vectors.collect::<Vec<_>>().join(" or ");
+        // As values, and as labels.
+        for query in [format!("sort_desc({union})"), format!("count_values(\"v\",{union})")] {
+            let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let target = format!("/api/v1/query?time=0&query={query}");
+            let answers = [bench.get(&target), running.get(&target)];
+            let [own, theirs] = answers.map(|reply| {
+                let mut data = reply.data();
+                if let Some(found) = data.get_mut("result").and_then(serde_json::Value::as_array_mut) {
+                    found.sort_by_key(|series| series["metric"].to_string());
+                }
+                data
+            });
+            assert_eq!(own, theirs);
+        }
+    }
+}

@@ -249,6 +249,45 @@ fn whatever_is_wrong_with_a_signature_the_answer_is_the_same_and_nothing_is_stor
 }
 
 #[test]
+fn no_answer_tells_which_keys_there_are() {
+    let site = Site::new();
+    let head = |key: &str, more: &str| {
+        let sent = Sent { key: key.to_owned(), secret: [1; 32], ..site.sent(7) };
+        format!(
+            "POST /v1/signals HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: {}\r\n{more}",
+            sent.header()
+        )
+        .into_bytes()
+    };
+    let answers = |key: &str| {
+        let told = |more: &str| {
+            let reply = site.bench.raw(&head(key, more)).expect("a reply");
+            (reply.status, reply.text())
+        };
+        let mut answers = vec![
+            told("Content-Length: 2\r\n\r\n{}"),
+            told("Content-Length: 99999999999\r\n\r\n{}"),
+            told("Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        ];
+        // As many as one key may have at one time, none of which goes on.
+        let waiting: Vec<_> = (0..8)
+            .map(|_| {
+                let mut stream = site.bench.connect();
+                stream.write_all(&head(key, "Content-Length: 2\r\n\r\n{")).expect("sent");
+                stream
+            })
+            .collect();
+        until(|| told("Content-Length: 2\r\n\r\n{}").0 == 429);
+        answers.push(told("Content-Length: 2\r\n\r\n{}"));
+        drop(waiting);
+        answers
+    };
+    let known = answers(&site.key);
+    assert_eq!(known.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [401, 413, 400, 429]);
+    assert_eq!(answers(&"0".repeat(32)), known);
+}
+
+#[test]
 fn a_revoked_key_and_a_key_of_an_erased_tenant_are_unknown() {
     let site = Site::new();
     let access = &site.bench.access;
