@@ -28,7 +28,10 @@ miri() {
 miri -p annals-model --lib -- bytes:: id:: time:: block:: sample::
 # One test flips every bit of a header: too many for an interpreter, and its code is reached by the others.
 miri -p annals-wal --lib -- frame:: header:: fields:: lsn:: --skip any_one_half_is_enough
-miri -p annals-block --lib -- codec:: symbols:: squeeze:: labels::
+# One test decodes stored chunks, which hold what zstd made of them. pco, a dependency, breaks the rules of Stacked Borrows,
+# which are an experiment; those of Tree Borrows hold.
+MIRIFLAGS="$MIRIFLAGS -Zmiri-tree-borrows"
+miri -p annals-block --lib -- codec:: symbols:: squeeze:: labels:: --skip a_stored_chunk_of_each_codec
 passed=$(awk '/^test result:/ { sum += $4 } END { print sum + 0 }' "$log")
 failures=$(awk '/^test result:/ { sum += $6 } END { print sum + 0 }' "$log")
 undefined=$(grep -c '^error: Undefined Behavior' "$log" || true)
