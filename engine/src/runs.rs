@@ -19,7 +19,6 @@
 //! what comes after it there is written again. What is older is kept beside the run, by stamp and already merged with what
 //! the run holds there. Where that grows to a quarter of the run, both are written anew as one.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use annals_model::{Day, SeriesKind, TimeRange, Timestamp, merge_values};
@@ -163,12 +162,13 @@ impl Runs {
     /// Adds a sample that comes before the newest.
     fn add_late(&mut self, number: u32, kind: SeriesKind, time: i64, value: f64) {
         let Some(run) = self.runs.get(number as usize).copied() else { return };
+        // Nothing beside the run comes after the start of its last segment.
+        if self.segment(run.tail).is_some_and(|tail| tail.first < time) {
+            return self.insert(number, kind, Sample { time, value });
+        }
         if let Some(held) = self.late.get_mut(&number).and_then(|late| late.get_mut(&time)) {
             *held = merge_values(kind, *held, value);
             return;
-        }
-        if self.segment(run.tail).is_some_and(|tail| tail.first < time) {
-            return self.insert(number, kind, Sample { time, value });
         }
         let there = self.held(&run, time);
         let late = self.late.entry(number).or_default();
@@ -188,22 +188,21 @@ impl Runs {
         let mut after = std::mem::take(&mut self.after);
         let Some(run) = self.runs.get(number as usize) else { return };
         let Some(tail) = self.segment(run.tail) else { return };
-        let (mut new, mut is_new) = (sample, true);
-        // The state of the run after the last sample before this one.
-        let (mut used, mut step, mut before) = (run.used, run.step, run.before);
-        let mut samples = tail.samples(usize::from(run.used));
-        while let Some(held) = samples.next() {
-            match held.time.cmp(&sample.time) {
-                Ordering::Less => {
-                    (used, step, before) = (samples.used as u16, samples.step, held);
-                }
-                Ordering::Equal => {
-                    new.value = merge_values(kind, held.value, sample.value);
-                    is_new = false;
-                }
-                Ordering::Greater => after.push(held),
-            }
+        let mut before = tail.samples(usize::from(run.used));
+        let mut rest = before;
+        let mut next = rest.next();
+        while next.is_some_and(|held| held.time < sample.time) {
+            before = rest;
+            next = rest.next();
         }
+        let held = next.filter(|held| held.time == sample.time);
+        let new = Sample {
+            value: held.map_or(sample.value, |held| merge_values(kind, held.value, sample.value)),
+            ..sample
+        };
+        let next = next.filter(|_| held.is_none());
+        after.extend(next.into_iter().chain(rest));
+        let (used, step, before) = (before.used as u16, before.step, before.sample);
         if let Some(run) = self.runs.get_mut(number as usize) {
             let newest = run.last;
             (run.used, run.step, run.before) = (used, step, before);
@@ -212,10 +211,10 @@ impl Runs {
                 run.seal_last(&mut self.arena, &mut self.free);
             }
             run.last = newest;
-            run.count += u32::from(is_new);
+            run.count += u32::from(held.is_none());
         }
         self.after = after;
-        if is_new {
+        if held.is_none() {
             self.count(sample.time);
         }
     }
@@ -510,12 +509,14 @@ impl<'a> Segment<'a> {
             used: SEGMENT_HEADER_BYTES,
             end,
             sample: Sample { time: self.first, value: 0.0 },
+            number: 0,
             step: 0,
         }
     }
 }
 
 /// The samples of a segment, in order.
+#[derive(Clone, Copy)]
 struct SegmentSamples<'a> {
     /// From the next sample to the arena's end.
     bytes: &'a [u8],
@@ -524,6 +525,8 @@ struct SegmentSamples<'a> {
     end: usize,
     /// The sample that came before.
     sample: Sample,
+    /// Its value as a whole number, 0 where it is none: what comes next does not wait for a conversion and back.
+    number: i64,
     /// Time between that one and the one before it, as [`Run`] has it.
     step: u32,
 }
@@ -531,7 +534,7 @@ struct SegmentSamples<'a> {
 impl Iterator for SegmentSamples<'_> {
     type Item = Sample;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Sample> {
         if self.used >= self.end {
             return None;
@@ -542,19 +545,24 @@ impl Iterator for SegmentSamples<'_> {
         let difference = low_bytes(rest, time_bytes);
         let rest = rest.get(time_bytes..).unwrap_or_default();
         let bits = low_bytes(rest, value_bytes);
-        let Sample { time, value } = self.sample;
-        let value = match form {
-            0 => value,
-            1..=7 => (whole(value).unwrap_or(0) + unzigzag(bits)) as f64,
-            _ => f64::from_bits(value.to_bits() ^ (bits << (64 - 8 * value_bytes))),
-        };
+        match form {
+            0 => {}
+            1..=7 => {
+                self.number += unzigzag(bits);
+                self.sample.value = self.number as f64;
+            }
+            _ => {
+                let before = self.sample.value.to_bits();
+                self.sample.value = f64::from_bits(before ^ (bits << (64 - 8 * value_bytes)));
+                self.number = whole(self.sample.value).unwrap_or(0);
+            }
+        }
         // The first one's stamp is in the header.
         if self.used > SEGMENT_HEADER_BYTES {
             let gap = i64::from(self.step).wrapping_add(unzigzag(difference));
-            self.sample.time = time.wrapping_add(gap);
+            self.sample.time = self.sample.time.wrapping_add(gap);
             self.step = u32::try_from(gap).unwrap_or(0);
         }
-        self.sample.value = value;
         self.bytes = rest.get(value_bytes..).unwrap_or_default();
         self.used += 1 + time_bytes + value_bytes;
         Some(self.sample)

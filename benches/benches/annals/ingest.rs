@@ -10,13 +10,19 @@ use crate::host::{IN_FLIGHT, create};
 
 const STEPS: i64 = 1_500;
 
-/// The set `cpu` through the public API, synced, 4,000 samples a batch: once by labels, once by reference.
+/// In which order eight batches come that were sent at one time.
+const MIXED: [i64; 8] = [1, 0, 3, 4, 2, 7, 5, 6];
+
+/// The set `cpu` through the public API, synced, 4,000 samples a batch: by labels, by reference, and as several
+/// connections bring them, a little out of order.
 pub(crate) fn run() {
     let cpu = Cpu::new();
     let series: Vec<_> = cpu.labels.iter().map(|labels| (labels.clone(), SeriesKind::Gauge)).collect();
     let mut batch = SampleBatch { series, ..SampleBatch::new(batch_id(0), site()) };
+    let in_order = |step| step;
     measure(
         "labels",
+        in_order,
         |_| (),
         |tenant, (), step, samples| {
             batch.id = batch_id(step);
@@ -28,14 +34,18 @@ pub(crate) fn run() {
     let references = |tenant: &Tenant| -> Vec<SeriesRef> {
         cpu.labels.iter().map(|labels| tenant.series_ref(labels, SeriesKind::Gauge)).collect()
     };
-    measure("reference", references, |tenant, series, step, samples| {
+    let by_reference = |tenant: &Tenant, series: &Vec<SeriesRef>, step, samples: &[_]| {
         let batch = RefBatch { id: batch_id(step), site: site(), series, samples };
         tenant.write_refs(&batch).expect("queued")
-    });
+    };
+    measure("reference", in_order, references, by_reference);
+    let mixed = |step: i64| step - step % 8 + MIXED[(step % 8) as usize];
+    measure("reference, out of order", mixed, references, by_reference);
 }
 
 fn measure<T>(
     by: &str,
+    place: impl Fn(i64) -> i64,
     prepare: impl Fn(&Tenant) -> T,
     mut write: impl FnMut(&Tenant, &T, i64, &[(u32, Timestamp, f64)]) -> Ticket,
 ) {
@@ -53,7 +63,7 @@ fn measure<T>(
     for step in 0..STEPS {
         cpu.uncounted(|| {
             set.step(&mut values);
-            let time = START.saturating_add(step * STEP_MS);
+            let time = START.saturating_add(place(step) * STEP_MS);
             samples.clear();
             samples.extend((0u32..).zip(&values).map(|(index, &value)| (index, time, value)));
         });
