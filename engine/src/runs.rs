@@ -162,8 +162,8 @@ impl Runs {
     /// Adds a sample that comes before the newest.
     fn add_late(&mut self, number: u32, kind: SeriesKind, time: i64, value: f64) {
         let Some(run) = self.runs.get(number as usize).copied() else { return };
-        // Nothing beside the run comes after the start of its last segment.
-        if self.segment(run.tail).is_some_and(|tail| tail.first < time) {
+        // Nothing beside the run comes so late.
+        if self.segment(run.tail).is_some_and(|tail| tail.first <= time) {
             return self.insert(number, kind, Sample { time, value });
         }
         if let Some(held) = self.late.get_mut(&number).and_then(|late| late.get_mut(&time)) {
@@ -183,7 +183,7 @@ impl Runs {
         }
     }
 
-    /// Puts a sample in its place in the last segment, which begins before it.
+    /// Puts a sample in its place in the last segment, which does not begin after it.
     fn insert(&mut self, number: u32, kind: SeriesKind, sample: Sample) {
         let mut after = std::mem::take(&mut self.after);
         let Some(run) = self.runs.get(number as usize) else { return };
@@ -690,6 +690,7 @@ mod tests {
         };
         assert_eq!(all(&mixed), all(&in_order));
         assert_eq!(mixed.samples(), in_order.samples());
+        assert_eq!(mixed.runs[0].count as usize + mixed.late_samples, 4_000);
     }
 
     #[test]
