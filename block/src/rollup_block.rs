@@ -73,7 +73,7 @@ impl RollupBlockWriter {
             |_| CHUNK_WINDOWS,
             |encoder, at, out| {
                 let rollups = rollups.get(at).unwrap_or_default();
-                windows::encode(rollups, window_ms, encoder, Effort::Quick, out);
+                windows::encode(rollups, window_ms, encoder, Effort::Hot, out);
             },
         );
         Ok(())

@@ -15,29 +15,62 @@ use annals_model::bytes::{Cursor, PutBytes};
 use super::ints::Source;
 use super::kernel::Vectors;
 use super::pack::{MINI, pack, packed_bytes, unpack};
-use super::packed::choose_window;
+use super::packed::{Window, choose_window};
 use crate::squeeze::{Squeezer, Unsqueezer};
 
 /// How many high bits are tried as symbols: 8 hold the most, fewer need a smaller code table.
 const TOP_BITS: [u32; 2] = [TOP_BITS_MAX, 6];
 const TOP_BITS_MAX: u32 = u8::BITS;
+/// So many numbers of a long run are looked at first.
+const SAMPLE: usize = 128;
+/// What a sample may promise more than is asked for, as few numbers seem to need.
+const SAMPLE_SLACK_ONE_IN: usize = 8;
 
-/// Appends the form; false, with nothing appended, where it has none or none below `bytes_max`.
-pub(crate) fn encode(numbers: &[i64], bytes_max: usize, squeezer: &mut Squeezer, out: &mut Vec<u8>) -> bool {
+/// A way to split numbers into symbols and low bits, and about how many bytes both take.
+struct Split {
+    window: Window,
+    offsets: Vec<u64>,
+    top: u32,
+    symbols: Vec<u8>,
+    bytes: usize,
+}
+
+/// The best split; none of numbers that are all equal.
+fn split(numbers: &[i64]) -> Option<Split> {
     let window = choose_window(numbers);
     if window.width == 0 {
-        return false;
+        return None;
     }
     let offsets: Vec<u64> = numbers.iter().map(|&number| window.offset(number).unwrap_or(0)).collect();
     let symbols_of = |low: u32| -> Vec<u8> { offsets.iter().map(|&offset| (offset >> low) as u8).collect() };
-    let estimates = TOP_BITS.iter().filter(|&&top| top == TOP_BITS_MAX || top < window.width).map(|&top| {
+    let splits = TOP_BITS.iter().filter(|&&top| top == TOP_BITS_MAX || top < window.width).map(|&top| {
         let top = top.min(window.width);
         let low = window.width - top;
         let symbols = symbols_of(low);
         (entropy_bytes(&symbols) + packed_bytes(numbers.len(), low), top, symbols)
     });
-    let best = estimates.min_by_key(|&(bytes, ..)| bytes).filter(|&(bytes, ..)| bytes <= bytes_max);
-    let Some((_, top, symbols)) = best else { return false };
+    let (bytes, top, symbols) = splits.min_by_key(|&(bytes, ..)| bytes)?;
+    Some(Split { window, offsets, top, symbols, bytes })
+}
+
+/// Whether a part of a long run says that the whole is not below `bytes_max`.
+fn is_hopeless(numbers: &[i64], bytes_max: usize) -> bool {
+    let every = numbers.len() / SAMPLE;
+    if every < 4 {
+        return false;
+    }
+    let sample: Vec<i64> = numbers.iter().step_by(every).copied().collect();
+    let share = bytes_max.saturating_mul(sample.len()) / numbers.len();
+    split(&sample).is_some_and(|split| split.bytes > share + share / SAMPLE_SLACK_ONE_IN)
+}
+
+/// Appends the form; false, with nothing appended, where it has none or none below `bytes_max`.
+pub(crate) fn encode(numbers: &[i64], bytes_max: usize, squeezer: &mut Squeezer, out: &mut Vec<u8>) -> bool {
+    if is_hopeless(numbers, bytes_max) {
+        return false;
+    }
+    let best = split(numbers).filter(|split| split.bytes <= bytes_max);
+    let Some(Split { window, offsets, top, symbols, .. }) = best else { return false };
     let Some(symbols) = squeezer.symbols(&symbols) else { return false };
     out.put_u8(window.width as u8);
     out.put_u8(top as u8);

@@ -51,8 +51,6 @@ pub(crate) enum Packing {
 /// How hard an encoder tries: what is read soon should decode fast, what is kept long should be small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effort {
-    /// No entropy coding: for runs so short that its tables hardly ever pay.
-    Quick,
     /// Entropy coding only where it saves a quarter.
     Hot,
     /// Entropy coding where it saves a sixteenth.
@@ -69,7 +67,7 @@ impl Effort {
 
     fn saved_one_in(self) -> usize {
         match self {
-            Effort::Quick | Effort::Hot => 4,
+            Effort::Hot => 4,
             Effort::Warm => 128,
             Effort::Cold => 256,
         }
@@ -134,7 +132,7 @@ impl IntEncoder {
         guessed.sort_by_key(|&(spread, _)| spread);
         if numbers.len() >= GUESSED_COUNT_MIN {
             let least = guessed.first().map_or(0, |&(spread, _)| spread);
-            let margin = if effort <= Effort::Hot { GUESS_MARGIN_ONE_IN } else { 1 };
+            let margin = if effort == Effort::Hot { GUESS_MARGIN_ONE_IN } else { 1 };
             guessed.truncate(PREDICTORS_PACKED);
             guessed.retain(|&(spread, _)| spread <= least + least / margin);
         }
@@ -148,8 +146,7 @@ impl IntEncoder {
             return;
         };
         let mut smaller = Vec::new();
-        let compressed = effort > Effort::Quick && best.packing == Packing::Packed;
-        if compressed && best.bytes.len() >= SQUEEZED_BYTES_MIN {
+        if best.packing == Packing::Packed && best.bytes.len() >= SQUEEZED_BYTES_MIN {
             let candidates = if effort == Effort::Hot { 1 } else { PREDICTORS_PACKED };
             let bytes_max = best.bytes.len() - best.bytes.len() / effort.saved_one_in();
             for form in packed.iter().take(candidates) {
