@@ -87,6 +87,7 @@ mod reserve;
 mod restore;
 mod retention;
 mod rotation;
+mod round;
 mod runs;
 mod seal;
 mod seal_days;

@@ -5,8 +5,8 @@
 //! that are too large, too old, or hold the log back; blocks are merged; days are sealed. A step that fails changes nothing
 //! and is tried again.
 //!
-//! The sweep has a budget: after [`SWEEPS_MAX`] of its pieces in a row a flush that is due has its turn. So neither waits for
-//! the end of the other, however much expires or is written.
+//! The sweep has a budget, after which a flush that is due has its turn. So neither waits for the end of the other, however
+//! much expires or is written. Whose turn it is, `round.rs` says.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use annals_block::BlockIdentity;
 use annals_compaction::{Step, chunk_age, merge_metrics, merge_signals};
-use annals_model::{BlockContent, BlockId, BlockMeta, DAY_MS, Day, Keep, KeyId, Lsn, TenantId, Timestamp};
+use annals_model::{BlockContent, BlockId, BlockMeta, Day, KeyId, TenantId, Timestamp};
 use annals_vfs::planted::{Bug, planted};
 use annals_vfs::sync::atomic::Ordering;
 
@@ -25,7 +25,6 @@ use crate::delete;
 use crate::erase;
 use crate::error::MaintenanceError;
 use crate::flush::{self, discard_unnamed, publish_new, truncate_log};
-use crate::head::Head;
 use crate::manifest::Manifest;
 use crate::open_block::OpenBlock;
 use crate::owed::{Owed, owed};
@@ -40,8 +39,6 @@ use crate::work::Working;
 /// The most blocks that one merge takes when a store is settled.
 const SETTLE_INPUTS_MAX: usize = 16;
 
-/// So many pieces of the sweep follow one another before a flush that is due has its turn.
-const SWEEPS_MAX: usize = 16;
 /// Files that one piece of sweeping removes.
 const REMOVED_MAX: usize = 64;
 
@@ -123,72 +120,28 @@ pub enum Done {
     },
 }
 
-/// Does the most urgent piece of work; `None` where there is none.
+/// Does the most urgent piece of work; `None` where there is none. One tenant's trouble does not keep others from their turn.
 pub(crate) fn step(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let now = shared.retention_now();
-    let tenants = shared.open_tenants();
-    // Of many tenants, few: found in one look at all.
-    let changing: Vec<&Arc<TenantShared>> = tenants.iter().filter(|tenant| is_changing(tenant)).collect();
-    let cancelled = changing.iter().map(|tenant| cancel::erase_cancelled(shared, tenant, now));
-    let erasures = std::iter::once_with(|| erase::step(shared));
-    let deletions = changing.iter().map(|tenant| delete::leave(shared, tenant));
-    let plans = changing.iter().map(|tenant| plan_change::apply_plan(shared, tenant, now));
-    let sweep = || {
-        let drops = tenants.iter().map(|tenant| drop_expired(shared, tenant, now));
-        drops.chain(std::iter::once_with(|| remove_retired(shared))).inspect(|done| {
-            shared.swept.fetch_add(usize::from(matches!(done, Ok(Some(_)))), Ordering::Relaxed);
-        })
-    };
-    let flushes = || {
-        std::iter::once_with(|| to_flush(shared, &tenants, now)).flatten().map(|tenant| {
-            let flushed = flush::flush(shared, &tenant)?;
-            Ok(flushed.map(|blocks| Done::Flushed { tenant: tenant.id.clone(), blocks }))
-        })
-    };
-    let sweeps_first = shared.swept.load(Ordering::Relaxed) < SWEEPS_MAX;
-    let before_flushes = sweeps_first.then(sweep).into_iter().flatten();
-    let after_flushes = (!sweeps_first).then(sweep).into_iter().flatten();
-    // Nothing is left to sweep, or it is not its turn.
-    let others = std::iter::once_with(|| {
-        shared.swept.store(0, Ordering::Relaxed);
-        Ok(None)
-    });
-    let rotations = |turn| tenants.iter().map(move |tenant| rotation::step(shared, tenant, now, turn));
-    let merges = tenants.iter().map(|tenant| merge_next(shared, tenant, now));
-    let seals = tenants.iter().map(|tenant| seal::seal_next(shared, tenant, now));
-    let rest = [sweep_quarantine, truncate, keep_reserve, prepare].into_iter().map(|work| work(shared));
-    // Lazy: the first piece that is done ends the step. One tenant's trouble does not keep others from their turn.
     let mut failed = None;
-    for done in cancelled
-        .chain(erasures)
-        .chain(deletions)
-        .chain(plans)
-        .chain(before_flushes)
-        .chain(others)
-        .chain(flushes())
-        .chain(after_flushes)
-        .chain(rotations(Turn::First))
-        .chain(merges)
-        .chain(seals)
-        .chain(rest)
-        .chain(rotations(Turn::Last))
-        // What those want out of the log.
-        .chain(flushes())
-    {
-        match done {
-            Ok(Some(done)) => return Ok(Some(done)),
+    shared.round.lock().go_on(shared);
+    loop {
+        let next = shared.round.lock().next(shared, now);
+        let Some(piece) = next else {
+            if shared.round.lock().end() {
+                continue;
+            }
+            return failed.map_or(Ok(None), Err);
+        };
+        match piece.work(shared, now) {
+            Ok(Some(done)) => {
+                shared.round.lock().done(piece);
+                return Ok(Some(done));
+            }
             Ok(None) => {}
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    failed.map_or(Ok(None), Err)
-}
-
-/// Whether a tenant is cancelled, has a deletion whose bytes are still there, or a plan that waits.
-fn is_changing(tenant: &TenantShared) -> bool {
-    let data = tenant.data.read();
-    let manifest = &data.manifest;
-    manifest.life.cancelled().is_some() || manifest.leaving.is_some() || manifest.next_plan.is_some()
 }
 
 /// Flushes everything, merges each day's blocks into one, removes what is left over.
@@ -251,12 +204,12 @@ pub(crate) fn note_time(shared: &Shared) -> Result<(), MaintenanceError> {
 
 /// Removes from the log what a flush could not: until that is done, a full log takes no writes that would bring the
 /// next flush.
-fn truncate(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+pub(crate) fn truncate(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     truncate_log(shared).map(|()| None)
 }
 
 /// Keeps space back. That there is none is no failure: nothing else waits for it.
-fn keep_reserve(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+pub(crate) fn keep_reserve(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let segment_bytes = shared.commits.wal.status().segment_bytes_max;
     let kept = shared.reserve.fill(&*shared.vfs, &shared.layout, segment_bytes);
     shared.reserve_failed.store(kept.is_err(), Ordering::Relaxed);
@@ -264,7 +217,7 @@ fn keep_reserve(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
 }
 
 /// Gets the log's next segment ready. A full disk shows here first; writes say so themselves.
-fn prepare(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+pub(crate) fn prepare(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     match shared.commits.wal.prepare() {
         Ok(()) => Ok(None),
         Err(error) => Err(MaintenanceError::Log(error.to_string())),
@@ -272,7 +225,7 @@ fn prepare(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
 }
 
 /// Takes expired blocks out of the manifest. Reads hide them anyway from the instant at which they expire.
-fn drop_expired(
+pub(crate) fn drop_expired(
     shared: &Shared,
     tenant: &Arc<TenantShared>,
     now: Timestamp,
@@ -310,59 +263,8 @@ fn drop_expired(
     Ok(Some(Done::Dropped { tenant: tenant.id.clone(), blocks: dropped }))
 }
 
-/// The tenants whose heads should become blocks, most urgent first. Where the first cannot be flushed, the next is: one
-/// tenant's trouble must not keep the others' heads in memory.
-fn to_flush(shared: &Shared, tenants: &[Arc<TenantShared>], now: Timestamp) -> Vec<Arc<TenantShared>> {
-    let mut due = Vec::new();
-    let mut rest: Vec<(usize, Lsn, Arc<TenantShared>)> = Vec::new();
-    let leaving = erase::leaving(shared);
-    for tenant in tenants {
-        let data = tenant.data.read();
-        let Some(first) = data.heads().find(|head| !head.is_empty()) else { continue };
-        if first.since.saturating_add(age_max_ms(shared, &data.manifest)) <= now
-            || holds_sealed_day(&data, now)
-            || holds_hidden(&data, now)
-            || first.first <= leaving
-        {
-            due.push(tenant.clone());
-        } else {
-            rest.push((data.heads().map(Head::bytes).sum(), first.first, tenant.clone()));
-        }
-    }
-    if flush::over_budget(shared) {
-        rest.sort_by_key(|(bytes, ..)| std::cmp::Reverse(*bytes));
-    } else if shared.commits.wal.status().file_bytes > shared.options.log_bytes_max / 2 {
-        rest.sort_by_key(|(_, first, _)| *first);
-    } else {
-        rest.clear();
-    }
-    due.into_iter().chain(rest.into_iter().map(|(_, _, tenant)| tenant)).collect()
-}
-
-/// How old a head may become: what is in the log must not outlive half of the shortest retention.
-fn age_max_ms(shared: &Shared, manifest: &Manifest) -> i64 {
-    let plan = &manifest.plan;
-    let shortest = plan.signals_keep.min(plan.raw_keep());
-    match shortest {
-        Keep::Days(days) => shared.options.head_age_ms_max.min(i64::from(days) * DAY_MS / 2),
-        Keep::Forever => shared.options.head_age_ms_max,
-    }
-}
-
-/// Whether a day that takes no more data is not in blocks yet.
-fn holds_sealed_day(data: &Data, now: Timestamp) -> bool {
-    let sealed = data.manifest.plan.late_floor(now);
-    sealed > data.manifest.sealed && data.heads().any(|head| !head.is_empty() && head.since <= sealed)
-}
-
-/// Whether a head holds what no query sees as samples: its rollup waits for it, or it is to go.
-fn holds_hidden(data: &Data, now: Timestamp) -> bool {
-    let floor = data.manifest.floor(BlockContent::RawMetrics, now);
-    data.heads().any(|head| head.ends().is_some_and(|(first, _)| first <= floor))
-}
-
 /// Does the first merge that the plan asks for.
-fn merge_next(
+pub(crate) fn merge_next(
     shared: &Shared,
     tenant: &Arc<TenantShared>,
     now: Timestamp,
@@ -499,7 +401,7 @@ pub(crate) fn retire(shared: &Shared, tenant: &Arc<TenantShared>, blocks: Vec<Ar
 }
 
 /// Removes what is due in quarantine. It is looked at when something is, and once a day.
-fn sweep_quarantine(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+pub(crate) fn sweep_quarantine(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let now = shared.retention_now();
     let mut next = shared.quarantine_due.lock();
     if now < *next {
@@ -519,7 +421,7 @@ fn remove_all_retired(shared: &Shared, done: &mut Vec<Done>) -> Result<(), Maint
 }
 
 /// Removes the files of retired blocks that nobody reads any more, as many as a piece of sweeping takes.
-fn remove_retired(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
+pub(crate) fn remove_retired(shared: &Shared) -> Result<Option<Done>, MaintenanceError> {
     let free: Vec<(Arc<TenantShared>, Arc<OpenBlock>)> = {
         let mut retired = shared.retired.lock();
         let (mut free, mut read): (Vec<_>, Vec<_>) =

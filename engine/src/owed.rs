@@ -53,9 +53,14 @@ impl NothingOwed {
     }
 }
 
+/// Whether something of a kind may be owed, as far as that is known without a look at the blocks.
+pub(crate) fn may_owe(data: &Data, kind: Owed, now: Timestamp) -> bool {
+    now.0 >= data.nothing_owed.until(kind).load(Ordering::Relaxed)
+}
+
 /// What the plan asks for of a kind, most urgent first.
 pub(crate) fn owed(data: &Data, kind: Owed, now: Timestamp) -> Vec<Step> {
-    if now.0 < data.nothing_owed.until(kind).load(Ordering::Relaxed) {
+    if !may_owe(data, kind, now) {
         return Vec::new();
     }
     let (blocks, of_plan) = (&data.manifest.blocks, &data.manifest.plan);

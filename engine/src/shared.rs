@@ -22,6 +22,7 @@ use crate::open_block::OpenBlock;
 use crate::options::{Background, Options};
 use crate::record::LOG_SALT_BYTES;
 use crate::reserve::Reserve;
+use crate::round::Round;
 use crate::shelf::Shelf;
 use crate::tenant::TenantShared;
 use crate::trusted_clock::TrustedClock;
@@ -65,8 +66,8 @@ pub(crate) struct Shared {
     pub(crate) head_bytes: AtomicUsize,
     /// Blocks that no manifest names any more, waiting for their last reader.
     pub(crate) retired: Mutex<Vec<(Arc<TenantShared>, Arc<OpenBlock>)>>,
-    /// How many pieces of sweeping have followed one another.
-    pub(crate) swept: AtomicUsize,
+    /// Whose turn it is in background work.
+    pub(crate) round: Mutex<Round>,
     /// When something in quarantine is due, or it is to be looked at again.
     pub(crate) quarantine_due: Mutex<Timestamp>,
     pub(crate) reserve: Reserve,

@@ -146,7 +146,7 @@ impl Annals {
             head_bytes: AtomicUsize::new(head_bytes),
             retired: Mutex::new(Vec::new()),
             reserve,
-            swept: AtomicUsize::new(0),
+            round: Mutex::default(),
             quarantine_due: Mutex::new(Timestamp::MIN),
             reserve_failed: AtomicBool::new(false),
             maintenance_failure: Mutex::new(None),
