@@ -147,7 +147,7 @@ impl CommitQueue {
             {
                 let mut data = tenant.data.write();
                 // Taken before its tenant was erased, and gone with it.
-                if !tenant.erased.load(Ordering::Acquire) {
+                if !tenant.is_erased() {
                     grow(data.apply(epoch, lsn, batch.written, &metrics, rows));
                 }
             }

@@ -5,7 +5,7 @@
 //! blocks and says that records up to the cut are in them - release the heads - truncate the log.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use annals_block::{BlockIdentity, EncodedBlock, MetricBlockWriter, SignalBlockWriter};
 use annals_model::schema::SignalSchema;
@@ -163,7 +163,7 @@ pub(crate) fn log_floor(shared: &Shared) -> Lsn {
     let mut floor = shared.commits.applied();
     for slot in shared.tenants.read().values() {
         let first = match slot {
-            TenantSlot::Open(tenant) => tenant.data.read().heads().map(|head| head.first).min(),
+            TenantSlot::Open(tenant) => tenant.first_needed(),
             TenantSlot::Unavailable { needs, .. } => *needs,
         };
         if let Some(first) = first {
@@ -174,8 +174,28 @@ pub(crate) fn log_floor(shared: &Shared) -> Lsn {
 }
 
 /// Removes log segments that hold no record that any tenant still needs.
+///
+/// Where there are many tenants, nearly always one of them needs the oldest segment still: it is asked before all others are.
 pub(crate) fn truncate_log(shared: &Shared) -> Result<(), MaintenanceError> {
-    match shared.commits.wal.truncate(annals_wal::Lsn(log_floor(shared).0)) {
+    let wal = &shared.commits.wal;
+    let Some(next_to_go) = wal.next_to_go() else { return Ok(()) };
+    let needs = |tenant: &TenantShared| tenant.first_needed().filter(|first| first.0 <= next_to_go.0);
+    let asked = shared.log_needed_by.lock().upgrade();
+    if asked.is_some_and(|tenant| needs(&tenant).is_some()) {
+        return Ok(());
+    }
+    let floor = log_floor(shared);
+    if floor.0 < next_to_go.0 {
+        // Of those that need it, who wrote last: heads are flushed the oldest first where the log is full.
+        let tenants = shared.open_tenants();
+        let last = tenants
+            .iter()
+            .filter_map(|tenant| Some((needs(tenant)?, tenant)))
+            .max_by_key(|(first, _)| *first);
+        *shared.log_needed_by.lock() = last.map_or_else(Weak::new, |(_, tenant)| Arc::downgrade(tenant));
+        return Ok(());
+    }
+    match wal.truncate(annals_wal::Lsn(floor.0)) {
         Ok(_) => Ok(()),
         Err(error) => Err(MaintenanceError::Log(error.to_string())),
     }

@@ -198,7 +198,7 @@ fn write(
     };
     for _ in 0..STALE_RETRIES_MAX {
         let mut ingest = tenant.ingest.lock();
-        if tenant.erased.load(Ordering::Acquire) {
+        if tenant.is_erased() {
             return Err(WriteError::Erased);
         }
         if let Some(due) = tenant.data.read().manifest.life.cancelled() {

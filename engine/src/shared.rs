@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) catalogue: Mutex<CatalogueState>,
     /// Erased tenants of which something is left. Before `catalogue`, where both are locked.
     pub(crate) erasing: Mutex<BTreeMap<TenantNumber, Erasing>>,
+    /// A tenant that needed the oldest segment of the log when it was last looked for one.
+    pub(crate) log_needed_by: Mutex<Weak<TenantShared>>,
     /// Bytes of all heads, frozen ones included.
     pub(crate) head_bytes: AtomicUsize,
     /// Blocks that no manifest names any more, waiting for their last reader.

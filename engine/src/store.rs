@@ -147,6 +147,7 @@ impl Annals {
             retired: Mutex::new(Vec::new()),
             reserve,
             round: Mutex::default(),
+            log_needed_by: Mutex::default(),
             quarantine_due: Mutex::new(Timestamp::MIN),
             reserve_failed: AtomicBool::new(false),
             maintenance_failure: Mutex::new(None),

@@ -166,10 +166,20 @@ impl TenantShared {
     /// Begins a change of the manifest, after those that are under way. An error where the tenant was erased.
     pub(crate) fn change(&self) -> Result<MutexGuard<'_, ManifestChange>, MaintenanceError> {
         let change = self.manifest_change.lock();
-        match self.erased.load(Ordering::Acquire) {
+        match self.is_erased() {
             true => Err(MaintenanceError::Erased { tenant: self.id.clone() }),
             false => Ok(change),
         }
+    }
+
+    /// Whether it was erased since it was found.
+    pub(crate) fn is_erased(&self) -> bool {
+        self.erased.load(Ordering::Acquire)
+    }
+
+    /// The first record of the log that its heads hold.
+    pub(crate) fn first_needed(&self) -> Option<Lsn> {
+        self.data.read().heads().map(|head| head.first).min()
     }
 
     /// What its heads take.

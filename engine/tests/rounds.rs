@@ -94,7 +94,7 @@ fn heads_over_the_budget_are_flushed_the_largest_first_and_one_after_the_other()
     };
     let all = |n: &u64| {
         let full = is_full(40, *n) || is_full(20, *n) || is_full(30, *n);
-        full || (*n % 8 == 0 && is_full(40, 1_000 + *n))
+        full || (n.is_multiple_of(8) && is_full(40, 1_000 + *n))
     };
     (0..).find(all).expect("in the end");
     let largest = step(&store);
@@ -210,4 +210,39 @@ fn a_tenant_that_is_erased_within_a_round_is_no_trouble() {
     store.erase_tenant(tenants[11].id()).expect("erased");
     store.settle().expect("settled");
     assert_eq!(maintain(&store), []);
+}
+
+#[test]
+fn the_log_lets_go_as_soon_as_nobody_needs_its_oldest_segment() {
+    let options = Options { log_bytes_max: 512 << 10, ..Machine::new().options };
+    let machine = Machine { options, ..Machine::new() };
+    let store = machine.open();
+    let tenants = tenants(&store, "archive");
+    let times: Vec<i64> = (0..200).map(|i| NOW - i).collect();
+    let segments = || machine.vfs.paths().iter().filter(|path| path.starts_with("/data/wal")).count();
+    // All of them need the first segment, four of them the following ones too.
+    for (n, tenant) in tenants.iter().enumerate() {
+        write_signals(tenant, &attempts(n as u64, &[NOW])).expect("written");
+    }
+    let fill = |tenant: &Tenant, mut n: u64| {
+        let before = segments();
+        while segments() < before + 2 {
+            n += 1;
+            write_signals(tenant, &attempts(n, &times)).expect("written");
+        }
+    };
+    fill(&tenants[0], 1_000);
+    let full = segments();
+    for tenant in &tenants[..98] {
+        tenant.flush().expect("flushed");
+        assert_eq!(segments(), full, "two need the first one");
+    }
+    store.erase_tenant(tenants[99].id()).expect("erased");
+    fill(&tenants[0], 2_000);
+    let fuller = segments();
+    assert_eq!(fuller, full + 2, "one needs it");
+    tenants[98].flush().expect("flushed");
+    assert_eq!(segments(), fuller - full + 1, "what nobody needs is gone");
+    tenants[0].flush().expect("flushed");
+    assert!(segments() <= 2, "{}", segments());
 }

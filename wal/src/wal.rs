@@ -345,6 +345,12 @@ impl Wal {
         }
     }
 
+    /// The last record of the segment that goes next: it stays as long as a record up to this one is needed. `None` where
+    /// there is only the one that is written to.
+    pub fn next_to_go(&self) -> Option<Lsn> {
+        self.segments.lock().removable(Lsn(u64::MAX)).map(|oldest| oldest.last)
+    }
+
     /// Whether the log takes no more records until the root is opened again.
     pub fn has_failed(&self) -> bool {
         self.queue.state() == State::Failed
