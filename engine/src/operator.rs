@@ -194,5 +194,5 @@ impl std::fmt::Debug for OperatorReader {
 
 fn selection(range: TimeRange, matchers: &[Matcher]) -> String {
     let matchers: Vec<String> = matchers.iter().map(ToString::to_string).collect();
-    format!("{{{}}} from {} to {}", matchers.join(", "), range.start, range.end)
+    format!("{{{}}} {range}", matchers.join(", "))
 }

@@ -59,6 +59,19 @@ pub struct TimeRange {
     pub end: Timestamp,
 }
 
+impl fmt::Display for TimeRange {
+    /// `from START to END`; an end that is open is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TimeRange { start, end } = *self;
+        match (start == Timestamp::MIN, end == Timestamp::MAX) {
+            (true, true) => f.write_str("of any time"),
+            (true, false) => write!(f, "up to {end}"),
+            (false, true) => write!(f, "from {start} on"),
+            (false, false) => write!(f, "from {start} to {end}"),
+        }
+    }
+}
+
 impl TimeRange {
     /// The range of all stamps but the very first.
     pub const ALL: TimeRange = TimeRange { start: Timestamp::MIN, end: Timestamp::MAX };
@@ -169,6 +182,20 @@ mod tests {
         assert_eq!(Timestamp(951_782_400_000).to_string(), "2000-02-29T00:00:00Z");
         assert_eq!(Timestamp(1_431_856_803_000).day().to_string(), "20150517");
         assert_eq!(Timestamp::MAX.to_string(), i64::MAX.to_string());
+    }
+
+    #[test]
+    fn ranges_print_without_ends_that_are_open() {
+        let (start, end) = (Timestamp(0), Timestamp(MINUTE_MS));
+        let texts = [
+            (TimeRange { start, end }, "from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z"),
+            (TimeRange { start, end: Timestamp::MAX }, "from 1970-01-01T00:00:00Z on"),
+            (TimeRange { start: Timestamp::MIN, end }, "up to 1970-01-01T00:01:00Z"),
+            (TimeRange::ALL, "of any time"),
+        ];
+        for (range, text) in texts {
+            assert_eq!(range.to_string(), text);
+        }
     }
 
     #[test]

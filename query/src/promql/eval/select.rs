@@ -79,10 +79,7 @@ impl<'a> Evaluator<'a> {
 
     pub(super) fn warn_missing(&self, span: Span, missing: &[Missing]) {
         for part in missing {
-            self.warn(
-                Some(span),
-                format!("data from {} to {} cannot be read: {}", part.range.start, part.range.end, part.why),
-            );
+            self.warn(Some(span), format!("data {} cannot be read: {}", part.range, part.why));
         }
     }
 
