@@ -14,12 +14,16 @@ use crate::layout::{Layout, block_file_name};
 use crate::manifest::Manifest;
 use crate::repair::identity_of;
 
+/// More files than a process leaves that its manifest does not count: where a directory cannot be listed, new blocks are
+/// named past all of these.
+const UNSEEN_MAX: u64 = 1 << 20;
+
 /// What lies in a tenant's block directories beside its blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Orphans {
     files: Vec<PathBuf>,
     directories: BTreeSet<PathBuf>,
-    /// The highest sequence number of any block file, named by the manifest or not.
+    /// The highest sequence number that any block file may have, named by the manifest or not.
     pub(crate) sequence_max: u64,
     /// What is neither a block nor to be removed, one sentence each.
     pub(crate) findings: Vec<String>,
@@ -41,6 +45,8 @@ impl Orphans {
                 Ok(entries) => entries,
                 Err(error) => {
                     found.findings.push(format!("{}: cannot be listed: {error}", directory.display()));
+                    let unseen = manifest.next_sequence.saturating_add(UNSEEN_MAX);
+                    found.sequence_max = found.sequence_max.max(unseen);
                     continue;
                 }
             };

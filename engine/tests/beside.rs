@@ -334,6 +334,37 @@ fn a_flush_that_fails_for_space_leaves_no_files_behind() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_listed_when_a_store_is_opened_is_in_nobodys_way() {
+    let mut opened = 0;
+    for after in 0..12 {
+        let machine = Machine::new();
+        let store = machine.open();
+        let tenant = store.create_tenant(&id("acme"), plan("archive")).expect("created");
+        write_samples(&tenant, &gauges(1, "m", &[(0, NOW, 1.0)])).expect("written");
+        // A block that no manifest names stays behind.
+        machine.vfs.fail(SimFault::once(SimCalls::Of(SimOp::Create), 1, SimError::NoSpace));
+        machine
+            .vfs
+            .fail(SimFault { forever: true, ..SimFault::once(SimCalls::Of(SimOp::Unlink), 0, SimError::Io) });
+        tenant.flush().expect_err("no space");
+        assert_eq!(
+            machine.vfs.paths().iter().filter(|path| path.extension().is_some_and(|e| e == "blk")).count(),
+            1
+        );
+        machine.vfs.clear_faults();
+        drop((tenant, store));
+        machine.vfs.fail(SimFault::once(SimCalls::Of(SimOp::List), after, SimError::Io));
+        let Ok(store) = machine.try_open() else { continue };
+        opened += 1;
+        machine.vfs.clear_faults();
+        let Ok(tenant) = store.tenant(&id("acme")) else { continue };
+        tenant.flush().unwrap_or_else(|error| panic!("listing {after} failed: {error}"));
+        assert_eq!(number(&tenant.reader(), "m", Timestamp(NOW)), 1.0);
+    }
+    assert!(opened > 2, "{opened}");
+}
+
+#[test]
 fn a_suspended_tenant_keeps_no_other_from_its_flush() {
     let options = Options { head_age_ms_max: 0, ..Machine::new().options };
     let machine = Machine { options, ..Machine::new() };

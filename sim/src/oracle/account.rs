@@ -498,16 +498,16 @@ impl Account {
             let what = format!("batch {} is left out and the later batch {} is shown", hole.1, last.1);
             return Err(Violation::new("I4", what));
         }
-        let mut chosen = chosen.into_iter();
-        let mut held = self.worked_out(|_| chosen.next().flatten());
-        (held.loose, held.loose_rows) = (loose.loose, loose.loose_rows);
-        let compared = self.compare_with(&held, shown, now, latest, partial);
+        let compare = |in_doubt: Option<&Taken>| {
+            let mut chosen = chosen.iter().cloned();
+            let held = self.worked_out(|_| chosen.next().flatten(), in_doubt);
+            let held = Held { loose: loose.loose.clone(), loose_rows: loose.loose_rows.clone(), ..held };
+            self.compare_with(&held, shown, now, latest, partial)
+        };
+        let compared = compare(None);
         match &self.deleting {
             // The manifest that is in doubt may be what it reads.
-            Some(taken) if compared.is_err() => {
-                held.delete(&self.names, taken);
-                self.compare_with(&held, shown, now, latest, partial)
-            }
+            Some(taken) if compared.is_err() => compare(Some(taken)),
             _ => compared,
         }
     }
@@ -535,11 +535,12 @@ impl Account {
         shown.compare(&self.names, held, metrics_floor, signals_floor)
     }
 
-    /// What the batches add up to, each with the effects that `counted` gives it, in log order.
-    fn worked_out(&self, counted: impl FnMut(&Batch) -> Option<Attempt>) -> Held {
+    /// What the batches add up to, each with the effects that `counted` gives it, in log order; with a deletion that is in
+    /// doubt, which is the last one.
+    fn worked_out(&self, counted: impl FnMut(&Batch) -> Option<Attempt>, in_doubt: Option<&Taken>) -> Held {
         let mut counted: Vec<Attempt> = self.tried.iter().filter_map(counted).collect();
         counted.sort_by_key(|attempt| attempt.order);
-        let (mut held, mut deletions) = (Held::default(), self.deletions.iter().peekable());
+        let (mut held, mut deletions) = (Held::default(), self.deletions.iter().chain(in_doubt).peekable());
         for attempt in &counted {
             while let Some(taken) = deletions.next_if(|taken| taken.order < attempt.order) {
                 held.delete(&self.names, taken);
@@ -552,7 +553,12 @@ impl Account {
 
     /// What all batches that count add up to, with what is loose.
     pub(super) fn all_worked_out(&self) -> Held {
-        let held = self.worked_out(|batch| batch.counted.clone());
+        self.all_worked_out_with(None)
+    }
+
+    /// The same where a deletion that is in doubt took place.
+    pub(super) fn all_worked_out_with(&self, in_doubt: Option<&Taken>) -> Held {
+        let held = self.worked_out(|batch| batch.counted.clone(), in_doubt);
         Held { loose: self.held.loose.clone(), loose_rows: self.held.loose_rows.clone(), ..held }
     }
 

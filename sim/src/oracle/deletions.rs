@@ -86,9 +86,8 @@ impl Account {
     /// Finds out by what an open shows whether a deletion that was in doubt took place.
     pub(super) fn resolve_deletion(&mut self, shown: &Shown, now: Timestamp, latest: Timestamp) {
         let Some(taken) = self.deleting.take() else { return };
-        let without = self.all_worked_out();
-        let mut with = without.clone();
-        with.delete(self.names(), &taken);
+        // What was written after it is there either way.
+        let (without, with) = (self.all_worked_out(), self.all_worked_out_with(Some(&taken)));
         let fits = |held: &Held| self.compare_with(held, shown, now, latest, false).is_ok();
         match (fits(&without), fits(&with)) {
             (false, true) => self.take(taken, now, latest),
