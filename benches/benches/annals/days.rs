@@ -71,12 +71,14 @@ pub(crate) fn small_tenants() {
         late_window_ms: Some(2 * HOUR_MS),
         ..Plan::built_in("enterprise").expect("built in")
     };
+    let started = Instant::now();
     let handles: Vec<Tenant> = (0..tenants)
         .map(|number| {
             let id = TenantId::new(&format!("tenant-{number}")).expect("valid");
             store.create_tenant(&id, plan.clone()).expect("created")
         })
         .collect();
+    println!("days: tenants={tenants} created s={:.1}", started.elapsed().as_secs_f64());
     let series = small_series();
     for day in 0..DAYS {
         let started = Instant::now();
