@@ -45,7 +45,7 @@ use crate::quarantine;
 use crate::receipt;
 use crate::recover::{catalogue_files, load_erased};
 use crate::remembered::SealedRemembered;
-use crate::shared::{CatalogueState, Shared, TenantSlot};
+use crate::shared::{Shared, TenantSlot};
 use crate::tenant::manifest_files;
 use crate::work::Working;
 
@@ -406,7 +406,7 @@ fn change_catalogue(shared: &Shared, change: impl FnOnce(&mut Catalogue) -> bool
             return Err(source);
         }
     }
-    *state = CatalogueState { catalogue, generation, suspended: false };
+    state.replace(catalogue, generation);
     let _ = files.remove_older(&*shared.vfs, generation);
     Ok(())
 }

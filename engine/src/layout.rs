@@ -107,15 +107,13 @@ impl Layout {
         vfs.sync_dir(&self.tenants)
     }
 
-    /// The first number from `next` on under which a tenant's creation that was cut short left nothing.
-    pub(crate) fn free_number(&self, vfs: &dyn Vfs, next: u32) -> io::Result<Option<TenantNumber>> {
+    /// The numbers from `next` on under which a tenant's creation that was cut short left something.
+    pub(crate) fn leftovers(&self, vfs: &dyn Vfs, next: u32) -> io::Result<BTreeSet<TenantNumber>> {
         let names =
             |directory| vfs.list(directory).map(|entries| entries.into_iter().map(|entry| entry.name));
-        let left: BTreeSet<String> = names(&self.tenants)?.collect();
-        let keys = names(&self.keys)?.filter_map(|name| key_file_owner(&name));
-        let keys: BTreeSet<TenantNumber> = keys.map(|(owner, _)| owner).collect();
-        let free = |number: &TenantNumber| !left.contains(&number.to_string()) && !keys.contains(number);
-        Ok((next..u32::MAX).map(TenantNumber).find(free))
+        let directories = names(&self.tenants)?.filter_map(|name| name.parse().ok().map(TenantNumber));
+        let keys = names(&self.keys)?.filter_map(|name| key_file_owner(&name)).map(|(owner, _)| owner);
+        Ok(directories.chain(keys).filter(|number| number.0 >= next).collect())
     }
 
     /// Removes what an interrupted write left in the temporary directory.

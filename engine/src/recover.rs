@@ -122,7 +122,7 @@ pub(crate) fn load(
             Err(why) => findings.push(format!("{why}; what is left of an erased tenant stays until then")),
         }
     }
-    let catalogue = CatalogueState { catalogue, generation: twin.generation, suspended: false };
+    let catalogue = CatalogueState::new(catalogue, twin.generation);
     Ok(Some(Loaded { catalogue, root: twin.root, tenants, erasing, findings, has_older: twin.has_older }))
 }
 
@@ -272,7 +272,7 @@ pub(crate) fn initialise(vfs: &dyn Vfs, entropy: &dyn Entropy, layout: &Layout) 
     catalogue_files(layout)
         .store(vfs, &layout.temporary, root, 1, &catalogue.encode())
         .map_err(|e| OpenError::io("create", &layout.root)(e.into_source()))?;
-    let catalogue = CatalogueState { catalogue, generation: 1, suspended: false };
+    let catalogue = CatalogueState::new(catalogue, 1);
     let (tenants, erasing) = (Vec::new(), Vec::new());
     Ok(Loaded { catalogue, root, tenants, erasing, findings: Vec::new(), has_older: false })
 }

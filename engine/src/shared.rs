@@ -1,6 +1,7 @@
 //! What the parts of a store that is open for writing share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -102,6 +103,30 @@ pub(crate) struct CatalogueState {
     pub(crate) generation: u64,
     /// Whether the last change is durable is unknown.
     pub(crate) suspended: bool,
+    /// Numbers that are not free although no tenant has had them, once they were looked for. This process leaves no more
+    /// of them: what it tries is used up.
+    leftovers: Option<BTreeSet<TenantNumber>>,
+}
+
+impl CatalogueState {
+    pub(crate) fn new(catalogue: Catalogue, generation: u64) -> CatalogueState {
+        CatalogueState { catalogue, generation, suspended: false, leftovers: None }
+    }
+
+    /// What was made durable is the catalogue from here on.
+    pub(crate) fn replace(&mut self, catalogue: Catalogue, generation: u64) {
+        (self.catalogue, self.generation, self.suspended) = (catalogue, generation, false);
+    }
+
+    /// The first number that nobody has had, and under which nothing was left; `None` where there is none.
+    pub(crate) fn free_number(&mut self, vfs: &dyn Vfs, layout: &Layout) -> io::Result<Option<TenantNumber>> {
+        let next = self.catalogue.next;
+        let leftovers = match &mut self.leftovers {
+            Some(leftovers) => leftovers,
+            unknown => unknown.insert(layout.leftovers(vfs, next)?),
+        };
+        Ok((next..u32::MAX).map(TenantNumber).find(|number| !leftovers.contains(number)))
+    }
 }
 
 /// A condition that is looked at again when someone says so, or after a while.

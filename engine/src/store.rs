@@ -50,7 +50,7 @@ use crate::reserve::Reserve;
 use crate::restore::{self, RestoreError, RestoreTenant, Restored};
 use crate::retention::Retention;
 use crate::rotation::{self, KeyUse};
-use crate::shared::{CatalogueState, Shared, Signal, TenantSlot};
+use crate::shared::{Shared, Signal, TenantSlot};
 use crate::summary::TenantSummary;
 use crate::tenant::{TenantShared, manifest_files};
 use crate::ticket::{Acknowledgement, Durability, Ticket};
@@ -216,7 +216,7 @@ impl Annals {
             });
         }
         let (vfs, layout) = (&*shared.vfs, &shared.layout);
-        let number = layout.free_number(vfs, state.catalogue.next);
+        let number = state.free_number(vfs, layout);
         let number = number.map_err(|e| io(&layout.tenants, e))?.ok_or(TenantError::Full)?;
         let directory = layout.tenant(number);
         let next = number.0.checked_add(1).ok_or(TenantError::Full)?;
@@ -254,7 +254,7 @@ impl Annals {
                 return Err(io(&layout.root, source));
             }
         }
-        *state = CatalogueState { catalogue, generation, suspended: false };
+        state.replace(catalogue, generation);
         let _ = files.remove_older(vfs, generation);
         let replayed = ReplayTenant::new(manifest, &remembered, 1, keys);
         let opening = Opening {

@@ -39,7 +39,7 @@ use crate::manifest::Manifest;
 use crate::options::Encryption;
 use crate::recover::{Opening, catalogue_files};
 use crate::replay::ReplayTenant;
-use crate::shared::{CatalogueState, Shared, TenantSlot};
+use crate::shared::{Shared, TenantSlot};
 use crate::tenant::TenantShared;
 
 /// Which tenant of which backup is restored, and how it is called then.
@@ -124,7 +124,7 @@ fn reserve(shared: &Shared, name: &TenantId) -> Result<TenantNumber, RestoreErro
                 .to_owned(),
         }));
     }
-    let number = layout.free_number(vfs, state.catalogue.next);
+    let number = state.free_number(vfs, layout);
     let number = number.map_err(BackupError::io("list", &layout.tenants))?;
     let number = number.ok_or(RestoreError::Tenant(TenantError::Full))?;
     state.catalogue.next = number.0.checked_add(1).ok_or(RestoreError::Tenant(TenantError::Full))?;
@@ -293,7 +293,7 @@ fn commit(
             return Err((BackupError::io("write", &files.path(generation))(source).into(), false));
         }
     }
-    *state = CatalogueState { catalogue, generation, suspended: false };
+    state.replace(catalogue, generation);
     let _ = files.remove_older(vfs, generation);
     let replayed = ReplayTenant::new(tenant.manifest, &remembered, tenant.generation, keys);
     let open = TenantShared::open(&opening(shared, shared.now()), number, name.clone(), replayed);
